@@ -10,7 +10,7 @@ use super::balancers::{Seen, said_by};
 use super::idle::{Idle, SETTLE};
 use super::rotation::LOOK_EVERY;
 use super::wait::{Waited, until};
-use super::{Executor, Failure, Tracked, millis};
+use super::{Executor, Failure, Mark, Tracked, millis};
 use crate::event::Fact;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Session, SessionKind};
@@ -341,8 +341,23 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         state: AdminState,
     ) -> Result<(), Failure> {
         self.spares(lane, seen)?;
-        self.set(lane, &self.moved(lane, seen, state)?).await?;
+        // Servers without a container come first: HAProxy would send them the traffic of those that leave.
+        let mut states = self.lost_maint(lane, seen);
+        states.extend(self.moved(lane, seen, state)?);
+        self.set(lane, &states).await?;
         self.agents_off(lane, state).await
+    }
+
+    /// Returns the servers of other lanes that a reload put into rotation although they must be in maint.
+    fn lost_maint(&self, lane: usize, seen: &Seen) -> Vec<(ServerId, AdminState)> {
+        let others = self.all_lanes().filter(|other| *other != lane && self.at(*other).is(Mark::Out));
+        let mut lost: Vec<ServerId> = others.flat_map(|other| self.lane_of(other).ids()).collect();
+        let is_lost = |id: &ServerId| {
+            let states = seen.all.iter().filter_map(|seen| seen.server(id));
+            states.into_iter().any(|state| state.admin.state() != AdminState::Maint)
+        };
+        lost.retain(is_lost);
+        lost.into_iter().map(|server| (server, AdminState::Maint)).collect()
     }
 
     /// Returns the lane's servers that are not yet in at least this state, each with the state that it must get.

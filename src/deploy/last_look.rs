@@ -143,6 +143,6 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
         let of_lane = |lane: &usize| matches!(&failure, Failure::LateCommand(it) if self.lane_of(*lane).ids().contains(&it.server));
         let lane = self.all_lanes().find(of_lane).unwrap_or_default();
-        self.stuck(outcome.to_string(), lane, &failure).await
+        self.stuck(outcome.to_string(), &[(lane, failure)]).await
     }
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::container::Asked;
 use super::wait::{Waited, insist, until};
+use super::wave::Failed;
 use super::{Direction, Executor, Failure, Mark};
 use crate::command_line::shell;
 use crate::event::Fact;
@@ -42,8 +43,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 {
     /// Undoes these lanes in this order, each with the given care, and removes containers that were only created. Stops
     /// at the first lane that can neither be undone nor keep serving.
-    pub(super) async fn roll_back(&self, lanes: &[(usize, Care)], reason: String) -> Outcome {
-        let mut kept = Vec::new();
+    pub(super) async fn roll_back(
+        &self,
+        lanes: &[(usize, Care)],
+        reason: String,
+        mut kept: Vec<usize>,
+    ) -> Outcome {
         for &(lane, care) in lanes {
             // At most a container was created: it is removed at the end, or reported as left behind.
             if !self.traffic_touched(lane) {
@@ -52,7 +57,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             match self.take_lane_back(lane, care).await {
                 Ok(TakenBack::Undone) => {}
                 Ok(TakenBack::Serves(_)) => kept.push(lane),
-                Err(failure) => return self.stuck(reason, lane, &failure).await,
+                Err(failure) => return self.stuck(reason, &[(lane, failure)]).await,
             }
         }
         self.discard_candidates().await;
@@ -262,13 +267,31 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Returns the outcome for a lane that cannot be undone: the state of its servers, and the commands that restore
     /// them. Removes containers that were only created first.
-    pub(super) async fn stuck(&self, reason: String, lane: usize, failure: &Failure) -> Outcome {
+    pub(super) async fn stuck(&self, reason: String, lanes: &[Failed]) -> Outcome {
         self.discard_candidates().await;
-        self.stranded(reason, lane, failure).await
+        self.stranded(reason, lanes).await
     }
 
     /// Returns the same outcome, but removes nothing.
-    pub(super) async fn stranded(&self, reason: String, lane: usize, failure: &Failure) -> Outcome {
+    pub(super) async fn stranded(&self, reason: String, lanes: &[Failed]) -> Outcome {
+        let mut servers = Vec::new();
+        for (lane, failure) in lanes {
+            servers.extend(self.stranded_servers(*lane, failure).await);
+        }
+        let is_kept = |other: &usize| {
+            // A lane that was undone has no begun steps left.
+            lanes.iter().all(|(lane, _)| lane != other)
+                && self.has_begun(*other, Step::Start)
+                && !self.at(*other).is(Mark::Back)
+        };
+        let kept = self.all_lanes().filter(is_kept).flat_map(|it| self.plan.lanes[it].ids());
+        let resume = self.world.typed.command(&["resume", &self.plan.backend]);
+        let (kept, journal) = (kept.collect(), self.ledger.place().await);
+        Outcome::Stuck { reason, servers, kept, journal, resume }
+    }
+
+    /// Returns what is true of the servers of a lane that could not be undone, and what brings them back.
+    async fn stranded_servers(&self, lane: usize, failure: &Failure) -> Vec<Stranded> {
         let seen = self.look_anew(lane).await.ok();
         let stranded = |(server, commands): (ServerId, Vec<String>)| {
             let everywhere = seen.iter().flatten();
@@ -282,15 +305,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         // The servers share one container, so only the last one lists the commands.
         let before_the_last = repeat_n(Vec::new(), servers.len() - 1);
         let commands = before_the_last.chain([self.commands(lane).await]);
-        let servers = servers.into_iter().zip(commands).map(stranded).collect();
-        let is_kept = |other: &usize| {
-            // A lane that was undone has no begun steps left.
-            *other != lane && self.has_begun(*other, Step::Start) && !self.at(*other).is(Mark::Back)
-        };
-        let kept = self.all_lanes().filter(is_kept).flat_map(|it| self.plan.lanes[it].ids());
-        let resume = self.world.typed.command(&["resume", &self.plan.backend]);
-        let (kept, journal) = (kept.collect(), self.ledger.place().await);
-        Outcome::Stuck { reason, servers, kept, journal, resume }
+        servers.into_iter().zip(commands).map(stranded).collect()
     }
 
     /// Returns the commands with which an operator brings a lane's old container back: those that are still needed

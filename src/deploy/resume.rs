@@ -18,7 +18,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub async fn take_back(self, unfinished: &Run) -> Outcome {
         let started = Instant::now();
         let outcome = match self.take_over(unfinished).await {
-            Err(failure) => self.not_taken_over(unfinished, &failure).await,
+            Err(failure) => self.not_taken_over(unfinished, failure).await,
             Ok(()) if unfinished.progress.was_removing() => self.give_up().await,
             Ok(()) => self.take_all_back().await,
         };
@@ -28,7 +28,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     async fn take_all_back(&self) -> Outcome {
         let reason = self.not_finished();
         let lanes: Vec<_> = self.all_lanes().rev().map(|lane| (lane, Care::Serving)).collect();
-        let mut outcome = self.roll_back(&lanes, reason).await;
+        let mut outcome = self.roll_back(&lanes, reason, Vec::new()).await;
         if let Outcome::RolledBack { asked, .. } = &mut outcome {
             *asked = true;
         }
@@ -40,7 +40,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub async fn bring_to_rest(self, unfinished: &Run) -> Outcome {
         let started = Instant::now();
         let outcome = match self.take_over(unfinished).await {
-            Err(failure) => self.not_taken_over(unfinished, &failure).await,
+            Err(failure) => self.not_taken_over(unfinished, failure).await,
             Ok(()) if unfinished.progress.was_removing() => self.give_up().await,
             Ok(()) => self.rest().await,
         };
@@ -49,9 +49,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Reports the run as stuck without touching anything, because the engine may still carry out the run's earlier
     /// calls.
-    async fn not_taken_over(&self, unfinished: &Run, failure: &Failure) -> Outcome {
-        let in_flight = unfinished.progress.in_flight(&unfinished.plan);
-        self.stranded(self.not_finished(), in_flight.first().copied().unwrap_or_default(), failure).await
+    async fn not_taken_over(&self, unfinished: &Run, failure: Failure) -> Outcome {
+        let mut lanes = unfinished.progress.in_flight(&unfinished.plan);
+        if lanes.is_empty() {
+            lanes.push(0);
+        }
+        let stranded: Vec<_> = lanes.into_iter().map(|lane| (lane, failure.clone())).collect();
+        self.stranded(self.not_finished(), &stranded).await
     }
 
     fn not_finished(&self) -> String {
@@ -63,7 +67,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         // Record the undo that the interrupted run could not record.
         for lane in self.all_lanes().filter(|lane| self.at(*lane).is(Mark::Back)) {
             if let Err(failure) = self.take_lane_back(lane, Care::Serving).await {
-                return self.stuck(reason, lane, &failure).await;
+                return self.stuck(reason, &[(lane, failure)]).await;
             }
         }
         let in_flight = self.ledger.progress().in_flight(self.plan);
@@ -73,7 +77,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 to_finish.push(lane);
             } else if let Err(failure) = self.take_lane_back(lane, Care::Failed).await {
                 // If its new container is gone, there are no sessions to preserve.
-                return self.stuck(reason, lane, &failure).await;
+                return self.stuck(reason, &[(lane, failure)]).await;
             }
         }
         let mut failed = Vec::new();

@@ -60,34 +60,35 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         failed
     }
 
-    /// Ends the run after lanes failed, or after a stop request interrupted them.
+    /// Ends the run after lanes failed, or after a stop request interrupted them. First undoes those lanes, so that none
+    /// stays out of rotation because another one cannot be undone.
     pub(super) async fn after(&self, failed: Vec<Failed>) -> Outcome {
-        let (stopped, failed): (Vec<Failed>, Vec<Failed>) =
-            failed.into_iter().partition(|(_, failure)| *failure == Failure::Stopped);
-        let cause = failed.first().map(|(_, failure)| failure.clone());
+        let cause = failed.iter().map(|(_, failure)| failure).find(|it| **it != Failure::Stopped).cloned();
         let reason = cause.as_ref().unwrap_or(&Failure::Stopped).to_string();
-        for (lane, failure) in stopped.iter().filter(|(lane, _)| self.traffic_touched(*lane)) {
-            // One that serves with its new container stays.
+        let (mut kept, mut stuck) = (Vec::new(), Vec::new());
+        for (lane, failure) in failed.iter().filter(|(lane, _)| self.traffic_touched(*lane)) {
             match self.take_lane_back(*lane, failure.care()).await {
-                Ok(TakenBack::Undone | TakenBack::Serves(_)) => {}
-                Err(error) => return self.stuck(reason, *lane, &error).await,
+                Ok(TakenBack::Undone) => {}
+                Ok(TakenBack::Serves(_)) => kept.push(*lane),
+                Err(error) => stuck.push((*lane, error)),
             }
+        }
+        if !stuck.is_empty() {
+            return self.stuck(reason, &stuck).await;
         }
         let Some(cause) = cause else { return self.give_up().await };
         let plan = self.plan;
-        // After a reload, the sessions that the old process holds on serving servers cannot be counted.
-        let keep = plan.policy.on_failure == OnFailure::Stop || matches!(cause, Failure::Reloaded { .. });
-        let mut lanes: Vec<(usize, Care)> =
-            failed.iter().map(|(lane, failure)| (*lane, failure.care())).collect();
-        // During the last check, the lanes after it are finished as well.
+        // During the last check, the lanes after the one that failed are finished as well.
         let has_failed = |lane: &usize| failed.iter().any(|(of, _)| of == lane);
         let others: Vec<usize> =
             self.all_lanes().filter(|lane| !has_failed(lane) && self.traffic_touched(*lane)).collect();
+        // After a reload, the sessions that the old process holds on serving servers cannot be counted.
+        let keep = plan.policy.on_failure == OnFailure::Stop || matches!(cause, Failure::Reloaded { .. });
         if !keep {
-            lanes.extend(others.iter().rev().map(|lane| (*lane, Care::Serving)));
-            return self.roll_back(&lanes, reason).await;
+            let lanes: Vec<_> = others.iter().rev().map(|lane| (*lane, Care::Serving)).collect();
+            return self.roll_back(&lanes, reason, kept).await;
         }
-        let outcome = self.roll_back(&lanes, reason).await;
+        let outcome = self.roll_back(&[], reason, kept).await;
         let Outcome::RolledBack { reason, kept, left_out, restored, asked } = outcome else { return outcome };
         self.remove_old(&others).await;
         let kept = others.iter().flat_map(|lane| plan.lanes[*lane].ids()).chain(kept).collect();
