@@ -18,5 +18,5 @@ pub mod memory;
 pub mod ownership;
 pub mod private_file;
 mod regular_file;
-pub mod root_alone;
+pub mod root_only;
 mod shell;

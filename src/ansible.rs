@@ -21,7 +21,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use serde_json::{Value, json};
 
-use self::answer::Ran;
+use self::answer::CommandOutput;
 pub use self::module::Module;
 use self::task::{Steps, Task};
 
@@ -48,7 +48,7 @@ pub fn called(arguments: &[OsString]) -> Option<ExitCode> {
     };
     mask::mask(&mut answer);
     let is_failed = answer["failed"] == true;
-    let _gone = writeln!(std::io::stdout(), "{}", crate::foreign::json(&answer.to_string()));
+    let _gone = writeln!(std::io::stdout(), "{}", crate::sanitize::json(&answer.to_string()));
     Some(if is_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -93,7 +93,7 @@ fn failed(message: &str) -> Value {
 }
 
 /// Runs drainswap itself.
-fn run(words: &[String]) -> std::io::Result<Ran> {
+fn run(words: &[String]) -> std::io::Result<CommandOutput> {
     let output = Command::new(std::env::current_exe()?)
         .args(["--output=json", "--ci=none"])
         .args(words)
@@ -103,5 +103,5 @@ fn run(words: &[String]) -> std::io::Result<Ran> {
     let text = String::from_utf8_lossy(&output.stdout);
     let objects = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Ok(Ran { code: output.status.code().unwrap_or(-1), objects, said })
+    Ok(CommandOutput { code: output.status.code().unwrap_or(-1), objects, said })
 }

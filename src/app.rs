@@ -1,14 +1,14 @@
 //! Wires the commands together: one function per command.
 
+mod backend_lock;
 pub mod bug;
 mod config;
 mod contained;
 mod doctor;
 mod history;
-mod hold;
 mod init;
+mod inputs;
 mod journals;
-mod look;
 mod manual;
 mod moves;
 mod names;
@@ -35,15 +35,15 @@ use std::sync::{Mutex, Once};
 
 use serde::Serialize;
 
-use crate::cli::{CiFlags, Cli, Command, DeployGoal, Globals, Leave, Output, PolicyFlags};
+use crate::cli::{CiFlags, Cli, Command, DeployGoal, Globals, MaintFlags, Output, PolicyFlags};
 use crate::command_line::CommandLine;
 use crate::error::Error;
 use crate::event;
 use crate::exit::Exit;
-use crate::foreign;
 use crate::observation::AdminState;
 use crate::report::ci::{self, Ci};
 use crate::report::{Json, stderr};
+use crate::sanitize;
 use crate::settings::{Settings, SettingsError};
 use crate::trust::Untrusted;
 use names::{known_backend, known_server};
@@ -58,15 +58,15 @@ pub async fn run(cli: Cli) -> ExitCode {
         // The reader of our output has closed it.
         Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done.into(),
         // The run has reported its own end.
-        Err(error @ Error::Untouched(_)) => error.exit().into(),
+        Err(error @ Error::Preflight(_)) => error.exit().into(),
         Err(error) => {
             let (exit, text) = (error.exit(), typed.completed(&error.to_string()));
             if output == Output::Json {
                 let (version, error) = (event::VERSION, text.clone());
-                Json::on_stdout().put(&event::NoRun::Failed { version, exit: exit.code(), error });
+                Json::on_stdout().put(&event::CommandFailed::Failed { version, exit: exit.code(), error });
             }
             let style = anstyle::AnsiColor::Red.on_default().bold();
-            stderr::say(&format!("{style}error{style:#}: {text}"));
+            stderr::print_line(&format!("{style}error{style:#}: {text}"));
             if ci == Ci::Github {
                 reporters::annotate(&error, &text);
             }
@@ -129,9 +129,9 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Report { run, file } => app.report(run.as_deref(), file.as_deref()),
         Command::Stop { backend } => app.stop(&backend).await,
         Command::Prune { backends, keep, dry_run } => app.prune(&backends, keep, dry_run).await,
-        Command::Drain(it) => app.single(AdminState::Drain, &it, &Leave::default()).await,
-        Command::Maint { server, leave } => app.single(AdminState::Maint, &server, &leave).await,
-        Command::Ready(it) => app.single(AdminState::Ready, &it, &Leave::default()).await,
+        Command::Drain(it) => app.move_servers(AdminState::Drain, &it, &MaintFlags::default()).await,
+        Command::Maint { server, leave } => app.move_servers(AdminState::Maint, &server, &leave).await,
+        Command::Ready(it) => app.move_servers(AdminState::Ready, &it, &MaintFlags::default()).await,
         Command::Doctor { fix, keep, exit_code } => app.doctor(fix, keep, exit_code).await,
         Command::Config(command) => app.config(command).await,
         // These need no settings and are done already.
@@ -180,7 +180,7 @@ impl App {
             if !(is_resume && self.has_old_unfinished_run()) {
                 return Err(SettingsError::from(found).into());
             }
-            self.say(&format!("warning: {found}. A run of an older drainswap is resumed anyway"));
+            self.note(&format!("warning: {found}. A run of an older drainswap is resumed anyway"));
         }
         Ok(())
     }
@@ -200,29 +200,29 @@ impl App {
     }
 
     /// Prints a text for people to stderr, unless `--quiet` is given.
-    fn say(&self, text: &str) {
+    fn note(&self, text: &str) {
         if !self.quiet {
-            stderr::say(text);
+            stderr::print_line(text);
         }
     }
 }
 
 /// Writes a result for people to stdout, without control sequences that move the cursor.
 fn print(text: &str) -> Result<(), Error> {
-    print_as_is(&ci::shown(text))
+    print_as_is(&ci::printable(text))
 }
 
 /// Writes a result for programs to stdout: one object on one line.
 fn print_object(object: &impl Serialize) -> Result<(), Error> {
     let text = serde_json::to_string(object).map_err(std::io::Error::other)?;
-    print_as_is(&(foreign::json(&text) + "\n"))
+    print_as_is(&(sanitize::json(&text) + "\n"))
 }
 
 /// Writes a text that drainswap generates, such as a file, to stdout unchanged. The error's kind says whether the
 /// reader closed it.
 fn print_as_is(text: &str) -> Result<(), Error> {
     // On a terminal, earlier messages on stderr come first.
-    stderr::settle();
+    stderr::flush();
     let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()?;

@@ -34,7 +34,7 @@ pub mod version;
 pub use address::{Address, Host, Port, SocketAddress, is_of_one_host};
 pub use branch::{Branch, Conditional};
 pub use build::Build;
-pub use change::{Added, Change};
+pub use change::{Added, ConfigChange};
 pub use check::{Expect, Expected, HealthCheck, HttpCheck, Verdict};
 pub use diagnostic::{Problem, Severity, reports};
 pub use document::{Document, Ending, File, Line, SourceFile, read};

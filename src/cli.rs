@@ -15,18 +15,18 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::cfg::Version;
-use crate::foreign;
 use crate::ids::ServerName;
 use crate::image::ImageReference;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure};
 use crate::probe::ProbeUrl;
+use crate::sanitize;
 use crate::schema::Form;
-use crate::secret::shown;
-use crate::settings::Span;
+use crate::secret::redact;
+use crate::settings::DurationArg;
 use crate::weight::Weight;
 
 pub use ci::CiFlags;
-pub use config::{ConfigCommand, ReloadFlags, ReloadWhen, Templates, WantedConfig};
+pub use config::{ConfigCommand, DesiredConfigArgs, ReloadFlags, ReloadWhen, Templates};
 
 /// Replaces Docker containers behind HAProxy without losing a request.
 ///
@@ -53,7 +53,7 @@ impl Cli {
             let told: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
             for (kind, value) in told {
                 if let ContextValue::String(text) = value {
-                    error.insert(kind, ContextValue::String(foreign::line(&shown(&text))));
+                    error.insert(kind, ContextValue::String(sanitize::line(&redact(&text))));
                 }
             }
             error
@@ -116,7 +116,7 @@ pub struct Globals {
     pub trust_owner: Vec<String>,
     /// How long to wait for another drainswap that works on the backend [default: 0s]
     #[arg(long, global = true, value_name = "TIME", env = "DRAINSWAP_LOCK_WAIT")]
-    pub lock_wait: Option<Span>,
+    pub lock_wait: Option<DurationArg>,
     /// Also append events to FILE, one JSON object per line
     #[arg(long, global = true, value_name = "FILE", env = "DRAINSWAP_EVENTS")]
     pub events: Option<PathBuf>,
@@ -154,7 +154,7 @@ pub enum Command {
         backends: Vec<String>,
         /// Repeat until Ctrl-C [default: every 2s]
         #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "2s")]
-        watch: Option<Span>,
+        watch: Option<DurationArg>,
     },
     /// Show what deploy would do: every step with its reason, and where traffic goes
     #[command(after_help = help::PLAN)]
@@ -287,7 +287,7 @@ pub enum Command {
         #[command(flatten)]
         server: Move,
         #[command(flatten)]
-        leave: Leave,
+        leave: MaintFlags,
     },
     /// Put a server back in service
     #[command(after_help = help::READY)]
@@ -390,13 +390,13 @@ pub struct PolicyFlags {
     pub floor: Option<usize>,
     /// How long the sessions of a server may take to end [default: 5m]
     #[arg(long, value_name = "TIME", env = "DRAINSWAP_DRAIN_TIMEOUT")]
-    pub drain_timeout: Option<Span>,
+    pub drain_timeout: Option<DurationArg>,
     /// What to do if they take longer [default: fail]
     #[arg(long, value_enum, value_name = "WHAT", env = "DRAINSWAP_ON_DRAIN_TIMEOUT")]
     pub on_drain_timeout: Option<OnDrainTimeout>,
     /// Time over which --on-drain-timeout shutdown ends the sessions [default: 10s]
     #[arg(long, value_name = "TIME", env = "DRAINSWAP_SHUTDOWN_OVER")]
-    pub shutdown_over: Option<Span>,
+    pub shutdown_over: Option<DurationArg>,
     /// Which of several load balancers must answer [default: all]
     #[arg(long, value_enum, value_name = "WHICH", env = "DRAINSWAP_LB_QUORUM")]
     pub lb_quorum: Option<LbQuorum>,
@@ -406,7 +406,7 @@ pub struct PolicyFlags {
     pub headroom: Option<u32>,
     /// How long a new container may take to answer [default: 60s]
     #[arg(long, value_name = "TIME", env = "DRAINSWAP_READY_TIMEOUT")]
-    pub ready_timeout: Option<Span>,
+    pub ready_timeout: Option<DurationArg>,
     /// How many times in a row it must then answer [default: 1]
     #[arg(long, value_name = "N", env = "DRAINSWAP_RISE", value_parser = clap::value_parser!(u32).range(1..))]
     pub rise: Option<u32>,
@@ -452,16 +452,16 @@ pub struct Move {
     pub floor: Option<usize>,
     /// How long --wait may take [default: 5m]
     #[arg(long, value_name = "TIME", env = "DRAINSWAP_DRAIN_TIMEOUT")]
-    pub drain_timeout: Option<Span>,
+    pub drain_timeout: Option<DurationArg>,
     /// Also set its weight: 0 to 256, or a percentage of the weight in haproxy.cfg, such as 50%
     #[arg(long, value_name = "WEIGHT")]
     pub weight: Option<Weight>,
     /// Also turn its health checks on or off
     #[arg(long, value_enum, value_name = "ON|OFF")]
-    pub health: Option<Turn>,
+    pub health: Option<OnOff>,
     /// Also turn its agent (agent-check) on or off
     #[arg(long, value_enum, value_name = "ON|OFF")]
-    pub agent: Option<Turn>,
+    pub agent: Option<OnOff>,
     /// Do nothing if the server does not exist, instead of failing
     #[arg(long)]
     pub if_exists: bool,
@@ -472,7 +472,7 @@ pub struct Move {
 
 /// The options of `drainswap maint` alone.
 #[derive(Args, Debug, Default)]
-pub struct Leave {
+pub struct MaintFlags {
     /// Drain it first, and wait up to --drain-timeout for its last session to end
     #[arg(long)]
     pub drain_first: bool,
@@ -483,7 +483,7 @@ pub struct Leave {
 
 /// Whether a check is on or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Turn {
+pub enum OnOff {
     /// The check runs.
     On,
     /// The check is paused.

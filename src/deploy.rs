@@ -6,17 +6,17 @@ mod address;
 mod agents;
 mod balancers;
 mod capacity;
-pub mod carriers;
 mod container;
 mod drain;
+mod emitter;
 mod end;
 pub mod engines;
 mod failure;
+mod final_check;
 mod fleet;
 mod hooks;
 pub mod idle;
 mod lane;
-mod last_look;
 pub mod late;
 mod lateness;
 mod ledger;
@@ -27,7 +27,7 @@ mod resume;
 mod rotation;
 mod silence;
 mod step;
-mod teller;
+pub mod takeover;
 pub mod unanswered;
 pub mod wait;
 mod watch;
@@ -42,31 +42,31 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use capacity::CapacityGate;
+use emitter::Emitter;
 use engines::Engines;
-pub use failure::Failure;
+pub use failure::StepError;
 use fleet::Fleet;
-use hooks::Wish;
+use hooks::HookVerdict;
 use lane::{Direction, LaneRun, Mark};
 pub use late::Tracked;
 use ledger::Ledger;
-use teller::Teller;
 use unanswered::TrackedEngine;
-use watch::Watch;
+use watch::OutageWatch;
 
 use crate::command_line::CommandLine;
-use crate::event::{Fact, Listener, Timing};
-use crate::hook::Moment;
+use crate::event::{EventKind, Reporter, Timing};
+use crate::hook::HookPoint;
 use crate::ids::{ContainerId, ServerId};
 use crate::journal::{self, Record};
 use crate::observation::AdminState;
-use crate::outcome::{Outcome, StaysOut};
+use crate::outcome::{OutOfService, Outcome};
 use crate::plan::undo::is_replaced;
 use crate::plan::{Plan, Replacement, Step};
 use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
 /// The site that a run works on, seen through the ports.
 #[derive(Debug)]
-pub struct World<L, E, P, C, H> {
+pub struct Site<L, E, P, C, H> {
     pub load_balancers: Vec<Tracked<L>>,
     pub engines: Engines<E>,
     pub prober: P,
@@ -76,12 +76,12 @@ pub struct World<L, E, P, C, H> {
     pub descriptions: BTreeMap<String, crate::service::Container>,
     /// Builds the `drainswap` commands that messages suggest.
     pub typed: CommandLine,
-    pub site: journal::Site,
+    pub identity: journal::SiteIdentity,
 }
 
 /// The two stop requests that a run can receive.
 #[derive(Clone, Debug, Default)]
-pub struct Stop {
+pub struct StopRequest {
     /// Cancelled by the first request: stop at the next safe point. A drain is aborted at once; if the old container is
     /// already stopped, the run waits for the new one to come up.
     pub asked: CancellationToken,
@@ -92,24 +92,24 @@ pub struct Stop {
 /// The failure that ended a run before any server left rotation. Containers that the run had created are removed again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
-pub struct Untouched(#[from] pub Failure);
+pub struct PreflightError(#[from] pub StepError);
 
 /// A lane's replacement, and the engine that performs it.
-type Swap<'a, E> = (&'a Replacement, &'a TrackedEngine<E>);
+type ReplacementOnEngine<'a, E> = (&'a Replacement, &'a TrackedEngine<E>);
 
 /// One run of one plan. The lanes of a wave share it.
 pub struct Executor<'a, L, E, P, C, H, J> {
     plan: &'a Plan,
-    world: &'a World<L, E, P, C, H>,
-    stop: Stop,
+    site: &'a Site<L, E, P, C, H>,
+    stop: StopRequest,
     /// The stop requests that were reported.
-    stops_told: Cell<usize>,
-    teller: Rc<Teller<'a, C>>,
+    stop_requests_reported: Cell<usize>,
+    emitter: Rc<Emitter<'a, C>>,
     ledger: Ledger<'a, J>,
     fleet: Fleet,
     capacity: CapacityGate,
     /// Whether the backends are served while servers are out.
-    watch: Rc<Watch<'a, C>>,
+    watch: Rc<OutageWatch<'a, C>>,
     lanes: Vec<LaneRun<'a, E>>,
     /// The timings of the lanes that finished.
     timings: RefCell<Vec<Timing>>,
@@ -120,7 +120,7 @@ pub struct Executor<'a, L, E, P, C, H, J> {
     /// Anonymous volumes of new containers that had served and were removed by an undo.
     volumes_left: RefCell<BTreeSet<String>>,
     /// Servers that run their new container and that their agents keep out of service.
-    out_by_agents: RefCell<Vec<StaysOut>>,
+    out_by_agents: RefCell<Vec<OutOfService>>,
 }
 
 impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
@@ -132,25 +132,25 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// An engine that the plan needs is not known any more.
     pub fn new(
         plan: &'a Plan,
-        world: &'a World<L, E, P, C, H>,
+        site: &'a Site<L, E, P, C, H>,
         journal: &'a mut J,
-        stop: Stop,
-        listener: &'a mut dyn Listener,
+        stop: StopRequest,
+        listener: &'a mut dyn Reporter,
     ) -> Result<Self, EngineError> {
-        let swap = |it: &'a Replacement| world.engines.named(&it.like.engine).map(|engine| (it, engine));
+        let swap = |it: &'a Replacement| site.engines.named(&it.like.engine).map(|engine| (it, engine));
         let swaps = plan.lanes.iter().map(|lane| lane.replacement.as_ref().map(swap).transpose());
         let processes = plan.workers.iter().map(|it| (it.load_balancer.clone(), it.pid));
         let processes: BTreeMap<String, u32> = processes.collect();
         let lane = |swap| LaneRun::new(swap, &stop.asked, processes.clone());
         let lanes = swaps.map(|swap| swap.map(lane)).collect::<Result<_, _>>()?;
-        let teller = Rc::new(Teller::new(&plan.run, &world.clock, listener));
+        let emitter = Rc::new(Emitter::new(&plan.run, &site.clock, listener));
         Ok(Self {
             plan,
-            world,
+            site,
             stop,
-            stops_told: Cell::new(0),
-            watch: Rc::new(Watch::new(plan, Rc::clone(&teller))),
-            teller,
+            stop_requests_reported: Cell::new(0),
+            watch: Rc::new(OutageWatch::new(plan, Rc::clone(&emitter))),
+            emitter,
             ledger: Ledger::new(plan, journal),
             fleet: Fleet::new(processes),
             capacity: CapacityGate::default(),
@@ -167,44 +167,44 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     ///
     /// # Errors
     /// Returns only a failure that ended the run before any server left rotation.
-    pub async fn run(self) -> Result<Outcome, Untouched> {
+    pub async fn run(self) -> Result<Outcome, PreflightError> {
         let started = Instant::now();
         let plan = self.plan;
         let opened = Record::Opened {
             version: journal::VERSION,
             pid: std::process::id(),
             plan: Box::new(plan.clone()),
-            site: Some(Box::new(self.world.site.of(plan))),
+            site: Some(Box::new(self.site.identity.of(plan))),
         };
-        self.ledger.open(&opened).await.map_err(Failure::from)?;
-        self.tell(Fact::RunStarted {
+        self.ledger.open(&opened).await.map_err(StepError::from)?;
+        self.emit(EventKind::RunStarted {
             backend: plan.backend.clone(),
             purpose: plan.purpose,
             lanes: plan.lanes.iter().map(crate::plan::Lane::ids).collect(),
             images: plan.images.clone(),
         });
         for message in &plan.warnings {
-            self.tell(Fact::Warned { message: message.clone() });
+            self.emit(EventKind::Warned { message: message.clone() });
         }
-        let result = self.begin_and_work().await;
+        let result = self.prepare_and_run().await;
         match result {
             Ok(outcome) => Ok(self.close(outcome, started).await),
             Err(failure) => {
                 self.discard_candidates().await;
-                let stopped = failure == Failure::Stopped;
+                let stopped = failure == StepError::Stopped;
                 let outcome = if stopped {
                     self.cancelled(&[])
                 } else {
                     Outcome::Refused { reason: failure.to_string() }
                 };
                 self.close(outcome.clone(), started).await;
-                if stopped { Ok(outcome) } else { Err(Untouched(failure)) }
+                if stopped { Ok(outcome) } else { Err(PreflightError(failure)) }
             }
         }
     }
 
-    async fn begin_and_work(&self) -> Result<Outcome, Failure> {
-        if self.hook(Moment::BeforeRun, None).await? == Wish::Skip {
+    async fn prepare_and_run(&self) -> Result<Outcome, StepError> {
+        if self.hook(HookPoint::BeforeRun, None).await? == HookVerdict::Skip {
             return Ok(Outcome::Skipped);
         }
         self.prepare().await?;
@@ -212,25 +212,25 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     }
 
     /// Does everything that is possible while every server is still in rotation.
-    async fn prepare(&self) -> Result<(), Failure> {
+    async fn prepare(&self) -> Result<(), StepError> {
         for image in &self.plan.images {
             self.check_stop()?;
             self.pull(image).await?;
         }
         self.check_stop()?;
         self.create_all().await?;
-        self.is_alone().await
+        self.check_no_concurrent_run().await
     }
 
     /// Records that a lane begins a step.
-    async fn begin(&self, lane: usize, step: Step) -> Result<(), Failure> {
-        let at = self.world.clock.now();
+    async fn record_begun(&self, lane: usize, step: Step) -> Result<(), StepError> {
+        let at = self.site.clock.now();
         Ok(self.ledger.record(&Record::Begun { at, lane, step }).await?)
     }
 
     /// Records that a lane has done a step.
-    async fn end(&self, lane: usize, step: Step) -> Result<(), Failure> {
-        let at = self.world.clock.now();
+    async fn record_done(&self, lane: usize, step: Step) -> Result<(), StepError> {
+        let at = self.site.clock.now();
         Ok(self.ledger.record(&Record::Done { at, lane, step }).await?)
     }
 
@@ -258,7 +258,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     }
 
     /// Returns whether the lane's new container serves.
-    fn is_through(&self, lane: usize) -> bool {
+    fn is_confirmed(&self, lane: usize) -> bool {
         self.has_begun(lane, Step::Confirm)
     }
 
@@ -282,26 +282,26 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         if self.is_undoing(lane) { CancellationToken::new() } else { self.stop.now.clone() }
     }
 
-    fn check_stop(&self) -> Result<(), Failure> {
+    fn check_stop(&self) -> Result<(), StepError> {
         self.report_stop_requests();
-        if self.stop.asked.is_cancelled() { Err(Failure::Stopped) } else { Ok(()) }
+        if self.stop.asked.is_cancelled() { Err(StepError::Stopped) } else { Ok(()) }
     }
 
     /// Reports a stop request, once for each of the two.
     fn report_stop_requests(&self) {
         let asked = [&self.stop.asked, &self.stop.now].iter().filter(|token| token.is_cancelled()).count();
-        if self.stops_told.replace(asked.max(self.stops_told.get())) < asked {
+        if self.stop_requests_reported.replace(asked.max(self.stop_requests_reported.get())) < asked {
             let is_replaced = |lane: &usize| self.at(*lane).is(Mark::Out) && is_replaced(&self.begun(*lane));
             let seen_through =
                 self.all_lanes().filter(is_replaced).flat_map(|lane| self.plan.lanes[lane].ids());
-            self.tell(Fact::StopAsked { at_once: asked > 1, seen_through: seen_through.collect() });
+            self.emit(EventKind::StopRequested { at_once: asked > 1, seen_through: seen_through.collect() });
         }
     }
 
     /// Fails if a lane must not start any more.
-    fn check_lane_stop(&self, lane: usize) -> Result<(), Failure> {
+    fn check_lane_stop(&self, lane: usize) -> Result<(), StepError> {
         self.report_stop_requests();
-        if self.at(lane).stop.is_cancelled() { Err(Failure::Stopped) } else { Ok(()) }
+        if self.at(lane).stop.is_cancelled() { Err(StepError::Stopped) } else { Ok(()) }
     }
 
     /// Does the same for a lane that polls. An undo ignores them.
@@ -311,8 +311,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
-    fn tell(&self, fact: Fact) {
-        self.teller.tell(fact);
+    fn emit(&self, fact: EventKind) {
+        self.emitter.emit(fact);
     }
 }
 

@@ -13,18 +13,19 @@ use crate::observation::{
 use crate::outcome::{named, sessions};
 use crate::retention::kept;
 use crate::topology::divergence::{Difference, Divergence, divergences};
-use crate::topology::matching::{Aside, Behind};
-use crate::topology::updaters::{Subject, Updater, updaters};
+use crate::topology::matching::{ContainerRole, MatchResult};
+use crate::topology::updaters::{UpdateSubject, Updater, updaters};
 use crate::topology::{Backend, Server, Topology, Unlisted};
 
 /// One thing that needs attention.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    pub kind: Kind,
+pub struct DoctorFinding {
+    pub kind: FindingKind,
     /// What is wrong, and where.
     pub what: String,
     /// How to fix it: a command, or a line for haproxy.cfg.
-    pub mend: String,
+    #[serde(rename = "mend")]
+    pub fix: String,
     /// A container that may be removed without harm; `None` if an operator must decide.
     #[serde(skip)]
     pub left_over: Option<LeftOver>,
@@ -41,7 +42,7 @@ pub struct LeftOver {
 /// The kind of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum FindingKind {
     /// A run was not finished.
     UnfinishedRun,
     /// A server is out of service although its container runs.
@@ -71,12 +72,12 @@ pub enum Kind {
 pub struct OpenRun {
     pub run: RunId,
     pub backend: String,
-    pub left: Left,
+    pub left: OpenState,
 }
 
 /// The unfinished part of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Left {
+pub enum OpenState {
     /// The run was killed or is under way, and works on these backends.
     Unfinished { touches: Vec<String> },
     /// The run has ended, but could not put these servers back.
@@ -90,7 +91,7 @@ pub enum Left {
 
 /// The runs of a site, as its journals describe them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Runs {
+pub struct RunRecords {
     /// Runs that are unfinished or stuck.
     pub open: Vec<OpenRun>,
     /// Runs that have ended.
@@ -101,7 +102,7 @@ pub struct Runs {
     pub last_aside: BTreeMap<(String, String), ServerId>,
 }
 
-impl Runs {
+impl RunRecords {
     /// Returns the server whose rollback needs the image of a container that is itself not kept.
     fn previous_of(&self, container: &Container) -> Option<ServerId> {
         let is_all = self.keep > 0 && container.kept_of(self.keep) == 0;
@@ -111,22 +112,22 @@ impl Runs {
 }
 
 /// The states in the `server-state-file`, from which a reload takes them; `None` if there is no such file.
-pub type Kept = Option<BTreeMap<ServerId, AdminState>>;
+pub type SavedStates = Option<BTreeMap<ServerId, AdminState>>;
 
 /// Returns everything that needs attention, the worst first.
 #[must_use]
 pub fn examine(
     configuration: &Configuration,
-    kept: &Kept,
+    kept: &SavedStates,
     observation: &Observation,
     topology: &Topology,
-    runs: &Runs,
+    runs: &RunRecords,
     typed: &CommandLine,
-) -> Vec<Finding> {
-    let Runs { open, over, keep, .. } = runs;
+) -> Vec<DoctorFinding> {
+    let RunRecords { open, over, keep, .. } = runs;
     // A run that was repaired by hand is over, whatever the journal says.
     let (open, mended): (Vec<_>, Vec<_>) = open.iter().partition(|run| run.is_open(topology));
-    let mut findings: Vec<Finding> = open.iter().map(|run| run.finding(topology, typed)).collect();
+    let mut findings: Vec<DoctorFinding> = open.iter().map(|run| run.finding(topology, typed)).collect();
     // Servers that an unfinished run works on are not reported separately.
     let is_free = |backend: &&Backend| !open.iter().any(|run| run.touches(&backend.name));
     for backend in topology.backends.iter().filter(is_free) {
@@ -134,7 +135,7 @@ pub fn examine(
         findings.extend(backend.servers.iter().filter_map(|server| left_out(server, balancers, typed)));
         findings.extend(backend.servers.iter().filter_map(|server| agent_off(server, balancers, typed)));
         findings.extend(
-            backend.servers.iter().filter_map(|server| forgotten(configuration, kept, server, typed)),
+            backend.servers.iter().filter_map(|server| lost_by_reload(configuration, kept, server, typed)),
         );
     }
     findings.extend(observation.load_balancers.iter().flat_map(|seen| old_workers(configuration, seen)));
@@ -142,13 +143,13 @@ pub fn examine(
     findings.extend(diverging.iter().map(diverging_server));
     findings.extend(topology.unlisted.iter().filter_map(|it| unlisted(it, &observation.containers)));
     let servers = topology.backends.iter().flat_map(|backend| &backend.servers);
-    let running = servers.filter_map(Server::container).filter_map(Subject::now);
+    let running = servers.filter_map(Server::container).filter_map(UpdateSubject::now);
     findings.extend(updaters(running, &observation.containers).iter().map(updater));
     let mut of_others: Vec<&Container> = Vec::new();
     for container in &observation.containers {
         let users = topology.users(&container.id, observation);
         let of_run = |run: &&OpenRun| container.name.ends_with(&run.run.0);
-        if Aside::is_name(&container.name) {
+        if ContainerRole::is_name(&container.name) {
             let is_over =
                 over.iter().any(|run| container.name.ends_with(&run.0)) || mended.iter().any(of_run);
             let is_kept = is_over && is_kept(container, &observation.containers, *keep);
@@ -174,19 +175,19 @@ pub fn examine(
 
 /// Returns the finding for containers that runs of other state directories put aside. It is a single finding, because
 /// an engine that other sites share may have many.
-fn of_other_sites(containers: &[&Container], all: &[Container]) -> Option<Finding> {
+fn of_other_sites(containers: &[&Container], all: &[Container]) -> Option<DoctorFinding> {
     if containers.len() < 2 {
         return containers.first().map(|container| left_over(container, all, false, &[]));
     }
     let names: Vec<&str> = containers.iter().map(|it| it.name.as_str()).collect();
-    Some(Finding {
-        kind: Kind::LeftOver,
+    Some(DoctorFinding {
+        kind: FindingKind::LeftOver,
         what: format!(
             "{} containers were put aside by runs that are not in this state directory: {}",
             names.len(),
             named(&names)
         ),
-        mend: "`docker rm NAME` for each that no other drainswap installation uses or keeps for a rollback"
+        fix: "`docker rm NAME` for each that no other drainswap installation uses or keeps for a rollback"
             .to_owned(),
         left_over: None,
     })
@@ -195,7 +196,7 @@ fn of_other_sites(containers: &[&Container], all: &[Container]) -> Option<Findin
 impl OpenRun {
     /// Returns whether the run works on that backend now.
     fn touches(&self, backend: &str) -> bool {
-        matches!(&self.left, Left::Unfinished { touches } if touches.iter().any(|name| name == backend))
+        matches!(&self.left, OpenState::Unfinished { touches } if touches.iter().any(|name| name == backend))
     }
 
     /// Returns whether the run still needs attention: one that was repaired by hand does not, whatever the journal
@@ -203,34 +204,33 @@ impl OpenRun {
     #[must_use]
     pub fn is_open(&self, topology: &Topology) -> bool {
         match &self.left {
-            Left::Unfinished { .. } => true,
-            Left::Stuck { servers, .. } => servers.iter().any(|it| is_stranded(topology, it).is_some()),
+            OpenState::Unfinished { .. } => true,
+            OpenState::Stuck { servers, .. } => servers.iter().any(|it| is_stuck(topology, it).is_some()),
         }
     }
 
-    fn finding(&self, topology: &Topology, typed: &CommandLine) -> Finding {
+    fn finding(&self, topology: &Topology, typed: &CommandLine) -> DoctorFinding {
         let Self { run, backend, left } = self;
         let resume = typed.command(&["resume", backend]);
         let undo = typed.command(&["resume", backend, "--undo"]);
-        let (what, mend) = match left {
-            Left::Unfinished { .. } => {
+        let (what, fix) = match left {
+            OpenState::Unfinished { .. } => {
                 let what = format!("run {run} on {backend} was not finished, or is under way");
                 (what, format!("{resume}, or to roll it back: {undo}"))
             }
-            Left::Stuck { servers, commands } => {
-                let stranded: Vec<String> =
-                    servers.iter().filter_map(|it| is_stranded(topology, it)).collect();
+            OpenState::Stuck { servers, commands } => {
+                let stranded: Vec<String> = servers.iter().filter_map(|it| is_stuck(topology, it)).collect();
                 let what =
                     format!("run {run} on {backend} could not put everything back: {}", stranded.join(", "));
                 (what, format!("{resume}, or to roll it back: {undo}; or by hand: {}", commands.join("; ")))
             }
         };
-        Finding { kind: Kind::UnfinishedRun, what, mend, left_over: None }
+        DoctorFinding { kind: FindingKind::UnfinishedRun, what, fix, left_over: None }
     }
 }
 
 /// Returns what is wrong with a server that should have got this state back, if anything is.
-fn is_stranded(topology: &Topology, (id, wanted): &(ServerId, AdminState)) -> Option<String> {
+fn is_stuck(topology: &Topology, (id, wanted): &(ServerId, AdminState)) -> Option<String> {
     let server = topology.backend(&id.backend)?.servers.iter().find(|server| server.id == *id)?;
     let Some(state) = &server.state else {
         return Some(format!("a load balancer does not report the state of {id}"));
@@ -256,58 +256,66 @@ fn has_agent_off(server: &Server, load_balancers: &[LoadBalancerState]) -> bool 
     states.any(|state| state.checks.agent == Checking::Off)
 }
 
-fn left_out(server: &Server, load_balancers: &[LoadBalancerState], typed: &CommandLine) -> Option<Finding> {
+fn left_out(
+    server: &Server,
+    load_balancers: &[LoadBalancerState],
+    typed: &CommandLine,
+) -> Option<DoctorFinding> {
     let state = admin(server).filter(|state| *state != AdminState::Ready)?;
     let container = server.container()?;
     if !server.answers() {
         return None;
     }
     let id = server.id.to_string();
-    let mut mend = vec!["ready", &id];
+    let mut fix = vec!["ready", &id];
     if has_agent_off(server, load_balancers) {
-        mend.extend(["--agent", "on"]);
+        fix.extend(["--agent", "on"]);
     }
     let is_by_agent = server.state.as_ref().is_some_and(ServerState::may_be_out_by_agent);
     let by = if is_by_agent { " (by agent-check, or by hand)" } else { "" };
-    Some(Finding {
-        kind: Kind::LeftOut,
+    Some(DoctorFinding {
+        kind: FindingKind::LeftOut,
         what: format!("{id} is in {state}{by}, but its container {} runs and answers", container.name),
-        mend: typed.command(&mend),
+        fix: typed.command(&fix),
         left_over: None,
     })
 }
 
 /// Finds an agent that an unfinished run or a command has turned off.
-fn agent_off(server: &Server, load_balancers: &[LoadBalancerState], typed: &CommandLine) -> Option<Finding> {
+fn agent_off(
+    server: &Server,
+    load_balancers: &[LoadBalancerState],
+    typed: &CommandLine,
+) -> Option<DoctorFinding> {
     let is_in_service = admin(server) == Some(AdminState::Ready);
-    (is_in_service && has_agent_off(server, load_balancers)).then(|| Finding {
-        kind: Kind::AgentOff,
+    (is_in_service && has_agent_off(server, load_balancers)).then(|| DoctorFinding {
+        kind: FindingKind::AgentOff,
         what: format!("the agent (agent-check) of {} is off, until a reload of HAProxy", server.id),
-        mend: typed.command(&["ready", &server.id.to_string(), "--agent", "on"]),
+        fix: typed.command(&["ready", &server.id.to_string(), "--agent", "on"]),
         left_over: None,
     })
 }
 
 /// Returns the finding for a server that runs differently from its configuration.
-fn diverging_server(diverging: &Divergence) -> Finding {
+fn diverging_server(diverging: &Divergence) -> DoctorFinding {
     let server = &diverging.server;
     let (kind, set) = match &diverging.difference {
         Difference::Address { written, .. } => {
             let (ip, port) = (written.ip(), written.port());
             let set = format!(", or `set server {server} addr {ip} port {port}` at its runtime socket");
-            (Kind::OtherAddress, set)
+            (FindingKind::OtherAddress, set)
         }
         Difference::Ssl { .. }
         | Difference::CheckPort { .. }
         | Difference::CheckAddress { .. }
         | Difference::Weight { .. }
-        | Difference::Disabled { .. } => (Kind::OtherSetting, String::new()),
+        | Difference::Disabled { .. } => (FindingKind::OtherSetting, String::new()),
     };
-    let what = if kind == Kind::OtherAddress { "port" } else { "setting" };
-    Finding {
+    let what = if kind == FindingKind::OtherAddress { "port" } else { "setting" };
+    DoctorFinding {
         kind,
         what: diverging.to_string(),
-        mend: format!(
+        fix: format!(
             "if the file is right: reload HAProxy{set}; if HAProxy is right: write its value into haproxy.cfg. A server-state-file would restore the old {what} at a reload: delete the server's line from it"
         ),
         left_over: None,
@@ -315,12 +323,12 @@ fn diverging_server(diverging: &Divergence) -> Finding {
 }
 
 /// Finds a state that only the running process knows.
-fn forgotten(
+fn lost_by_reload(
     configuration: &Configuration,
-    kept: &Kept,
+    kept: &SavedStates,
     server: &Server,
     typed: &CommandLine,
-) -> Option<Finding> {
+) -> Option<DoctorFinding> {
     let proxy = configuration.backend(&server.id.backend)?;
     let written = proxy.servers.iter().find(|line| line.name == server.id.server)?;
     let has_file = proxy.keeps_state && configuration.server_state_file.is_some();
@@ -334,7 +342,7 @@ fn forgotten(
     if now == after {
         return None;
     }
-    let mend = if has_file {
+    let fix = if has_file {
         format!(
             "{}: this also writes the server-state-file, which does not have that state yet",
             typed.command(&[&now.to_string(), &server.id.to_string()])
@@ -344,10 +352,10 @@ fn forgotten(
          `load-server-state-from-file global` in defaults"
             .to_owned()
     };
-    Some(Finding {
-        kind: Kind::ForgottenByReload,
+    Some(DoctorFinding {
+        kind: FindingKind::ForgottenByReload,
         what: format!("{} is in {now}, and a reload of HAProxy would set it to {after}", server.id),
-        mend,
+        fix,
         left_over: None,
     })
 }
@@ -362,7 +370,7 @@ fn max_reloads(configuration: &Configuration, seen: &LoadBalancerState) -> Optio
     configuration.max_reloads.or(is_limited.then_some(RELOADS_BY_DEFAULT))
 }
 
-fn old_workers(configuration: &Configuration, seen: &LoadBalancerState) -> Vec<Finding> {
+fn old_workers(configuration: &Configuration, seen: &LoadBalancerState) -> Vec<DoctorFinding> {
     let workers = seen.old_workers.iter().flatten();
     let limit = max_reloads(configuration, seen).map_or_else(String::new, |reloads| {
         format!(
@@ -373,13 +381,13 @@ fn old_workers(configuration: &Configuration, seen: &LoadBalancerState) -> Vec<F
         let held: Vec<String> =
             worker.servers.iter().map(|old| format!("{} to {}", sessions(old.sessions), old.id)).collect();
         let held = if held.is_empty() { "no sessions to servers".to_owned() } else { held.join(", ") };
-        Finding {
-            kind: Kind::OldWorker,
+        DoctorFinding {
+            kind: FindingKind::OldWorker,
             what: format!(
                 "HAProxy's worker {} was replaced by a reload, and still holds {held}{limit}",
                 worker.pid
             ),
-            mend: "it exits with its last session; `hard-stop-after 30m` in global limits that time"
+            fix: "it exits with its last session; `hard-stop-after 30m` in global limits that time"
                 .to_owned(),
             left_over: None,
         }
@@ -389,20 +397,20 @@ fn old_workers(configuration: &Configuration, seen: &LoadBalancerState) -> Vec<F
 
 /// Returns whether a container is one of the latest of its place, and so kept for a rollback.
 fn is_kept(container: &Container, all: &[Container], keep: usize) -> bool {
-    let Some((name, _)) = Aside::Old.read(&container.name) else { return false };
+    let Some((name, _)) = ContainerRole::Previous.read(&container.name) else { return false };
     kept(all, name).into_iter().take(container.kept_of(keep)).any(|it| it.id == container.id)
 }
 
-fn updater(updater: &Updater<'_>) -> Finding {
-    Finding { kind: Kind::Updater, what: updater.what(), mend: updater.remedy(), left_over: None }
+fn updater(updater: &Updater<'_>) -> DoctorFinding {
+    DoctorFinding { kind: FindingKind::Updater, what: updater.what(), fix: updater.remedy(), left_over: None }
 }
 
 /// Finds a server that only the running process knows, if it reaches a container.
-fn unlisted(server: &Unlisted, containers: &[Container]) -> Option<Finding> {
+fn unlisted(server: &Unlisted, containers: &[Container]) -> Option<DoctorFinding> {
     let container = containers.iter().find(|it| Some(&it.id) == server.reaches.as_ref())?;
     let Unlisted { state, load_balancer, .. } = server;
-    Some(Finding {
-        kind: Kind::Unlisted,
+    Some(DoctorFinding {
+        kind: FindingKind::Unlisted,
         what: format!(
             "HAProxy runs {} ({}, {}), which is missing from haproxy.cfg but reaches the container {}",
             state.id,
@@ -410,7 +418,7 @@ fn unlisted(server: &Unlisted, containers: &[Container]) -> Option<Finding> {
             sessions(state.sessions),
             container.name
         ),
-        mend: format!(
+        fix: format!(
             "reload HAProxy, if it was removed from haproxy.cfg; or name the file that has it with --haproxy-config; \
              or `set server {} state maint` at {load_balancer}",
             state.id
@@ -419,7 +427,7 @@ fn unlisted(server: &Unlisted, containers: &[Container]) -> Option<Finding> {
     })
 }
 
-fn left_over(container: &Container, all: &[Container], is_over: bool, users: &[String]) -> Finding {
+fn left_over(container: &Container, all: &[Container], is_over: bool, users: &[String]) -> DoctorFinding {
     let idle = container.state.is_idle();
     let of_its_place = |other: &&Container| {
         container.name.starts_with(&format!("{}.", other.name)) && other.state == ContainerState::Running
@@ -428,14 +436,14 @@ fn left_over(container: &Container, all: &[Container], is_over: bool, users: &[S
     let (runs, remove): (_, &[&str]) =
         if idle { ("does not run", &["docker", "rm"]) } else { ("still runs", &["docker", "rm", "-f"]) };
     let remove = shell(&[remove, &[&container.name]].concat());
-    Finding {
-        kind: Kind::LeftOver,
+    DoctorFinding {
+        kind: FindingKind::LeftOver,
         what: format!(
             "the container {} was put aside by a run that {}, and {runs}",
             container.name,
             if is_over { "is over" } else { "is not in this state directory" }
         ),
-        mend: if !users.is_empty() {
+        fix: if !users.is_empty() {
             format!(
                 "keep it: HAProxy sends requests to it for {}; the next deploy there replaces it under its original name",
                 users.join(", ")
@@ -451,13 +459,13 @@ fn left_over(container: &Container, all: &[Container], is_over: bool, users: &[S
     }
 }
 
-fn unreached(container: &Container, topology: &Topology) -> Option<Finding> {
+fn unreached(container: &Container, topology: &Topology) -> Option<DoctorFinding> {
     let servers = || topology.backends.iter().flat_map(|backend| &backend.servers);
     let is_meant = |server: &Server| match &server.behind {
-        Behind::Container(found) => found.container.id == container.id,
+        MatchResult::Container(found) => found.container.id == container.id,
         // The operator must first decide which container it is.
-        Behind::Ambiguous { candidates } => candidates.iter().any(|it| it.starts_with(&container.name)),
-        Behind::Gone { .. } | Behind::Described { .. } | Behind::Unmatched { .. } => false,
+        MatchResult::Ambiguous { candidates } => candidates.iter().any(|it| it.starts_with(&container.name)),
+        MatchResult::Gone { .. } | MatchResult::Described { .. } | MatchResult::Unmatched { .. } => false,
     };
     // Only a container on a port that a backend uses is likely to be meant for it.
     let ports = |server: &Server| Some(server.state.as_ref()?.address?.port());
@@ -468,13 +476,13 @@ fn unreached(container: &Container, topology: &Topology) -> Option<Finding> {
     if container.state.is_idle() || servers().any(is_meant) {
         return None;
     }
-    Some(Finding {
-        kind: Kind::Unreached,
+    Some(DoctorFinding {
+        kind: FindingKind::Unreached,
         what: format!(
             "the container {} publishes {}:{}, and no server line reaches it",
             container.name, published.ip, published.port
         ),
-        mend: format!(
+        fix: format!(
             "in haproxy.cfg: `server NAME {}:{} check`; or {}",
             published.ip,
             published.port,
@@ -491,15 +499,15 @@ mod tests {
     use crate::observation::{AdminBits, OldServer, OldWorker};
     use crate::testing::World;
 
-    fn examined(world: &World, kept: &Kept, runs: &Runs) -> Vec<Finding> {
+    fn examined(world: &World, kept: &SavedStates, runs: &RunRecords) -> Vec<DoctorFinding> {
         let typed = CommandLine::default();
         examine(&world.configuration, kept, &world.observation, &world.topology(), runs, &typed)
     }
 
-    fn kinds(world: &World, open: &[OpenRun]) -> Vec<(Kind, String)> {
-        let runs = Runs { open: open.to_vec(), ..Runs::default() };
+    fn kinds(world: &World, open: &[OpenRun]) -> Vec<(FindingKind, String)> {
+        let runs = RunRecords { open: open.to_vec(), ..RunRecords::default() };
         let findings = examined(world, &None, &runs);
-        findings.into_iter().map(|finding| (finding.kind, finding.mend)).collect()
+        findings.into_iter().map(|finding| (finding.kind, finding.fix)).collect()
     }
 
     #[test]
@@ -511,8 +519,8 @@ mod tests {
     fn a_server_that_was_left_out_and_a_state_that_a_reload_forgets_are_found() {
         let world = World::origin().server("mobile/app1", |it| it.admin = AdminBits(1));
         let found = kinds(&world, &[]);
-        assert_eq!(found[0], (Kind::LeftOut, "drainswap ready mobile/app1".to_owned()));
-        assert_eq!(found[1].0, Kind::ForgottenByReload);
+        assert_eq!(found[0], (FindingKind::LeftOut, "drainswap ready mobile/app1".to_owned()));
+        assert_eq!(found[1].0, FindingKind::ForgottenByReload);
         assert_eq!(found.len(), 2);
         let mut kept = world.clone();
         kept.configuration.server_state_file = Some("/var/lib/haproxy/state".into());
@@ -520,47 +528,49 @@ mod tests {
         let id = ServerId::new("mobile", "app1");
         for (in_file, findings) in [(Some(AdminState::Maint), 1), (Some(AdminState::Ready), 2), (None, 2)] {
             let file = Some(in_file.map(|state| (id.clone(), state)).into_iter().collect());
-            let found = examined(&kept, &file, &Runs::default());
+            let found = examined(&kept, &file, &RunRecords::default());
             assert_eq!(found.len(), findings, "{in_file:?}");
-            assert!(found.iter().skip(1).all(|it| it.mend.starts_with("drainswap maint mobile/app1")));
+            assert!(found.iter().skip(1).all(|it| it.fix.starts_with("drainswap maint mobile/app1")));
         }
         // A run that is under way or was killed is the only finding.
         let run = OpenRun {
             run: RunId("20261123T221500.000Z".to_owned()),
             backend: "mobile".to_owned(),
-            left: Left::Unfinished { touches: vec!["mobile".to_owned()] },
+            left: OpenState::Unfinished { touches: vec!["mobile".to_owned()] },
         };
-        let mend = "drainswap resume mobile, or to roll it back: drainswap resume mobile --undo".to_owned();
-        assert_eq!(kinds(&world, &[run]), [(Kind::UnfinishedRun, mend)]);
+        let fix = "drainswap resume mobile, or to roll it back: drainswap resume mobile --undo".to_owned();
+        assert_eq!(kinds(&world, &[run]), [(FindingKind::UnfinishedRun, fix)]);
     }
 
     #[test]
     fn an_agent_that_is_off_is_found_and_turned_on_by_the_command_that_puts_its_server_back() {
         let off = |it: &mut ServerState| it.checks.agent = Checking::Off;
         let world = World::origin().server("mobile/app1", off);
-        let mend = "drainswap ready mobile/app1 --agent on".to_owned();
-        assert_eq!(kinds(&world, &[]), [(Kind::AgentOff, mend.clone())]);
+        let fix = "drainswap ready mobile/app1 --agent on".to_owned();
+        assert_eq!(kinds(&world, &[]), [(FindingKind::AgentOff, fix.clone())]);
         let found = kinds(&world.maint("mobile/app1"), &[]);
-        assert_eq!(found[0], (Kind::LeftOut, mend));
-        assert!(found.iter().all(|(kind, _)| *kind != Kind::AgentOff));
+        assert_eq!(found[0], (FindingKind::LeftOut, fix));
+        assert!(found.iter().all(|(kind, _)| *kind != FindingKind::AgentOff));
     }
 
     #[test]
     fn a_watchtower_that_would_replace_servers_containers_is_one_finding() {
         let settings = Watchtower { disabled: vec!["tablet-two".to_owned()], ..Watchtower::default() };
         let world = World::shared().watched(settings);
-        let found = examined(&world, &None, &Runs::default());
+        let found = examined(&world, &None, &RunRecords::default());
         assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!(found[0].kind, Kind::Updater);
+        assert_eq!(found[0].kind, FindingKind::Updater);
         assert_eq!(
             found[0].what,
             "the Watchtower watchtower replaces mobile-app1, mobile-app2 without draining when the image's tag changes"
         );
-        assert!(found[0].mend.contains("WATCHTOWER_DISABLE_CONTAINERS"), "{}", found[0].mend);
+        assert!(found[0].fix.contains("WATCHTOWER_DISABLE_CONTAINERS"), "{}", found[0].fix);
         let by_digest = |it: &mut Container| it.image_reference = format!("mobile@sha256:{}", "1".repeat(64));
         let world = world.container("mobile-app1", by_digest);
         let world = world.container("mobile-app2", |it| it.state = ContainerState::Stopped);
-        assert!(examined(&world, &None, &Runs::default()).iter().all(|it| it.kind != Kind::Updater));
+        assert!(
+            examined(&world, &None, &RunRecords::default()).iter().all(|it| it.kind != FindingKind::Updater)
+        );
     }
 
     #[test]
@@ -569,8 +579,8 @@ mod tests {
         assert_eq!(kinds(&world, &[]), []);
         let world = world.server("mobile/app1", |it| it.address = "127.0.0.1:50008".parse().ok());
         let found = kinds(&world, &[]);
-        let (_, mend) = found.iter().find(|(kind, _)| *kind == Kind::OtherAddress).expect("a finding");
-        assert!(mend.contains("`set server mobile/app1 addr 127.0.0.1 port 50000`"), "{mend}");
+        let (_, fix) = found.iter().find(|(kind, _)| *kind == FindingKind::OtherAddress).expect("a finding");
+        assert!(fix.contains("`set server mobile/app1 addr 127.0.0.1 port 50000`"), "{fix}");
     }
 
     #[test]
@@ -578,38 +588,37 @@ mod tests {
         let run = RunId("20261123T221500.000Z".to_owned());
         let servers = ["app1", "app1b"].map(|name| (ServerId::new("mobile", name), AdminState::Ready));
         let commands = ["docker start a1", "drainswap ready mobile/app1"].map(str::to_owned);
-        let left = Left::Stuck { servers: servers.to_vec(), commands: commands.to_vec() };
+        let left = OpenState::Stuck { servers: servers.to_vec(), commands: commands.to_vec() };
         let stuck = OpenRun { run: run.clone(), backend: "mobile".to_owned(), left };
         let told = |world: &World| {
-            let runs = Runs { open: vec![stuck.clone()], ..Runs::default() };
+            let runs = RunRecords { open: vec![stuck.clone()], ..RunRecords::default() };
             examined(world, &None, &runs)
         };
         let well = World::origin();
         assert_eq!(told(&well), []);
         let open = told(&well.clone().maint("mobile/app1").silent("mobile/app1"));
         assert!(open[0].what.ends_with("put everything back: mobile/app1 is in MAINT and does not answer"));
-        let mend =
-            "drainswap resume mobile, or to roll it back: drainswap resume mobile --undo; or by hand: ";
+        let fix = "drainswap resume mobile, or to roll it back: drainswap resume mobile --undo; or by hand: ";
         assert_eq!(
-            (open[0].kind, &*open[0].mend),
-            (Kind::UnfinishedRun, &*(mend.to_owned() + &commands.join("; ")))
+            (open[0].kind, &*open[0].fix),
+            (FindingKind::UnfinishedRun, &*(fix.to_owned() + &commands.join("; ")))
         );
         // The servers that it left are reported like any other.
         let open = told(&well.clone().maint("mobile/app1"));
-        assert_eq!((open[0].kind, open[1].kind), (Kind::UnfinishedRun, Kind::LeftOut));
-        assert_eq!(open[1].mend, "drainswap ready mobile/app1");
+        assert_eq!((open[0].kind, open[1].kind), (FindingKind::UnfinishedRun, FindingKind::LeftOut));
+        assert_eq!(open[1].fix, "drainswap ready mobile/app1");
         // Then the containers that it put aside are no longer needed.
-        let aside = Aside::New.name("mobile-app1", &run);
+        let aside = ContainerRole::Candidate.name("mobile-app1", &run);
         let with =
             |world: World| world.another("mobile-app1", &aside, |it| it.state = ContainerState::Stopped);
-        assert_eq!(told(&with(well.clone()))[0].kind, Kind::LeftOver);
-        assert!(told(&with(well.down("mobile/app1"))).iter().all(|it| it.kind != Kind::LeftOver));
+        assert_eq!(told(&with(well.clone()))[0].kind, FindingKind::LeftOver);
+        assert!(told(&with(well.down("mobile/app1"))).iter().all(|it| it.kind != FindingKind::LeftOver));
     }
 
     #[test]
     fn containers_that_were_put_aside_are_found_and_only_idle_ones_may_go() {
         let run = RunId("20261123T221500.000Z".to_owned());
-        let runs = Runs { over: BTreeSet::from([run]), ..Runs::default() };
+        let runs = RunRecords { over: BTreeSet::from([run]), ..RunRecords::default() };
         let mut world = World::origin();
         let mut old = world.observation.containers[0].clone();
         (old.name, old.id) =
@@ -617,29 +626,33 @@ mod tests {
         old.state = ContainerState::Stopped;
         world.observation.containers.push(old);
         let found = examined(&world, &None, &runs);
-        assert_eq!(found[0].mend, "docker rm mobile-app1.old-20261123T221500.000Z");
+        assert_eq!(found[0].fix, "docker rm mobile-app1.old-20261123T221500.000Z");
         assert!(found[0].left_over.is_some());
         let of_compose =
             |it: &mut Container| it.owner = Some(crate::observation::Owner::Compose("shop".to_owned()));
         let project = world.clone().container("mobile-app1.old-20261123T221500.000Z", of_compose);
-        let found = examined(&project, &None, &Runs { keep: 1, ..runs.clone() });
-        assert_eq!(found[0].kind, Kind::LeftOver, "of a Compose project none is kept");
+        let found = examined(&project, &None, &RunRecords { keep: 1, ..runs.clone() });
+        assert_eq!(found[0].kind, FindingKind::LeftOver, "of a Compose project none is kept");
         let place = (String::new(), "mobile-app1.old-20261123T221500.000Z".to_owned());
         let server = ServerId::new("mobile", "app1");
         let runs_of = |keep| {
             let last_aside = BTreeMap::from([(place.clone(), server.clone())]);
-            Runs { keep, last_aside, ..runs.clone() }
+            RunRecords { keep, last_aside, ..runs.clone() }
         };
-        let previous_of = |world: &World, runs: &Runs| {
+        let previous_of = |world: &World, runs: &RunRecords| {
             let found = examined(world, &None, runs);
             found[0].left_over.as_ref().expect("it may go").previous_of.clone()
         };
         assert_eq!(previous_of(&project, &runs_of(1)).as_ref(), Some(&server), "a rollback needs its image");
         assert_eq!(previous_of(&project, &runs_of(0)), None, "nothing is kept");
         assert_eq!(previous_of(&world, &runs_of(0)), None);
-        assert_eq!(previous_of(&project, &Runs { keep: 1, ..runs.clone() }), None, "a later run followed");
         assert_eq!(
-            examined(&world, &None, &Runs { keep: 1, ..runs.clone() }),
+            previous_of(&project, &RunRecords { keep: 1, ..runs.clone() }),
+            None,
+            "a later run followed"
+        );
+        assert_eq!(
+            examined(&world, &None, &RunRecords { keep: 1, ..runs.clone() }),
             [],
             "it is kept for a rollback"
         );
@@ -647,18 +660,18 @@ mod tests {
         alone.observation.containers[0].state = ContainerState::Stopped;
         let found = examined(&alone, &None, &runs);
         assert!(found.iter().all(|finding| finding.left_over.is_none()), "it has no successor");
-        let found = examined(&world, &None, &Runs::default());
+        let found = examined(&world, &None, &RunRecords::default());
         assert!(found[0].left_over.is_none(), "the run is unknown here");
         world.observation.containers.last_mut().unwrap().state = ContainerState::Running;
         let found = examined(&world, &None, &runs);
-        assert_eq!((found[0].kind, &found[0].left_over), (Kind::LeftOver, &None));
+        assert_eq!((found[0].kind, &found[0].left_over), (FindingKind::LeftOver, &None));
     }
 
     #[test]
     fn containers_that_other_sites_put_aside_are_one_finding() {
         let run = RunId("20261123T221500.000Z".to_owned());
         let aside = |world: World, number: u8| {
-            let name = Aside::Old.name(&format!("other-app{number}"), &run);
+            let name = ContainerRole::Previous.name(&format!("other-app{number}"), &run);
             world.another("mobile-app1", &name, |it| {
                 (it.state, it.id) =
                     (ContainerState::Stopped, crate::ids::ContainerId(number.to_string().repeat(64)));
@@ -668,7 +681,7 @@ mod tests {
         let world = (1..=2).fold(World::origin(), aside);
         let found = kinds(&world, &[]);
         assert_eq!(found.len(), 1, "{found:?}");
-        let many = examined(&(3..=6).fold(world, aside), &None, &Runs::default());
+        let many = examined(&(3..=6).fold(world, aside), &None, &RunRecords::default());
         assert_eq!(many.len(), 1, "{many:?}");
         assert!(
             many[0]
@@ -682,26 +695,26 @@ mod tests {
     #[test]
     fn a_container_that_haproxy_still_uses_is_never_removed() {
         let run = RunId("20261123T221500.000Z".to_owned());
-        let runs = Runs { over: BTreeSet::from([run.clone()]), ..Runs::default() };
-        for name in ["mobile-app9".to_owned(), Aside::Old.name("mobile-app1", &run)] {
+        let runs = RunRecords { over: BTreeSet::from([run.clone()]), ..RunRecords::default() };
+        for name in ["mobile-app9".to_owned(), ContainerRole::Previous.name("mobile-app1", &run)] {
             let elsewhere = |it: &mut Container| it.published[0].port = 50002;
             let world = World::pair().another("mobile-app1", &name, elsewhere);
-            let advice = |world: &World| -> Vec<(Kind, String)> {
+            let advice = |world: &World| -> Vec<(FindingKind, String)> {
                 let found = examined(world, &None, &runs);
-                found.into_iter().map(|finding| (finding.kind, finding.mend)).collect()
+                found.into_iter().map(|finding| (finding.kind, finding.fix)).collect()
             };
-            assert!(advice(&world).iter().any(|(_, mend)| mend.contains("docker rm")), "{name}");
+            assert!(advice(&world).iter().any(|(_, fix)| fix.contains("docker rm")), "{name}");
             let unlisted = world.clone().unlisted("old/app1", "127.0.0.1:50002");
             let found = advice(&unlisted);
-            assert!(found.iter().all(|(_, mend)| !mend.contains("docker rm")), "{name}: {found:?}");
-            assert_eq!(found[0].0, Kind::Unlisted, "{found:?}");
+            assert!(found.iter().all(|(_, fix)| !fix.contains("docker rm")), "{name}: {found:?}");
+            assert_eq!(found[0].0, FindingKind::Unlisted, "{found:?}");
             let mut replaced = world.clone();
             let address = Some("127.0.0.1:50002".parse().unwrap());
             let held = OldServer { id: ServerId::new("old", "app1"), address, sessions: 1 };
             replaced.observation.load_balancers[0].old_workers =
                 Some(vec![OldWorker { pid: 4700, servers: vec![held] }]);
             let found = advice(&replaced);
-            assert!(found.iter().all(|(_, mend)| !mend.contains("docker rm")), "{name}: {found:?}");
+            assert!(found.iter().all(|(_, fix)| !fix.contains("docker rm")), "{name}: {found:?}");
         }
     }
 
@@ -715,7 +728,7 @@ mod tests {
         (stray.name, stray.id) = ("mobile-app9".to_owned(), crate::ids::ContainerId("e".repeat(64)));
         stray.published[0].port = 50002;
         world.observation.containers.push(stray);
-        let found = examined(&world, &None, &Runs::default());
+        let found = examined(&world, &None, &RunRecords::default());
         assert_eq!(
             found[0].what,
             "HAProxy's worker 4700 was replaced by a reload, and still holds 2 sessions to mobile/app1"
@@ -727,7 +740,7 @@ mod tests {
         assert_eq!(found.len(), 2);
 
         world.observation.load_balancers[0].version = "3.4.7".to_owned();
-        let limited = &examined(&world, &None, &Runs::default())[0].what;
+        let limited = &examined(&world, &None, &RunRecords::default())[0].what;
         assert!(
             limited.ends_with(
                 "; HAProxy kills it and its sessions after 50 reloads (`mworker-max-reloads` in global)"
@@ -735,6 +748,6 @@ mod tests {
             "{limited}"
         );
         world.configuration.max_reloads = Some(3);
-        assert!(examined(&world, &None, &Runs::default())[0].what.contains("after 3 reloads"));
+        assert!(examined(&world, &None, &RunRecords::default())[0].what.contains("after 3 reloads"));
     }
 }

@@ -8,24 +8,24 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::adapters::config_files::Unreadable;
+use crate::adapters::config_files::UnreadableConfig;
 use crate::adapters::haproxy::address::NotASocketAddress;
-use crate::adapters::haproxy_service::{NotReached, NotRun};
+use crate::adapters::haproxy_service::{ContainerAccessError, ExecError};
 use crate::adapters::http_probe::NoProber;
 use crate::adapters::install::InstallError;
 use crate::adapters::journal_file::{HistoryError, LockError};
 use crate::cfg::{EditError, Problem};
-use crate::deploy::Untouched;
+use crate::deploy::PreflightError;
 use crate::deploy::late::LateCommand;
 use crate::ids::ServerId;
-use crate::look::LookError;
 use crate::observation::Checker;
+use crate::observe::ObserveError;
 use crate::outcome::list;
 use crate::plan::drift::Drift;
 use crate::plan::file::NotAPlanFile;
 use crate::plan::refusal::Refusal;
 use crate::ports::{EngineError, JournalError, LoadBalancerError};
-use crate::promotion::Unsettled;
+use crate::promotion::NotPromotable;
 use crate::service::render::RenderError;
 use crate::settings::SettingsError;
 pub use suggestion::nearest;
@@ -57,10 +57,10 @@ pub enum Error {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error(transparent)]
-    Unreadable(#[from] Unreadable),
+    Unreadable(#[from] UnreadableConfig),
     /// The files of a HAProxy in a container are out of reach.
     #[error(transparent)]
-    InContainer(#[from] NotReached),
+    InContainer(#[from] ContainerAccessError),
     /// haproxy.cfg has errors; `shown` has each problem with its line and a caret.
     #[error("the configuration has {} that would keep HAProxy from starting\n{}", counted(.problems.len(), "problem"), .shown.join("\n"))]
     Configuration { problems: Vec<Problem>, shown: Vec<String> },
@@ -79,9 +79,9 @@ pub enum Error {
     NoServer { server: ServerId, nearest: Option<String>, known: Vec<String> },
     /// A `leave` list in drainswap.toml names a server that does not exist.
     #[error("[backends.{backend}] leave in drainswap.toml: {error}")]
-    WrongLeave { backend: String, error: Box<Self> },
+    InvalidLeaveSetting { backend: String, error: Box<Self> },
     #[error("no backend has a server {name}{}", suggestion(.name, .nearest.as_deref(), .known))]
-    NoServerOfThatName { name: String, nearest: Option<String>, known: Vec<String> },
+    ServerNameNotFound { name: String, nearest: Option<String>, known: Vec<String> },
     /// A check cannot be turned on for a server line that has none.
     #[error("{server} has no {checker} check to turn on: add `{}` to its server line", if *.checker == Checker::Health { "check" } else { "agent-check" })]
     NotChecked { server: ServerId, checker: Checker },
@@ -103,7 +103,7 @@ pub enum Error {
     Prober(#[from] NoProber),
     /// The run ended before any server left rotation.
     #[error("nothing was touched: {0}")]
-    Untouched(#[from] Untouched),
+    Preflight(#[from] PreflightError),
     /// Another run holds the backend.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -151,7 +151,7 @@ pub enum Error {
     ForeignRun { run: String, backend: String, is_unfinished: bool, path: String, adopt: String },
     /// A single move would take a server that an unfinished run holds.
     #[error("{unfinished}. Nothing was touched; use `--floor 0` to take the server out anyway")]
-    MoveOverRun { unfinished: Box<Error> },
+    MoveDuringRun { unfinished: Box<Error> },
     /// A resume was asked to stop before it started the rest of the run. `deploy` is the command for that rest.
     #[error("stopped at a safe point; the rest of the run on {backend} was not started. `{deploy}` does it")]
     ResumeStopped { backend: String, deploy: String },
@@ -159,19 +159,19 @@ pub enum Error {
     NothingToRollBack { backend: String },
     /// A single move failed at one load balancer, and could not be undone at the load balancers in `left`.
     #[error("{failure}. {} may have changed state at {}: set the state there with `drainswap ready|drain|maint`", list(.servers), .left.join(", "))]
-    MoveHalfDone { servers: Vec<ServerId>, left: Vec<String>, failure: LoadBalancerError },
+    MovePartlyApplied { servers: Vec<ServerId>, left: Vec<String>, failure: LoadBalancerError },
     /// The image that one place runs cannot be deployed in the other.
     #[error("refused, nothing was touched: {backend} cannot be promoted: {reason}")]
-    NotPromoted { backend: String, reason: Unsettled },
+    NotPromoted { backend: String, reason: NotPromotable },
     /// The history has no such run or digest. `history` is the command that shows it.
     #[error("no record that backend {backend} ran {to}; `{history}` shows what it ran")]
-    NothingSuchToRollBackTo { backend: String, to: String, history: String },
+    RevisionNotFound { backend: String, to: String, history: String },
     /// A single move started, and then a step or a check of its result failed.
     #[error("{failure}. Some changes may have been applied. Check `drainswap status`, then set {} with `drainswap ready|drain|maint`", list(.servers))]
-    MoveUnsure { servers: Vec<ServerId>, failure: Box<Error> },
+    MoveUncertain { servers: Vec<ServerId>, failure: Box<Error> },
     /// An agent, another command or a reload ended a single move. `has_agent` says whether `agent-check` is on.
-    #[error("{server} is ready again: {}", put_back_by(*.has_agent))]
-    MoveUndone { server: ServerId, has_agent: bool },
+    #[error("{server} is ready again: {}", revert_cause(*.has_agent))]
+    MoveReverted { server: ServerId, has_agent: bool },
     /// A single move did not end in time. `what` says how far it came, such as `still had 3 sessions`.
     #[error("{server} {what}; gave up after {} s (--drain-timeout). It stays in {state}", .seconds)]
     MoveTimedOut { server: ServerId, what: String, seconds: u64, state: String },
@@ -217,12 +217,12 @@ pub enum Error {
     Edit(#[from] EditError),
     /// `haproxy -c` cannot be run.
     #[error(transparent)]
-    NotRun(#[from] NotRun),
+    HaproxyNotExecutable(#[from] ExecError),
     /// The running HAProxy does not read the file. `service` says how it was found.
     #[error(
         "HAProxy as {service} runs it (`{arguments}`) does not read {file}; name the file that it reads with --haproxy-config"
     )]
-    NotItsFile { file: String, service: String, arguments: String },
+    FileNotUsedByHaproxy { file: String, service: String, arguments: String },
     /// The file is bind-mounted on its own into HAProxy's container, at `mounted_at`.
     #[error(
         "refused, nothing was touched: {file} itself is mounted into HAProxy's container (process {pid}, at {mounted_at}), which keeps the old file when a new one replaces it. \
@@ -247,15 +247,15 @@ pub enum Error {
     #[error(
         "{server} had not passed a check after {limit:?} (--reload-timeout), so the servers that it replaces were kept"
     )]
-    NotUp { server: ServerId, limit: Duration },
+    NewServerNotUp { server: ServerId, limit: Duration },
     #[error(transparent)]
     Install(#[from] InstallError),
     /// HAProxy does not run the new file, and the old one was restored.
     #[error("the old {file} was restored, and HAProxy runs it: {reason}")]
-    PutBack { file: String, reason: String },
+    ConfigRolledBack { file: String, reason: String },
     /// The old file could not be restored. `file` is where it is.
     #[error("STUCK: {reason}. The old file is {file}: put it back by hand and reload HAProxy")]
-    NotPutBack { file: String, reason: String },
+    ConfigRollbackFailed { file: String, reason: String },
     /// The old file was restored, but HAProxy could not be reloaded.
     #[error("STUCK: {reason}. {file} is as it was before: reload HAProxy by hand")]
     NotReloaded { file: String, reason: String },
@@ -265,16 +265,16 @@ pub enum Error {
          Remove their lines from the server-state-file, if there is one, and reload HAProxy; differences that remain need a restart. \
          Until then `drainswap doctor` lists them", .not_so.join(", ")
     )]
-    RunsOtherwise { not_so: Vec<String> },
+    RunningConfigDiffers { not_so: Vec<String> },
     /// HAProxy runs an earlier version of haproxy.cfg, and cannot be reloaded from here.
     #[error(
         "HAProxy has not read haproxy.cfg since it was edited, and refuses to change these servers at runtime: {}. Reload HAProxy, or allow \
          drainswap to do so (--reload auto, with --master-socket or --reload-by)", .not_so.join(", ")
     )]
-    NotRead { not_so: Vec<String> },
+    EditNotLoaded { not_so: Vec<String> },
     /// The journals have no such run. `known` are the latest ones.
-    #[error("{}", no_run(.wanted.as_deref(), .known, .state_dir))]
-    NoRun { wanted: Option<String>, known: Vec<String>, state_dir: String },
+    #[error("{}", run_not_found(.wanted.as_deref(), .known, .state_dir))]
+    RunNotFound { wanted: Option<String>, known: Vec<String>, state_dir: String },
     /// The template of the HTML page failed.
     #[error("cannot render the page: {reason}")]
     Page { reason: String },
@@ -287,7 +287,7 @@ pub enum Error {
         "cannot ask the run on backend {backend} to stop: the process that holds its lock belongs to another user, or runs in another container or on another host{}. Run `drainswap stop {backend}` there",
         if .holder.is_empty() { String::new() } else { format!(" ({holder})") }
     )]
-    HolderUnseen { backend: String, holder: String },
+    LockHolderUnknown { backend: String, holder: String },
     #[error(
         "{path} already exists. `drainswap init --force` overwrites it, `drainswap init -` prints what it would write"
     )]
@@ -300,11 +300,11 @@ pub enum Error {
     Output(#[from] std::io::Error),
 }
 
-impl From<LookError> for Error {
-    fn from(error: LookError) -> Self {
+impl From<ObserveError> for Error {
+    fn from(error: ObserveError) -> Self {
         match error {
-            LookError::LoadBalancer(error) => error.into(),
-            LookError::Engine(error) => error.into(),
+            ObserveError::LoadBalancer(error) => error.into(),
+            ObserveError::Engine(error) => error.into(),
         }
     }
 }
@@ -320,7 +320,7 @@ fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-fn no_run(wanted: Option<&str>, known: &[String], state_dir: &str) -> String {
+fn run_not_found(wanted: Option<&str>, known: &[String], state_dir: &str) -> String {
     let wanted = wanted.map_or_else(String::new, |wanted| format!(" {wanted}"));
     let known =
         if known.is_empty() { String::new() } else { format!("; the latest are {}", known.join(", ")) };
@@ -374,19 +374,19 @@ fn hint(error: &LoadBalancerError) -> &'static str {
         LoadBalancerError::Unanswered { .. } => {
             ". Check `drainswap status` once HAProxy answers, and set the server again if it changed"
         }
-        LoadBalancerError::Stranger { .. }
+        LoadBalancerError::UntrustedListener { .. }
         | LoadBalancerError::Refused { .. }
         | LoadBalancerError::NotSent { .. }
-        | LoadBalancerError::NotTaken { .. }
-        | LoadBalancerError::AddressNotTaken { .. }
+        | LoadBalancerError::StateNotApplied { .. }
+        | LoadBalancerError::AddressNotApplied { .. }
         | LoadBalancerError::OtherMaster { .. }
         | LoadBalancerError::CutShort { .. }
-        | LoadBalancerError::Garbled { .. } => "",
+        | LoadBalancerError::InvalidReply { .. } => "",
     }
 }
 
 /// The possible reasons that a drain or a maint ended.
-fn put_back_by(has_agent: bool) -> &'static str {
+fn revert_cause(has_agent: bool) -> &'static str {
     if has_agent {
         "its agent (agent-check) may have reported \"ready\" (--agent off turns it off), another command may have put it back, or HAProxy was reloaded"
     } else {

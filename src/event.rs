@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::hook::Moment;
+use crate::hook::HookPoint;
 use crate::ids::{RunId, ServerId};
 use crate::image::Image;
 use crate::outcome::Outcome;
-use crate::plan::{Cause, Purpose, Step};
+use crate::plan::{Cause, RunKind, Step};
 use crate::topology::Role;
 use crate::topology::traffic::Forecast;
 
@@ -25,13 +25,14 @@ pub struct Event {
     pub run: RunId,
     /// The fact itself.
     #[serde(flatten)]
-    pub fact: Fact,
+    pub fact: EventKind,
 }
 
 /// The end of a command that did not start a run: the last line of `-o json` in that case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "event")]
-pub enum NoRun {
+#[schemars(rename = "NoRun")]
+pub enum CommandFailed {
     /// The command failed before a run started.
     Failed {
         /// The version of the event format.
@@ -45,9 +46,9 @@ pub enum NoRun {
 }
 
 /// A receiver of events. A listener never stops a run, so it must handle its own errors.
-pub trait Listener {
+pub trait Reporter {
     /// Receives an event.
-    fn hear(&mut self, event: &Event);
+    fn report(&mut self, event: &Event);
 }
 
 /// The version of the [`Event`] format.
@@ -56,13 +57,14 @@ pub const VERSION: u32 = 1;
 /// The kinds of events. All durations are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "event")]
-pub enum Fact {
+#[schemars(rename = "Fact")]
+pub enum EventKind {
     /// A run was opened.
     RunStarted {
         /// The backend.
         backend: String,
         /// Whether the run deploys or rolls back.
-        purpose: Purpose,
+        purpose: RunKind,
         /// The servers of each lane, in order.
         lanes: Vec<Vec<ServerId>>,
         /// The images that the lanes get.
@@ -122,7 +124,7 @@ pub enum Fact {
     /// A hook exited.
     HookEnded {
         /// The name of the hook.
-        hook: Moment,
+        hook: HookPoint,
         /// The servers that the hook was run for.
         servers: Vec<ServerId>,
         /// Its exit code; `null` if it timed out or a signal killed it.
@@ -157,7 +159,8 @@ pub enum Fact {
         after_ms: u64,
     },
     /// The drain goes on: what is left, reported regularly.
-    DrainGoesOn {
+    #[serde(rename = "drain_goes_on")]
+    DrainProgressed {
         /// The servers that hold the sessions.
         servers: Vec<ServerId>,
         /// Requests whose answer has not begun.
@@ -252,7 +255,8 @@ pub enum Fact {
         took_ms: u64,
     },
     /// The old container was stopped and kept.
-    ContainerKept {
+    #[serde(rename = "container_kept")]
+    ContainerStopped {
         /// The container's name.
         container: String,
         /// The container's name while it is kept.
@@ -317,7 +321,8 @@ pub enum Fact {
         health: Vec<String>,
     },
     /// The run was asked to stop.
-    StopAsked {
+    #[serde(rename = "stop_asked")]
+    StopRequested {
         /// Whether this is the second request, which stops the run at once.
         at_once: bool,
         /// Servers whose old container was stopped: the run waits for their new one first.

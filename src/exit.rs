@@ -74,7 +74,7 @@ impl From<&Outcome> for Exit {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Unchanged { .. } | Outcome::Skipped | Outcome::Deployed { .. } => Self::Done,
-            Outcome::RolledBack { .. } if outcome.is_good() => Self::Done,
+            Outcome::RolledBack { .. } if outcome.is_success() => Self::Done,
             Outcome::RolledBack { .. } => Self::RolledBack,
             Outcome::Refused { .. } => Self::Refused,
             Outcome::Cancelled { .. } => Self::Cancelled,

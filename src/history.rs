@@ -9,11 +9,11 @@ use crate::image::Image;
 use crate::journal::Run;
 use crate::observation::{AdminState, Container};
 use crate::outcome::Outcome;
-use crate::plan::{Purpose, Returned, Step};
+use crate::plan::{RollbackTarget, RunKind, Step};
 
 /// The state of a backend's servers before a deploy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Former {
+pub struct Revision {
     /// The deploy that created this state; `None` if it existed before the first known deploy.
     pub deployed_by: Option<RunId>,
     /// When that deploy was planned.
@@ -21,14 +21,14 @@ pub struct Former {
     /// The deploys that a rollback to this state undoes, the last one first.
     pub takes_back: Vec<RunId>,
     /// What each server ran that was replaced since then.
-    pub servers: BTreeMap<ServerId, Returned>,
+    pub servers: BTreeMap<ServerId, RollbackTarget>,
 }
 
-impl Former {
+impl Revision {
     /// Returns whether an argument names this state: by the run that created it, or by the first digits of the one
     /// digest that all its servers ran.
     #[must_use]
-    pub fn is_meant(&self, by: &str) -> bool {
+    pub fn matches(&self, by: &str) -> bool {
         let digits = by.strip_prefix("sha256:").unwrap_or(by);
         let begins = |image: &Image| {
             image.pinned().rsplit_once("sha256:").is_some_and(|(_, hex)| hex.starts_with(digits))
@@ -46,23 +46,23 @@ const LEAST_DIGITS: usize = 7;
 /// Deploys form a stack: a deploy that replaced anything is pushed onto it, however it ended, and a rollback that
 /// succeeds pops the deploys that it undid. A server whose container was gone goes back to what its sibling ran.
 #[must_use]
-pub fn formers<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Former> {
+pub fn revisions<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Revision> {
     let mut deploys: Vec<&Run> = Vec::new();
     for run in runs {
         let Some(outcome) = &run.progress.outcome else { continue };
         match run.plan.purpose {
-            Purpose::Deploy if replaced(run).next().is_some() => {
+            RunKind::Deploy if replaced(run).next().is_some() => {
                 deploys.push(run);
             }
-            Purpose::Rollback if matches!(outcome, Outcome::Deployed { .. }) => {
+            RunKind::Rollback if matches!(outcome, Outcome::Deployed { .. }) => {
                 // Older journals do not name them: pop one.
                 let count = run.plan.takes_back.len().max(1);
                 deploys.truncate(deploys.len().saturating_sub(count));
             }
-            Purpose::Deploy | Purpose::Rollback => {}
+            RunKind::Deploy | RunKind::Rollback => {}
         }
     }
-    let mut formers = Vec::new();
+    let mut revisions = Vec::new();
     let (mut servers, mut takes_back) = (BTreeMap::new(), Vec::new());
     for (index, deploy) in deploys.iter().enumerate().rev() {
         takes_back.push(deploy.plan.run.clone());
@@ -70,17 +70,17 @@ pub fn formers<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Former> {
         servers.extend(replaced(deploy));
         // Two runs of the same deploy are rolled back together.
         let before = index.checked_sub(1).map(|before| deploys[before]);
-        if before.is_some_and(|before| before.plan.root() == deploy.plan.root()) {
+        if before.is_some_and(|before| before.plan.first_run() == deploy.plan.first_run()) {
             continue;
         }
-        formers.push(Former {
+        revisions.push(Revision {
             deployed_by: before.map(|run| run.plan.run.clone()),
             at: before.map(|run| run.plan.at),
             takes_back: takes_back.clone(),
             servers: servers.clone(),
         });
     }
-    formers
+    revisions
 }
 
 /// Returns the servers that runs took out of service and left there, given all runs of a site, the oldest first. A
@@ -123,16 +123,17 @@ fn is_left_out(run: &Run, begun: &[Step], server: &ServerId) -> bool {
 }
 
 /// Returns what the servers ran before a run that left them with something else.
-fn replaced(run: &Run) -> impl Iterator<Item = (ServerId, Returned)> {
+fn replaced(run: &Run) -> impl Iterator<Item = (ServerId, RollbackTarget)> {
     let plan = &run.plan;
-    let is_new =
-        move |id: &ServerId| run.progress.outcome.as_ref().is_some_and(|outcome| outcome.left_new(id));
+    let is_new = move |id: &ServerId| {
+        run.progress.outcome.as_ref().is_some_and(|outcome| outcome.keeps_new_container(id))
+    };
     let replaced = plan.lanes.iter().filter_map(|lane| Some((lane, lane.replacement.as_ref()?)));
     // A first start replaced nothing.
     let replaced = replaced.filter(|(_, replacement)| !replacement.described || replacement.old.is_some());
     replaced.flat_map(move |(lane, replacement)| {
         let kept = |old: &Container| Container { name: replacement.kept_name(&plan.run), ..old.clone() };
-        let returned = Returned {
+        let returned = RollbackTarget {
             image: replacement.like.running_image(),
             container: replacement.old.as_ref().map(kept),
             engine: replacement.like.engine.clone(),
@@ -148,7 +149,7 @@ mod tests {
     use crate::plan::Plan;
     use crate::testing::World;
 
-    fn run(image: &str, purpose: Purpose, outcome: impl Into<Option<Outcome>>) -> Run {
+    fn run(image: &str, purpose: RunKind, outcome: impl Into<Option<Outcome>>) -> Run {
         let plan = Plan { purpose, ..World::pair().plan(image).unwrap() };
         let mut run = Run::opened(plan, crate::journal::VERSION, None, 7);
         run.progress.outcome = outcome.into();
@@ -186,13 +187,13 @@ mod tests {
             (None, 0),
         ] {
             let told = format!("{outcome:?}");
-            assert_eq!(formers(&[run("v2", Purpose::Deploy, outcome)]).len(), expected, "{told}");
+            assert_eq!(revisions(&[run("v2", RunKind::Deploy, outcome)]).len(), expected, "{told}");
         }
     }
 
     /// Returns whether a deploy that found `mobile/app1` in this state and ended like this has left it out of service.
     fn leaves_out(before: &[Run], was: AdminState, begun: &[Step], outcome: Option<Outcome>) -> bool {
-        let mut run = run("v2", Purpose::Deploy, outcome);
+        let mut run = run("v2", RunKind::Deploy, outcome);
         run.plan.lanes[0].servers[0].was = was;
         run.progress.begun = BTreeMap::from([(0, begun.to_vec())]);
         let runs = before.iter().chain(std::iter::once(&run));
@@ -215,8 +216,11 @@ mod tests {
         let cancelled = |left_out| {
             Some(Outcome::Cancelled { replaced: vec![], remaining: vec![], left_out, rest: Rest::default() })
         };
-        let stranded =
-            crate::outcome::Stranded { server: app1().remove(0), truth: String::new(), commands: Vec::new() };
+        let stranded = crate::outcome::StuckServer {
+            server: app1().remove(0),
+            status: String::new(),
+            commands: Vec::new(),
+        };
         let stuck = || {
             let (servers, kept) = (vec![stranded.clone()], Vec::new());
             let (journal, resume) = (String::new(), String::new());
@@ -233,7 +237,7 @@ mod tests {
         assert!(!leaves_out(&[], Ready, &[Step::Create], None), "nothing was taken out yet");
         assert!(!leaves_out(&[], Ready, &[Step::Maint, Step::Ready], None), "it was put back");
         // A later run finds it out of service, and leaves it there or puts it in service.
-        let mut first = run("v2", Purpose::Deploy, back(app1()));
+        let mut first = run("v2", RunKind::Deploy, back(app1()));
         first.plan.lanes[0].servers[0].was = Ready;
         let first = [first];
         assert!(leaves_out(&first, Maint, &[], back(app1())));
@@ -245,31 +249,29 @@ mod tests {
     #[test]
     fn deploys_are_a_stack() {
         let deploy = |name: &str, image: &str| {
-            let mut run = run(image, Purpose::Deploy, deployed());
+            let mut run = run(image, RunKind::Deploy, deployed());
             run.plan.run = RunId(name.to_owned());
             run
         };
         let back = |count: usize| {
-            let mut run = run("v2", Purpose::Rollback, deployed());
+            let mut run = run("v2", RunKind::Rollback, deployed());
             run.plan.takes_back = vec![RunId(String::new()); count];
             run
         };
         let mut runs = vec![deploy("one", "v2"), deploy("two", "v3"), deploy("three", "v4")];
-        let depth = |runs: &[Run]| formers(runs).len();
+        let depth = |runs: &[Run]| revisions(runs).len();
         assert_eq!(depth(&runs), 3);
-        let found = formers(&runs);
+        let found = revisions(&runs);
         let brought: Vec<_> =
             found.iter().map(|former| former.deployed_by.as_ref().map(|run| &*run.0)).collect();
         assert_eq!(brought, [Some("two"), Some("one"), None]);
         assert_eq!(found[1].takes_back, [RunId("three".to_owned()), RunId("two".to_owned())]);
         let kept = found[2].servers[&ServerId::new("mobile", "app1")].container.as_ref().unwrap();
         assert_eq!(kept.name, "mobile-app1.old-one");
-        assert!(found[0].is_meant("two") && !found[0].is_meant("one"));
+        assert!(found[0].matches("two") && !found[0].matches("one"));
         let digest = found[0].servers.values().next().unwrap().image.pinned();
         let (_, hex) = digest.rsplit_once("sha256:").unwrap();
-        assert!(
-            found[0].is_meant(&hex[..12]) && !found[0].is_meant(&hex[..3]) && !found[0].is_meant("0123456")
-        );
+        assert!(found[0].matches(&hex[..12]) && !found[0].matches(&hex[..3]) && !found[0].matches("0123456"));
         // Several runs may be one deploy, and only what a run has reached counts.
         let mut resumed = runs.clone();
         resumed[1].progress.outcome = Some(Outcome::Cancelled {
@@ -279,7 +281,7 @@ mod tests {
             rest: Rest::default(),
         });
         resumed[2].plan.continues = Some(RunId("two".to_owned()));
-        let found = formers(&resumed);
+        let found = revisions(&resumed);
         assert_eq!(found[0].takes_back, [RunId("three".to_owned()), RunId("two".to_owned())]);
         let kept =
             |server: &str| found[0].servers[&ServerId::new("mobile", server)].container.clone().unwrap().name;
@@ -293,7 +295,7 @@ mod tests {
         assert_eq!(depth(&runs), 2);
         runs.push(back(2));
         assert_eq!(depth(&runs), 0);
-        runs.push(run("v2", Purpose::Rollback, Outcome::Refused { reason: String::new() }));
+        runs.push(run("v2", RunKind::Rollback, Outcome::Refused { reason: String::new() }));
         runs.push(deploy("four", "v4"));
         assert_eq!(depth(&runs), 1);
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{RunId, ServerId};
-use crate::plan::Purpose;
+use crate::plan::RunKind;
 
 /// The version of the facts that a hook gets.
 pub const VERSION: u32 = 1;
@@ -18,7 +18,8 @@ pub const SKIP: i32 = 75;
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
-pub enum Moment {
+#[schemars(rename = "Moment")]
+pub enum HookPoint {
     /// Before anything is pulled or created.
     BeforeRun,
     /// Before a container's servers leave rotation.
@@ -33,7 +34,7 @@ pub enum Moment {
     AfterRun,
 }
 
-impl Moment {
+impl HookPoint {
     /// Returns whether the hook may skip what follows.
     #[must_use]
     pub fn may_skip(self) -> bool {
@@ -41,7 +42,7 @@ impl Moment {
     }
 }
 
-impl fmt::Display for Moment {
+impl fmt::Display for HookPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::BeforeRun => "before_run",
@@ -56,15 +57,15 @@ impl fmt::Display for Moment {
 
 /// The facts that a hook gets: as JSON on its standard input, and in its environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct HookFacts {
+pub struct HookContext {
     /// The version of this format.
     pub version: u32,
-    pub hook: Moment,
+    pub hook: HookPoint,
     pub run: RunId,
     /// The backend that the run is for.
     pub backend: String,
     /// Whether the run deploys or rolls back.
-    pub purpose: Purpose,
+    pub purpose: RunKind,
     /// The server lines that the hook is run for.
     pub servers: Vec<ServerId>,
     /// The container's name, if the hook is run for one container.
@@ -75,13 +76,13 @@ pub struct HookFacts {
     pub outcome: Option<String>,
 }
 
-impl HookFacts {
+impl HookContext {
     /// Returns the facts as environment variables; an unknown fact has none.
     #[must_use]
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let purpose = match self.purpose {
-            Purpose::Deploy => "deploy",
-            Purpose::Rollback => "rollback",
+            RunKind::Deploy => "deploy",
+            RunKind::Rollback => "rollback",
         };
         let servers: Vec<String> = self.servers.iter().map(ToString::to_string).collect();
         let known = [
@@ -100,7 +101,7 @@ impl HookFacts {
 
 /// The result of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct HookResult {
     /// Its exit code; `None` if it timed out or a signal killed it.
     pub code: Option<i32>,
     /// The lines that it printed; if there are many, the last ones.

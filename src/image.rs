@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ImageId;
-use crate::secret::shown;
+use crate::secret::redact;
 
 pub use platform::Platform;
 
@@ -50,7 +50,7 @@ impl FromStr for ImageReference {
     type Err = NotAnImageReference;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fail = |reason| Err(NotAnImageReference { text: shown(text), reason });
+        let fail = |reason| Err(NotAnImageReference { text: redact(text), reason });
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest)),
             None => (text, None),

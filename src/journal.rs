@@ -19,9 +19,9 @@ use crate::outcome::Outcome;
 use crate::plan::{Lane, Plan, Step};
 
 pub use line::line;
-use line::{Sum, check};
+use line::{Checksum, check};
 pub use progress::Progress;
-pub use site::Site;
+pub use site::SiteIdentity;
 
 /// The version of the record format. Since version 2, every record has a checksum and a run names its site.
 pub const VERSION: u32 = 2;
@@ -39,7 +39,7 @@ pub enum Record {
         plan: Box<Plan>,
         /// `None` in version 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        site: Option<Box<Site>>,
+        site: Option<Box<SiteIdentity>>,
     },
     Begun {
         at: Timestamp,
@@ -74,7 +74,7 @@ pub enum Record {
     /// An operator assigned a run of another site to this one, whether or not it had ended.
     Adopted {
         at: Timestamp,
-        site: Box<Site>,
+        site: Box<SiteIdentity>,
     },
 }
 
@@ -85,7 +85,7 @@ pub struct Run {
     /// The version of the first record.
     pub version: u32,
     /// `None` if version 1 wrote the journal.
-    pub site: Option<Site>,
+    pub site: Option<SiteIdentity>,
     pub pid: u32,
     /// How far it came.
     pub progress: Progress,
@@ -111,14 +111,14 @@ pub enum Corrupt {
 
 /// Returns the complete records; a torn last line is dropped.
 #[must_use]
-pub fn whole(bytes: &[u8]) -> &[u8] {
+pub fn complete_records(bytes: &[u8]) -> &[u8] {
     bytes.iter().rposition(|byte| *byte == b'\n').map_or(&[], |end| &bytes[..=end])
 }
 
 impl Run {
     /// Returns a run that has begun nothing.
     #[must_use]
-    pub fn opened(plan: Plan, version: u32, site: Option<Site>, pid: u32) -> Self {
+    pub fn opened(plan: Plan, version: u32, site: Option<SiteIdentity>, pid: u32) -> Self {
         Self { plan, version, site, pid, progress: Progress::default() }
     }
 
@@ -126,7 +126,7 @@ impl Run {
     pub fn read(bytes: &[u8]) -> Result<Option<Self>, Corrupt> {
         let mut run: Option<Self> = None;
         let mut next = 0;
-        for (index, line) in whole(bytes).split(|byte| *byte == b'\n').enumerate() {
+        for (index, line) in complete_records(bytes).split(|byte| *byte == b'\n').enumerate() {
             let offset = next;
             next += line.len() + 1;
             if line.is_empty() {
@@ -137,7 +137,7 @@ impl Run {
                 refuse_newer(line)?;
             }
             let sum = check(line);
-            if sum == Sum::Wrong {
+            if sum == Checksum::Wrong {
                 return Err(corrupt("does not match its checksum".to_owned()));
             }
             let record: Record = serde_json::from_slice(line)
@@ -146,7 +146,7 @@ impl Run {
                 None => Self::open(record).map_err(corrupt)?,
                 Some(run) => run.add(record).map_err(corrupt)?,
             };
-            if sum == Sum::Missing && next.version > WITHOUT_SUMS {
+            if sum == Checksum::Missing && next.version > WITHOUT_SUMS {
                 return Err(corrupt("has lost its checksum".to_owned()));
             }
             run = Some(next);
@@ -163,13 +163,13 @@ impl Run {
     /// Returns whether the run belongs to this site. A run of an older drainswap, which did not record a site, counts
     /// as this site's.
     #[must_use]
-    pub fn is_of(&self, site: &Site) -> bool {
+    pub fn is_of(&self, site: &SiteIdentity) -> bool {
         self.site.as_ref().is_none_or(|of| site.owns(of, &self.plan.backend))
     }
 
     /// Returns whether a run of this plan at this site would touch a container or a server line that this run works on.
     #[must_use]
-    pub fn meets(&self, plan: &Plan, site: &Site) -> bool {
+    pub fn conflicts_with(&self, plan: &Plan, site: &SiteIdentity) -> bool {
         let is_same_haproxy = self.site.as_ref().is_none_or(|own| own.shares_socket(site));
         let own = self.containers();
         let servers = |plan: &Plan| plan.lanes.iter().flat_map(Lane::ids).collect::<BTreeSet<_>>();

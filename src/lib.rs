@@ -12,9 +12,9 @@
 //! next stage takes only that value.
 //!
 //! - [`cfg`], [`observation`], [`probe`], [`topology`], [`plan`], [`engine_call`], [`journal`], [`event`], [`history`],
-//!   [`retention`], [`promotion`], [`engines`], [`places`], [`registries`] and [`trust`] are pure: values in, values
+//!   [`retention`], [`promotion`], [`engine_map`], [`places`], [`registries`] and [`trust`] are pure: values in, values
 //!   out, no clock, no files, no network.
-//! - [`look`] observes the running system, and [`deploy`] executes a plan through the [`ports`]; neither depends on an
+//! - [`observe`] observes the running system, and [`deploy`] executes a plan through the [`ports`]; neither depends on an
 //!   adapter.
 //! - [`doctor`] lists what earlier runs left behind, from the same values; [`command_line`] builds the commands that it
 //!   prints.
@@ -24,7 +24,7 @@
 //!   haproxy.cfg.
 //! - [`schema`] has the JSON schemas of the files that drainswap writes and reads.
 //! - [`output_file`] writes files for other programs, and chooses their owner and mode.
-//! - [`foreign`] cleans text from outside, both where it enters and where drainswap prints it.
+//! - [`sanitize`] cleans text from outside, both where it enters and where drainswap prints it.
 //! - [`report`] sees only events. Only [`app`] depends on all other modules.
 //! - [`ansible`] wraps all of this: it turns an Ansible task into a command line, and the output into the task's
 //!   result.
@@ -38,19 +38,18 @@ pub mod command_line;
 pub mod deploy;
 pub mod doctor;
 pub mod engine_call;
-pub mod engines;
+pub mod engine_map;
 pub mod error;
 pub mod event;
 pub mod exit;
-pub mod foreign;
 pub mod history;
 pub mod hook;
 pub mod ids;
 pub mod image;
 pub mod journal;
-pub mod look;
 mod millis;
 pub mod observation;
+pub mod observe;
 pub mod outcome;
 pub mod output_file;
 pub mod places;
@@ -61,6 +60,7 @@ pub mod promotion;
 pub mod registries;
 pub mod report;
 pub mod retention;
+pub mod sanitize;
 pub mod schema;
 mod secret;
 pub mod service;

@@ -19,8 +19,8 @@ fn main() -> ExitCode {
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            stderr::say(error.render().ansi().to_string().trim_end());
-            stderr::settle();
+            stderr::print_line(error.render().ansi().to_string().trim_end());
+            stderr::flush();
             return Exit::Usage.into();
         }
         Err(help) => help.exit(),
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
             Exit::Bug.into()
         }
     };
-    stderr::settle();
+    stderr::flush();
     exit
 }
 
@@ -52,8 +52,8 @@ fn main() -> ExitCode {
 fn exit_at_a_panic(report: impl Fn(&str) -> String + Send + Sync + 'static) {
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        stderr::say(&report(&place));
-        stderr::settle();
+        stderr::print_line(&report(&place));
+        stderr::flush();
         std::process::exit(i32::from(Exit::Bug.code()));
     }));
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ContainerId, ImageId, ServerId};
 use crate::image::{Image, ImageReference};
-use crate::ports::Change;
+use crate::ports::ContainerChange;
 use watchtower::{UpdateLabels, Watchtower};
 
 pub use checks::{Checker, Checking, Checks};
@@ -43,7 +43,7 @@ pub struct Observation {
     /// The descriptions of containers, by backend.
     pub described: BTreeMap<String, Described>,
     /// The differences between containers and their descriptions, for the containers that were compared.
-    pub drift: BTreeMap<ContainerId, Vec<Change>>,
+    pub drift: BTreeMap<ContainerId, Vec<ContainerChange>>,
     /// The servers' addresses that belong to their engine's host. A port that is published on every address reaches
     /// only these.
     pub host_addresses: BTreeSet<IpAddr>,

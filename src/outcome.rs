@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::ServerId;
 pub(crate) use rest::named;
-pub use rest::{Left, Rest, StaysOut, WhyLeft};
+pub use rest::{LeftReason, LeftServer, OutOfService, Rest};
 
 /// The outcome of a run. Every variant describes the state at its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -75,7 +75,7 @@ pub enum Outcome {
         /// What failed first.
         reason: String,
         /// The state of each server that could not be put back, and what to do about it.
-        servers: Vec<Stranded>,
+        servers: Vec<StuckServer>,
         /// Servers that already had the new container, and keep serving with it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         kept: Vec<ServerId>,
@@ -90,11 +90,13 @@ pub enum Outcome {
 
 /// A server that could not be put back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Stranded {
+#[schemars(rename = "Stranded")]
+pub struct StuckServer {
     /// The server.
     pub server: ServerId,
     /// The current state of the server.
-    pub truth: String,
+    #[serde(rename = "truth")]
+    pub status: String,
     /// The exact commands that bring it back, in order.
     pub commands: Vec<String>,
 }
@@ -102,7 +104,7 @@ pub struct Stranded {
 impl Outcome {
     /// Returns whether a server was left with a new container, if the plan had one for it.
     #[must_use]
-    pub fn left_new(&self, server: &ServerId) -> bool {
+    pub fn keeps_new_container(&self, server: &ServerId) -> bool {
         match self {
             Self::Deployed { replaced, skipped, .. } => *replaced > 0 && !skipped.contains(server),
             Self::RolledBack { kept, .. } | Self::Stuck { kept, .. } => kept.contains(server),
@@ -113,7 +115,7 @@ impl Outcome {
 
     /// Returns whether the run did what was requested.
     #[must_use]
-    pub fn is_good(&self) -> bool {
+    pub fn is_success(&self) -> bool {
         match self {
             Self::Unchanged { .. } | Self::Deployed { .. } | Self::Skipped => true,
             Self::RolledBack { asked, kept, .. } => *asked && kept.is_empty(),
@@ -189,7 +191,7 @@ impl fmt::Display for Outcome {
             Self::Stuck { servers, kept, journal, resume, .. } => {
                 f.write_str("STUCK, manual recovery is needed")?;
                 for stranded in servers {
-                    write!(f, "\n  {}: {}", stranded.server, stranded.truth)?;
+                    write!(f, "\n  {}: {}", stranded.server, stranded.status)?;
                     for command in &stranded.commands {
                         write!(f, "\n      {command}")?;
                     }

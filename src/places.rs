@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::cfg::Address;
-use crate::engines::{Engine, EngineMap};
+use crate::engine_map::{Engine, EngineMap};
 use crate::ids::ServerId;
-use crate::secret::shown;
+use crate::secret::redact;
 
 /// The `[engines]` and `[servers]` tables of drainswap.toml.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl TryFrom<BTreeMap<String, NamedContainer>> for ServerMap {
     fn try_from(written: BTreeMap<String, NamedContainer>) -> Result<Self, Self::Error> {
         let read = |(server, named): (String, NamedContainer)| {
             if named.container.is_empty() {
-                return Err(format!("servers.\"{}\": `container` must not be empty", shown(&server)));
+                return Err(format!("servers.\"{}\": `container` must not be empty", redact(&server)));
             }
             let id: ServerId = server.parse().map_err(|error| format!("servers: {error}"))?;
             Ok((id, named))

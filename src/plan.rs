@@ -1,11 +1,10 @@
 //! The plan of a run: lanes of steps, each with its cause and a traffic forecast, fixed before anything changes.
 
-pub mod asked;
+pub mod before;
 pub mod build;
 pub mod drift;
 pub mod file;
 pub mod floor;
-pub mod laxer;
 pub mod other_runs;
 pub mod place;
 pub mod refusal;
@@ -14,6 +13,7 @@ pub mod silence_check;
 pub mod text;
 pub mod undo;
 mod wave;
+pub mod weaker_limits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -26,20 +26,20 @@ use jiff::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::hook::Moment;
+use crate::hook::HookPoint;
 use crate::ids::{ContainerId, ImageId, RunId, ServerId};
 use crate::image::Image;
 use crate::observation::{
     AdminState, Container, Described, LoadBalancerState, Pinned, Published, RestartPolicy,
 };
 use crate::outcome::Rest;
-use crate::ports::{Change, Model, Recipe};
+use crate::ports::{ContainerChange, CreateSpec, SpecSource};
 use crate::probe::{Probe, ProbeUrl};
-use crate::topology::matching::{Aside, MatchRule};
+use crate::topology::matching::{ContainerRole, MatchRule};
 use crate::topology::own_check::OwnCheck;
 use crate::topology::traffic::{Balance, Forecast};
 use crate::topology::{HostName, Role};
-use asked::Before;
+use before::Before;
 use scope::Scope;
 use silence_check::SilenceCheck;
 
@@ -47,7 +47,7 @@ use silence_check::SilenceCheck;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Goal {
     pub backend: String,
-    pub purpose: Purpose,
+    pub purpose: RunKind,
     pub target: Target,
     /// The deploys to roll back, newest first.
     pub takes_back: Vec<RunId>,
@@ -55,13 +55,14 @@ pub struct Goal {
     /// How many lanes may run at the same time, at least 1.
     pub parallel: usize,
     /// The points of the run at which a hook command is configured.
-    pub hooks: Vec<Moment>,
+    pub hooks: Vec<HookPoint>,
 }
 
 /// Whether a run deploys or rolls back, which decides what the next rollback returns to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Purpose {
+#[schemars(rename = "Purpose")]
+pub enum RunKind {
     /// Moves to the requested image.
     Deploy,
     /// Returns to what ran before the last deploy.
@@ -73,12 +74,12 @@ pub enum Purpose {
 pub enum Target {
     Everywhere(Image),
     /// Each server gets what it ran before. Servers that are not named stay unchanged.
-    Each(BTreeMap<ServerId, Returned>),
+    Each(BTreeMap<ServerId, RollbackTarget>),
 }
 
 /// The image and container that a server ran before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Returned {
+pub struct RollbackTarget {
     pub image: Image,
     /// The container that ran it, with the name under which it was kept.
     pub container: Option<Container>,
@@ -89,11 +90,11 @@ impl Target {
     fn image(&self, server: &ServerId) -> Option<&Image> {
         match self {
             Self::Everywhere(image) => Some(image),
-            Self::Each(_) => self.returned(server).map(|returned| &returned.image),
+            Self::Each(_) => self.rollback_target(server).map(|returned| &returned.image),
         }
     }
 
-    fn returned(&self, server: &ServerId) -> Option<&Returned> {
+    fn rollback_target(&self, server: &ServerId) -> Option<&RollbackTarget> {
         match self {
             Self::Everywhere(_) => None,
             Self::Each(each) => each.get(server),
@@ -101,7 +102,7 @@ impl Target {
     }
 }
 
-impl Returned {
+impl RollbackTarget {
     /// Returns the kept container, unless it has been removed, renamed or started since.
     #[must_use]
     pub fn kept_among<'a>(&self, containers: &'a [Container]) -> Option<&'a Container> {
@@ -227,7 +228,7 @@ pub struct Plan {
     /// The backend.
     pub backend: String,
     /// Whether the run deploys or rolls back.
-    pub purpose: Purpose,
+    pub purpose: RunKind,
     /// The deploys that this run rolls back, newest first.
     #[serde(default)]
     pub takes_back: Vec<RunId>,
@@ -262,7 +263,7 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// The points of the run at which a hook command is configured.
     #[serde(default)]
-    pub hooks: Vec<Moment>,
+    pub hooks: Vec<HookPoint>,
 }
 
 /// The plan from a plan file, as it was made.
@@ -300,7 +301,7 @@ impl Plan {
 
     /// Returns the run that this one continues, or its own identifier.
     #[must_use]
-    pub fn root(&self) -> &RunId {
+    pub fn first_run(&self) -> &RunId {
         self.continues.as_ref().unwrap_or(&self.run)
     }
 
@@ -359,16 +360,16 @@ impl Lane {
 
     /// Returns the hook point that comes before a step. Idleness is checked once more after the hook.
     #[must_use]
-    pub fn moment_before(&self, step: Step) -> Option<Moment> {
+    pub fn hook_before(&self, step: Step) -> Option<HookPoint> {
         match step {
-            Step::Settle => Some(Moment::AfterDrain),
-            Step::Ready if self.replacement.is_some() => Some(Moment::BeforeEnable),
+            Step::Settle => Some(HookPoint::AfterDrain),
+            Step::Ready if self.replacement.is_some() => Some(HookPoint::BeforeEnable),
             Step::Create
             | Step::Verify
             | Step::Drain
             | Step::AwaitIdle
             | Step::Maint
-            | Step::Keep
+            | Step::Stop
             | Step::Start
             | Step::Prove
             | Step::Ready
@@ -509,7 +510,7 @@ pub struct Replacement {
     /// What changes in the new container through its image's defaults; `None` if the engine does not have the image
     /// yet.
     #[serde(default)]
-    pub changes: Option<Vec<Change>>,
+    pub changes: Option<Vec<ContainerChange>>,
     /// Containers kept by earlier runs that exceed the number to keep.
     #[serde(default)]
     pub outdated: Vec<Container>,
@@ -578,7 +579,7 @@ impl Replacement {
     /// Returns the old container's name while it is kept.
     #[must_use]
     pub fn kept_name(&self, run: &RunId) -> String {
-        Aside::Old.name(&self.name, run)
+        ContainerRole::Previous.name(&self.name, run)
     }
 
     /// Returns how many containers in its place are kept for a rollback, given the policy's `keep`.
@@ -590,12 +591,12 @@ impl Replacement {
     /// Returns whether nothing is left to remove once the new container serves.
     #[must_use]
     pub fn keeps_all(&self, keep: usize) -> bool {
-        self.outdated.is_empty() && self.old_goes(keep).is_none()
+        self.outdated.is_empty() && self.old_to_remove(keep).is_none()
     }
 
     /// Returns the old container if it is removed once the new one serves. One whose data the new one does not have
     /// stays until `drainswap prune`; of a Compose project's only the volumes can stay.
-    fn old_goes(&self, keep: usize) -> Option<&Container> {
+    fn old_to_remove(&self, keep: usize) -> Option<&Container> {
         let has_data =
             |old: &Container| old.unnamed_volumes.as_ref().is_none_or(|volumes| !volumes.is_empty());
         let holds_data = |old: &Container| self.renew_volumes && !old.is_of_compose() && has_data(old);
@@ -625,20 +626,20 @@ impl Replacement {
 
     /// Returns the containers that are removed once the new one serves, each with its name at that time.
     pub fn removed(&self, run: &RunId, keep: usize) -> impl Iterator<Item = (&ContainerId, String)> {
-        let old = self.old_goes(keep).map(|old| (&old.id, self.kept_name(run)));
+        let old = self.old_to_remove(keep).map(|old| (&old.id, self.kept_name(run)));
         old.into_iter().chain(self.outdated.iter().map(|kept| (&kept.id, kept.name.clone())))
     }
 
     /// Returns how to create the new container, with its description if it has one.
     #[must_use]
-    pub fn recipe(&self, run: &RunId, description: Option<&crate::service::Container>) -> Recipe {
+    pub fn create_spec(&self, run: &RunId, description: Option<&crate::service::Container>) -> CreateSpec {
         let platform = description.and_then(|it| it.platform.clone());
         let description = description.filter(|_| self.described);
         let instead_of = || self.old.as_ref().map(|old| old.id.clone());
-        Recipe {
+        CreateSpec {
             model: match description {
-                Some(it) => Model::Described { wanted: Box::new(it.clone()), instead_of: instead_of() },
-                None => Model::Like(self.like.id.clone()),
+                Some(it) => SpecSource::Described { wanted: Box::new(it.clone()), instead_of: instead_of() },
+                None => SpecSource::CopyOf(self.like.id.clone()),
             },
             image: self.image.clone(),
             name: self.candidate_name(run),
@@ -651,9 +652,9 @@ impl Replacement {
 
     /// Returns how to create a copy of the old container, with the ports and addresses that the engine chose for it.
     #[must_use]
-    pub fn copy_recipe(&self, old: &Container, run: &RunId) -> Recipe {
-        Recipe {
-            model: Model::Like(old.id.clone()),
+    pub fn copy_spec(&self, old: &Container, run: &RunId) -> CreateSpec {
+        CreateSpec {
+            model: SpecSource::CopyOf(old.id.clone()),
             image: old.running_image(),
             name: self.candidate_name(run),
             platform: None,
@@ -666,7 +667,7 @@ impl Replacement {
     /// Returns the new container's name until it is started.
     #[must_use]
     pub fn candidate_name(&self, run: &RunId) -> String {
-        Aside::New.name(&self.name, run)
+        ContainerRole::Candidate.name(&self.name, run)
     }
 }
 
@@ -689,7 +690,8 @@ pub enum Step {
     /// Check once more that requests which arrived just before maint have ended, and that no reload has undone maint.
     Settle,
     /// Stop the old container and keep it under another name.
-    Keep,
+    #[serde(rename = "keep")]
+    Stop,
     /// Give the new container the old one's name and start it.
     Start,
     /// Wait until the new container answers.
@@ -734,7 +736,7 @@ impl fmt::Display for Step {
             Self::AwaitIdle => "wait",
             Self::Maint => "maint",
             Self::Settle => "settle",
-            Self::Keep => "stop",
+            Self::Stop => "stop",
             Self::Start => "start",
             Self::Prove => "prove",
             Self::Ready => "ready",

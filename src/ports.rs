@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::hook::{self, HookFacts, Moment};
+use crate::hook::{self, HookContext, HookPoint};
 use crate::ids::{ContainerId, ImageId, ServerId};
 use crate::image::{Image, ImageReference, Platform};
 use crate::journal::Record;
@@ -31,17 +31,17 @@ pub trait LoadBalancer: Send + Sync {
 
     /// Returns how long a command can still take effect after its connection ended without an answer while `HAProxy`
     /// answers other connections. This is its `stats timeout`.
-    fn late_for(&self) -> Duration;
+    fn late_effect_window(&self) -> Duration;
 
     /// Returns the state of the process, of the servers of these backends (all backends if none is named), and of
     /// what old workers hold.
-    fn look(
+    fn full_state(
         &self,
         backends: &[String],
     ) -> impl Future<Output = Result<LoadBalancerState, LoadBalancerError>> + Send;
 
     /// Returns the same state without the workers that a reload has replaced: it queries only the process itself.
-    fn glance(
+    fn state(
         &self,
         backends: &[String],
     ) -> impl Future<Output = Result<LoadBalancerState, LoadBalancerError>> + Send;
@@ -121,7 +121,7 @@ pub enum LoadBalancerError {
     },
     /// A process that is not trusted listens at the socket.
     #[error("refused to use HAProxy's socket {socket}: {reason}")]
-    Stranger {
+    UntrustedListener {
         socket: String,
         /// Names the owner of the process, and says what to do.
         reason: String,
@@ -170,7 +170,7 @@ pub enum LoadBalancerError {
     NotSent { command: String, reason: String },
     /// `HAProxy` accepted the command, but the server's state is a different one.
     #[error("HAProxy accepted `{command}`, but {server} is in {found}")]
-    NotTaken {
+    StateNotApplied {
         command: String,
         server: ServerId,
         /// The state that was read back.
@@ -178,7 +178,7 @@ pub enum LoadBalancerError {
     },
     /// `HAProxy` accepted the command, but the server's address is a different one.
     #[error("HAProxy accepted `{command}`, but {server} has {}", .found.map_or("no address".to_owned(), |found| format!("the address {found}")))]
-    AddressNotTaken {
+    AddressNotApplied {
         command: String,
         server: ServerId,
         /// The address that was read back.
@@ -188,7 +188,7 @@ pub enum LoadBalancerError {
     #[error("HAProxy closed the connection in the middle of its answer to `{command}`")]
     CutShort { command: String },
     #[error("cannot parse HAProxy's answer to `{command}`: {reason}")]
-    Garbled { command: String, reason: String },
+    InvalidReply { command: String, reason: String },
 }
 
 impl LoadBalancerError {
@@ -211,13 +211,13 @@ impl LoadBalancerError {
 
 /// The instructions for creating a new container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recipe {
-    pub model: Model,
+pub struct CreateSpec {
+    pub model: SpecSource,
     pub image: Image,
     pub name: String,
     /// The platform that the image must be built for, if it is not the platform of the engine's host.
     pub platform: Option<Platform>,
-    /// The port to publish. With [`Model::Like`] it is set if the model is a sibling's container; it then replaces
+    /// The port to publish. With [`SpecSource::CopyOf`] it is set if the model is a sibling's container; it then replaces
     /// the host ports that the sibling publishes.
     pub publish: Option<crate::observation::Published>,
     /// The ports and addresses that the engine chose for the replaced container.
@@ -229,7 +229,8 @@ pub struct Recipe {
 /// A difference between a new container and the one that it replaces. A value that may be secret is not shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Change {
+#[schemars(rename = "Change")]
+pub enum ContainerChange {
     /// A setting has another value.
     Value {
         /// The name of the setting.
@@ -267,7 +268,7 @@ pub enum Change {
     },
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for ContainerChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |text: &str| if text.is_empty() { "nothing".to_owned() } else { text.to_owned() };
         match self {
@@ -282,9 +283,9 @@ impl fmt::Display for Change {
 
 /// The source of a new container's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Model {
+pub enum SpecSource {
     /// Another container: the settings that its user gave it are copied.
-    Like(ContainerId),
+    CopyOf(ContainerId),
     /// A description in drainswap.toml or in a Compose file.
     Described {
         wanted: Box<crate::service::Container>,
@@ -296,7 +297,7 @@ pub enum Model {
 
 /// The current status of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pulse {
+pub struct ContainerStatus {
     /// Whether it runs (a container that is restarting or paused does not).
     pub running: bool,
     /// The exit code of its last run; only meaningful if it does not run.
@@ -329,7 +330,7 @@ pub trait ContainerEngine: Send + Sync {
     /// Returns how long a call can still take effect after its connection ended without an answer while the engine
     /// answers other calls. A stop may take longer once the engine has it, so it is requested again before anything
     /// relies on it.
-    fn late_for(&self) -> Duration;
+    fn late_effect_window(&self) -> Duration;
 
     /// Returns every container of the engine, running or not.
     fn containers(&self) -> impl Future<Output = Result<Vec<Container>, EngineError>> + Send;
@@ -382,15 +383,15 @@ pub trait ContainerEngine: Send + Sync {
 
     /// Creates a container without starting it. If an earlier attempt left a container of that name, created from the
     /// same image, that one is removed first.
-    fn create(&self, recipe: &Recipe) -> impl Future<Output = Result<ContainerId, EngineError>> + Send;
+    fn create(&self, recipe: &CreateSpec) -> impl Future<Output = Result<ContainerId, EngineError>> + Send;
 
     /// Returns the differences between the new container and the one that it replaces. They come from the defaults of
     /// its image and from its description, if it has one. `None` if there is nothing to compare: the engine does not
     /// have the image yet, or there was no container.
     fn changes(
         &self,
-        recipe: &Recipe,
-    ) -> impl Future<Output = Result<Option<Vec<Change>>, EngineError>> + Send;
+        recipe: &CreateSpec,
+    ) -> impl Future<Output = Result<Option<Vec<ContainerChange>>, EngineError>> + Send;
 
     /// Starts a container.
     fn start(&self, container: &ContainerId) -> impl Future<Output = Result<(), EngineError>> + Send;
@@ -430,7 +431,10 @@ pub trait ContainerEngine: Send + Sync {
     ) -> impl Future<Output = Result<Container, EngineError>> + Send;
 
     /// Returns the current status of a container.
-    fn pulse(&self, container: &ContainerId) -> impl Future<Output = Result<Pulse, EngineError>> + Send;
+    fn status(
+        &self,
+        container: &ContainerId,
+    ) -> impl Future<Output = Result<ContainerStatus, EngineError>> + Send;
 
     /// Returns the last lines that a container wrote, at most `lines`, oldest first.
     fn log_tail(
@@ -467,7 +471,7 @@ pub enum EngineError {
     #[error(
         "the engine at {endpoint} has no room for {image}: {reason}. Run `drainswap prune` to remove what no rollback needs"
     )]
-    NoRoom {
+    NotEnoughSpace {
         image: String,
         endpoint: String,
         /// The free and the needed space, or the engine's message.
@@ -536,14 +540,17 @@ pub trait Prober: Send + Sync {
 pub trait Hooks: Send + Sync {
     /// Runs the hook of a point to its end, within its time limit; `None` if there is no such hook. Dropping the
     /// future ends the hook.
-    fn run(&self, facts: &HookFacts) -> impl Future<Output = Result<Option<hook::Ended>, HookError>> + Send;
+    fn run(
+        &self,
+        facts: &HookContext,
+    ) -> impl Future<Output = Result<Option<hook::HookResult>, HookError>> + Send;
 }
 
 /// A hook that could not be started.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("cannot run the hook {hook}: {reason}")]
 pub struct HookError {
-    pub hook: Moment,
+    pub hook: HookPoint,
     pub reason: String,
 }
 

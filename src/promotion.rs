@@ -7,7 +7,7 @@ use crate::topology::{Backend, Server};
 
 /// The reason why nothing can be promoted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unsettled {
+pub enum NotPromotable {
     #[error("the last run there did not succeed: {outcome}")]
     LastRun { outcome: String },
     #[error("{server} does not serve there: {why}")]
@@ -20,12 +20,15 @@ pub enum Unsettled {
 
 /// Returns the image, by digest, that every server of a backend runs and serves with. The backend's last run, if there
 /// is one, must have succeeded.
-pub fn settled(backend: &Backend, last: Option<Option<&Outcome>>) -> Result<ImageReference, Unsettled> {
+pub fn promotable_image(
+    backend: &Backend,
+    last: Option<Option<&Outcome>>,
+) -> Result<ImageReference, NotPromotable> {
     match last {
         None => {}
-        Some(Some(outcome)) if outcome.is_good() => {}
-        Some(Some(outcome)) => return Err(Unsettled::LastRun { outcome: outcome.to_string() }),
-        Some(None) => return Err(Unsettled::LastRun { outcome: "it is not finished".to_owned() }),
+        Some(Some(outcome)) if outcome.is_success() => {}
+        Some(Some(outcome)) => return Err(NotPromotable::LastRun { outcome: outcome.to_string() }),
+        Some(None) => return Err(NotPromotable::LastRun { outcome: "it is not finished".to_owned() }),
     }
     let mut found: Option<(String, Image)> = None;
     // A server without a container has no image to promote.
@@ -36,7 +39,7 @@ pub fn settled(backend: &Backend, last: Option<Option<&Outcome>>) -> Result<Imag
             Some((_, known)) if is_same(known, &image) => {}
             Some((one, of_one)) => {
                 let (one, of_one) = (one.clone(), of_one.clone());
-                return Err(Unsettled::Mixed { one, of_one, other: id, of_other: image });
+                return Err(NotPromotable::Mixed { one, of_one, other: id, of_other: image });
             }
         }
     }
@@ -44,8 +47,8 @@ pub fn settled(backend: &Backend, last: Option<Option<&Outcome>>) -> Result<Imag
         Some((_, Image::Registry { reference, digest })) => {
             Ok(ImageReference { digest: Some(digest), ..reference })
         }
-        Some((_, image)) => Err(Unsettled::NoDigest { image }),
-        None => Err(Unsettled::NotServing {
+        Some((_, image)) => Err(NotPromotable::NoDigest { image }),
+        None => Err(NotPromotable::NotServing {
             server: backend.name.clone(),
             why: "it has no server with a container".to_owned(),
         }),
@@ -61,8 +64,8 @@ fn is_same(one: &Image, other: &Image) -> bool {
 }
 
 /// Returns the image that a server runs, if it serves.
-fn running(server: &Server) -> Result<Image, Unsettled> {
-    let not_serving = |why: String| Unsettled::NotServing { server: server.id.to_string(), why };
+fn running(server: &Server) -> Result<Image, NotPromotable> {
+    let not_serving = |why: String| NotPromotable::NotServing { server: server.id.to_string(), why };
     let container = server.container().ok_or_else(|| not_serving("it has no container".to_owned()))?;
     if !server.is_usable() {
         let status = server.state.as_ref().map_or("no state for it", |state| &state.status);
@@ -80,19 +83,19 @@ mod tests {
     use crate::outcome::Rest;
     use crate::testing::World;
 
-    fn settled(world: &World) -> Result<String, String> {
+    fn promotable_image(world: &World) -> Result<String, String> {
         let topology = world.topology();
-        let found = super::settled(topology.backend("mobile").unwrap(), None);
+        let found = super::promotable_image(topology.backend("mobile").unwrap(), None);
         found.map(|image| image.to_string()).map_err(|error| error.to_string())
     }
 
     #[test]
     fn only_an_image_that_every_server_serves_is_promoted() {
-        let found = settled(&World::pair()).unwrap();
+        let found = promotable_image(&World::pair()).unwrap();
         assert!(found.starts_with("registry.example.org/mobile:v1@sha256:1111"), "{found}");
-        let mixed = settled(&World::pair().runs("mobile-app1b", "v2")).unwrap_err();
+        let mixed = promotable_image(&World::pair().runs("mobile-app1b", "v2")).unwrap_err();
         assert!(mixed.starts_with("servers run different images: mobile/app1 runs registry"), "{mixed}");
-        let down = settled(&World::pair().down("mobile/app1b")).unwrap_err();
+        let down = promotable_image(&World::pair().down("mobile/app1b")).unwrap_err();
         assert!(down.starts_with("mobile/app1b does not serve there"), "{down}");
     }
 
@@ -101,9 +104,9 @@ mod tests {
         let topology = World::pair().topology();
         let backend = topology.backend("mobile").unwrap();
         let failed = Outcome::Refused { reason: "no".to_owned() };
-        assert!(super::settled(backend, Some(Some(&failed))).is_err());
-        assert!(super::settled(backend, Some(None)).is_err());
+        assert!(super::promotable_image(backend, Some(Some(&failed))).is_err());
+        assert!(super::promotable_image(backend, Some(None)).is_err());
         let deployed = Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![], rest: Rest::default() };
-        assert!(super::settled(backend, Some(Some(&deployed))).is_ok());
+        assert!(super::promotable_image(backend, Some(Some(&deployed))).is_ok());
     }
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::command_line::shell;
-use crate::secret::shown;
+use crate::secret::redact;
 
 /// The key for Docker Hub; images from Docker Hub name no registry.
 const HUB: &str = "docker.io";
@@ -18,7 +18,7 @@ const HUB: &str = "docker.io";
 /// Registry logins, by the registry's host and port.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "BTreeMap<String, Value>")]
-#[schemars(with = "BTreeMap<String, Keys>")]
+#[schemars(with = "BTreeMap<String, LoginKeys>")]
 pub struct Registries(BTreeMap<String, RegistryLogin>);
 
 /// A registry login: a user name and the source of its password.
@@ -27,7 +27,7 @@ pub struct Registries(BTreeMap<String, RegistryLogin>);
 #[schemars(deny_unknown_fields,
     rename = "RegistryLogin", extend("oneOf" = [{ "required": ["password_file"] }, { "required": ["password_command"] }]))]
 #[expect(dead_code, reason = "only its JSON Schema is used")]
-struct Keys {
+struct LoginKeys {
     /// The user name for the registry.
     #[schemars(length(min = 1))]
     username: String,
@@ -103,7 +103,7 @@ impl TryFrom<BTreeMap<String, Value>> for Registries {
             let login = legal_key(&name).and_then(|()| login(value));
             login
                 .map(|login| (name.clone(), login))
-                .map_err(|reason| format!("registries.\"{}\": {reason}", shown(&name).escape_debug()))
+                .map_err(|reason| format!("registries.\"{}\": {reason}", redact(&name).escape_debug()))
         };
         written.into_iter().map(read).collect::<Result<_, _>>().map(Self)
     }

@@ -1,11 +1,11 @@
 //! Reports of a run, for people and machines. A reporter sees only events.
 
+mod background_writer;
 pub mod ci;
 mod html;
 mod json;
-mod outlet;
+mod multi;
 mod progress;
-mod several;
 pub mod stderr;
 mod story;
 mod template;
@@ -13,8 +13,8 @@ mod text;
 
 pub use html::html;
 pub use json::Json;
+pub use multi::MultiReporter;
 pub use progress::Progress;
-pub use several::Several;
 pub use text::Text;
 
 #[cfg(test)]

@@ -1,18 +1,18 @@
 //! Decides what is kept for a rollback, and what no rollback needs any more.
 
-use crate::history::Former;
+use crate::history::Revision;
 use crate::image::Image;
 use crate::journal::Run;
 use crate::observation::{Container, Published, UnnamedVolume};
 use crate::plan::Replacement;
-use crate::topology::matching::Aside;
+use crate::topology::matching::ContainerRole;
 
 /// Returns the containers that runs kept of the container with this name, the latest first. A running container does
 /// not count as kept.
 #[must_use]
 pub fn kept<'a>(containers: &'a [Container], name: &str) -> Vec<&'a Container> {
     let run = |container: &'a Container| {
-        let (of, run) = Aside::Old.read(&container.name)?;
+        let (of, run) = ContainerRole::Previous.read(&container.name)?;
         (of == name && container.state.is_idle()).then_some((run, container))
     };
     let mut kept: Vec<(&str, &Container)> = containers.iter().filter_map(run).collect();
@@ -47,7 +47,7 @@ pub fn may_share_place(kept: &Container, ports: &[Published]) -> bool {
 /// volume may hold the only copy of its data.
 #[must_use]
 pub fn renewed<'a>(kept: &'a Container, others: &[&Container], runs: &[&Run]) -> Vec<&'a UnnamedVolume> {
-    let Some((name, run)) = Aside::Old.read(&kept.name) else { return Vec::new() };
+    let Some((name, run)) = ContainerRole::Previous.read(&kept.name) else { return Vec::new() };
     let has_renewed =
         |it: &Replacement| it.renew_volumes && it.old.as_ref().is_some_and(|old| old.id == kept.id);
     let mut of_run = runs.iter().filter(|it| it.plan.run.0 == run).flat_map(|it| &it.plan.lanes);
@@ -67,8 +67,8 @@ pub fn renewed<'a>(kept: &'a Container, others: &[&Container], runs: &[&Run]) ->
 
 /// Returns the images that a backend once ran, and that a rollback to one of the `keep` latest states does not need.
 #[must_use]
-pub fn unneeded(formers: &[Former], keep: usize) -> Vec<Image> {
-    let (needed, older) = formers.split_at(keep.min(formers.len()));
+pub fn unneeded(revisions: &[Revision], keep: usize) -> Vec<Image> {
+    let (needed, older) = revisions.split_at(keep.min(revisions.len()));
     let needed = images(needed);
     let mut unneeded = images(older);
     unneeded.retain(|image| !needed.contains(image));
@@ -77,9 +77,9 @@ pub fn unneeded(formers: &[Former], keep: usize) -> Vec<Image> {
 
 /// Returns the images of these states, without duplicates.
 #[must_use]
-pub fn images(formers: &[Former]) -> Vec<Image> {
+pub fn images(revisions: &[Revision]) -> Vec<Image> {
     let mut images: Vec<Image> = Vec::new();
-    for returned in formers.iter().flat_map(|former| former.servers.values()) {
+    for returned in revisions.iter().flat_map(|revision| revision.servers.values()) {
         if !images.contains(&returned.image) {
             images.push(returned.image.clone());
         }

@@ -5,7 +5,7 @@ use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
-use crate::event::{self, Event, NoRun};
+use crate::event::{self, CommandFailed, Event};
 use crate::plan::file::{self, PlanFile};
 use crate::settings;
 
@@ -26,7 +26,7 @@ pub enum Form {
 #[expect(dead_code, reason = "only its schema is used")]
 enum Line {
     Event(Box<Event>),
-    NoRun(NoRun),
+    NoRun(CommandFailed),
 }
 
 impl Form {

@@ -6,7 +6,7 @@ pub const HIDDEN: &str = "********";
 /// Replaces the password and the query in an address: `ssh://root:hunter2@host` becomes `ssh://root:********@host`. A
 /// password may contain any character, so it extends up to the last `@`.
 #[must_use]
-pub fn shown(address: &str) -> String {
+pub fn redact(address: &str) -> String {
     let (scheme, rest) = match address.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), address),
@@ -14,7 +14,7 @@ pub fn shown(address: &str) -> String {
     let (user, host) = match rest.rsplit_once('@') {
         // An image with a digest, not a user.
         Some((name, digest)) if digest.starts_with("sha256:") || digest.starts_with("sha512:") => {
-            return format!("{}@{digest}", shown(&format!("{scheme}{name}")));
+            return format!("{}@{digest}", redact(&format!("{scheme}{name}")));
         }
         Some((user, host)) => (Some(user), host),
         None => (None, rest),
@@ -25,7 +25,7 @@ pub fn shown(address: &str) -> String {
         // A token without a user name.
         Some(Err(_)) if scheme.contains("http") => format!("{HIDDEN}@"),
         // The `@` is in a query, so there is no user.
-        Some(Err(host)) if host.contains('?') => return shown(&format!("{scheme}{host}")),
+        Some(Err(host)) if host.contains('?') => return redact(&format!("{scheme}{host}")),
         Some(Err(user)) => format!("{user}@"),
     };
     let host = match host.split_once('?') {
@@ -57,8 +57,8 @@ mod tests {
             ("unix@/run/haproxy.sock", "unix@/run/haproxy.sock"),
             ("localhost", "localhost"),
         ] {
-            assert_eq!(shown(address), expected);
-            assert!(!shown(address).contains("hunter2"));
+            assert_eq!(redact(address), expected);
+            assert!(!redact(address).contains("hunter2"));
         }
     }
 }

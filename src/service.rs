@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::cfg::Version;
 pub use check::Check;
 pub use container::Container;
-use line::Around;
+use line::BackendContext;
 use names::{legal_host, legal_name, legal_port};
 pub(crate) use read::keys;
 pub use read::services;
@@ -67,7 +67,7 @@ pub struct Service {
 #[derive(schemars::JsonSchema)]
 #[schemars(deny_unknown_fields, rename = "DescribedService")]
 #[expect(dead_code, reason = "only its JSON Schema is used")]
-pub(crate) struct Keys {
+pub(crate) struct ServiceKeys {
     #[schemars(flatten)]
     service: Service,
     #[schemars(flatten)]
@@ -91,7 +91,7 @@ pub enum Hosts {
 /// The error for a description that cannot become a backend.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("service {service}, {key}: {reason}")]
-pub struct Refused {
+pub struct ServiceRefused {
     pub service: String,
     /// The key in the description.
     pub key: String,
@@ -101,17 +101,17 @@ pub struct Refused {
 
 /// The backend that a service requires: its lines, word by word.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Wanted {
+pub struct BackendSpec {
     pub backend: String,
     /// The lines before the servers.
     pub lines: Vec<Vec<String>>,
     /// The servers, in order.
-    pub servers: Vec<WantedServer>,
+    pub servers: Vec<ServerSpec>,
 }
 
-/// A server of a [`Wanted`] backend.
+/// A server of a [`BackendSpec`] backend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct WantedServer {
+pub struct ServerSpec {
     pub name: String,
     /// The address with its port.
     pub address: String,
@@ -124,7 +124,7 @@ pub struct WantedServer {
     pub options: Vec<String>,
 }
 
-impl WantedServer {
+impl ServerSpec {
     /// Returns the words of the server line.
     pub(crate) fn line(&self) -> Vec<String> {
         let head = ["server", &self.name, &self.address].map(str::to_owned);
@@ -137,9 +137,9 @@ impl Service {
     ///
     /// # Errors
     /// Reports the first value that cannot be written or that would change its meaning.
-    pub fn wanted(&self, name: &str, version: Version) -> Result<Wanted, Refused> {
+    pub fn backend_spec(&self, name: &str, version: Version) -> Result<BackendSpec, ServiceRefused> {
         let refuse = |key: &'static str| {
-            move |reason: String| Refused { service: name.to_owned(), key: key.to_owned(), reason }
+            move |reason: String| ServiceRefused { service: name.to_owned(), key: key.to_owned(), reason }
         };
         let backend = self.backend.as_deref().unwrap_or(name);
         legal_name(backend).map_err(refuse("backend"))?;
@@ -158,7 +158,7 @@ impl Service {
             lines.push(["cookie", cookie, "insert", "indirect", "nocache"].map(str::to_owned).to_vec());
         }
         lines.extend(self.check.lines().map_err(refuse("check"))?);
-        let around = Around { is_http, has_http_check: self.check.is_http(), version };
+        let around = BackendContext { is_http, has_http_check: self.check.is_http(), version };
         for line in &self.extra_lines {
             lines.push(line::extra_line(line, around).map_err(refuse("extra_lines"))?);
         }
@@ -166,7 +166,7 @@ impl Service {
         let options = options.map_err(refuse("server_options"))?;
         let ports = self.ports().map_err(refuse("primary_port, backup_port"))?;
         let servers = self.servers(ports, &options).map_err(refuse("hosts"))?;
-        Ok(Wanted { backend: backend.to_owned(), lines, servers })
+        Ok(BackendSpec { backend: backend.to_owned(), lines, servers })
     }
 
     fn ports(&self) -> Result<(u16, Option<u16>), String> {
@@ -183,7 +183,7 @@ impl Service {
         &self,
         (primary, backup): (u16, Option<u16>),
         options: &[String],
-    ) -> Result<Vec<WantedServer>, String> {
+    ) -> Result<Vec<ServerSpec>, String> {
         let hosts: Vec<(String, &String)> = match &self.hosts {
             Hosts::Numbered(addresses) => (1..)
                 .zip(addresses)
@@ -208,14 +208,14 @@ impl Service {
         Ok(servers)
     }
 
-    fn server(&self, name: String, host: &str, port: u16, backup: bool, options: &[String]) -> WantedServer {
+    fn server(&self, name: String, host: &str, port: u16, backup: bool, options: &[String]) -> ServerSpec {
         let check = self.check.is_on();
         let cookie = self.cookie.is_some().then(|| name.clone());
         let first = check.then(|| "check".to_owned()).into_iter();
         let cookie_words = cookie.iter().flat_map(|value| ["cookie".to_owned(), value.clone()]);
         let last = backup.then(|| "backup".to_owned());
         let options = first.chain(cookie_words).chain(options.iter().cloned()).chain(last).collect();
-        WantedServer { name, address: format!("{host}:{port}"), backup, check, cookie, options }
+        ServerSpec { name, address: format!("{host}:{port}"), backup, check, cookie, options }
     }
 }
 

@@ -3,8 +3,8 @@
 //! clap merges flags and environment variables; this module adds the values from the file.
 
 mod compose_file;
+mod config_error;
 mod initial;
-mod mistake;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -19,8 +19,8 @@ use toml::de::{DeTable, Error as TomlError};
 use crate::adapters::ownership::Trust;
 use crate::cfg::Version;
 use crate::cli::{Globals, PolicyFlags, ReloadFlags, ReloadWhen};
-use crate::engines::EngineMap;
-use crate::hook::Moment;
+use crate::engine_map::EngineMap;
+use crate::hook::HookPoint;
 use crate::ids::ServerId;
 use crate::millis::YEAR;
 use crate::places::{Places, ServerMap};
@@ -33,8 +33,8 @@ use crate::service::compose::ComposeError;
 use crate::service::{self, Service};
 use crate::trust::{Thing, Untrusted};
 
-pub use initial::{Found, FoundBackend, FoundServer, initial};
-pub use mistake::Mistake;
+pub use config_error::ConfigError;
+pub use initial::{DetectedBackend, DetectedServer, DetectedSetup, initial};
 
 /// The default settings file, read if it exists.
 pub const DEFAULT_FILE: &str = "/etc/drainswap/drainswap.toml";
@@ -79,7 +79,7 @@ pub struct Settings {
     /// The logins of registries that are not left to Docker's configuration.
     pub registries: Registries,
     /// The hook commands, by the moment at which they run.
-    pub hooks: BTreeMap<Moment, String>,
+    pub hooks: BTreeMap<HookPoint, String>,
     /// The maximum duration of each hook.
     pub hook_timeout: Duration,
     /// The servers that runs leave alone.
@@ -142,7 +142,7 @@ struct OwnKeys {
     #[serde(rename = "as")]
     read_as: Option<Version>,
     /// The time to wait while another drainswap works on the backend.
-    lock_wait: Option<Span>,
+    lock_wait: Option<DurationArg>,
     /// HAProxy's binary.
     haproxy: Option<PathBuf>,
     /// A folder with custom templates.
@@ -151,7 +151,7 @@ struct OwnKeys {
     compose: Option<PathBuf>,
     /// Descriptions of services, by name.
     #[serde(deserialize_with = "service::services")]
-    #[schemars(with = "BTreeMap<String, service::Keys>")]
+    #[schemars(with = "BTreeMap<String, service::ServiceKeys>")]
     services: BTreeMap<String, Service>,
     /// Engines by the host of a server's address.
     engines: EngineMap,
@@ -190,18 +190,18 @@ struct HooksFile {
     /// Runs at the end of every run, whatever its outcome.
     after_run: Option<String>,
     /// The maximum duration of each hook.
-    timeout: Option<Span>,
+    timeout: Option<DurationArg>,
 }
 
 impl HooksFile {
-    fn commands(self) -> BTreeMap<Moment, String> {
+    fn commands(self) -> BTreeMap<HookPoint, String> {
         let commands = [
-            (Moment::BeforeRun, self.before_run),
-            (Moment::BeforeDrain, self.before_drain),
-            (Moment::AfterDrain, self.after_drain),
-            (Moment::BeforeEnable, self.before_enable),
-            (Moment::AfterEnable, self.after_enable),
-            (Moment::AfterRun, self.after_run),
+            (HookPoint::BeforeRun, self.before_run),
+            (HookPoint::BeforeDrain, self.before_drain),
+            (HookPoint::AfterDrain, self.after_drain),
+            (HookPoint::BeforeEnable, self.before_enable),
+            (HookPoint::AfterEnable, self.after_enable),
+            (HookPoint::AfterRun, self.after_run),
         ];
         commands.into_iter().filter_map(|(moment, command)| Some((moment, command?))).collect()
     }
@@ -214,17 +214,17 @@ struct PolicyFile {
     /// The minimum number of serving servers per backend at any moment.
     floor: Option<usize>,
     /// The maximum time for the sessions of a server to end.
-    drain_timeout: Option<Span>,
+    drain_timeout: Option<DurationArg>,
     /// The action if sessions take longer than `drain_timeout`.
     on_drain_timeout: Option<OnDrainTimeout>,
     /// The time over which sessions are shut down one by one.
-    shutdown_over: Option<Span>,
+    shutdown_over: Option<DurationArg>,
     /// The load balancers that must answer, if there are several.
     lb_quorum: Option<LbQuorum>,
     /// The spare capacity that the remaining servers need, as a percentage of the current sessions.
     headroom: Option<u32>,
     /// The maximum time for a new container to answer.
-    ready_timeout: Option<Span>,
+    ready_timeout: Option<DurationArg>,
     /// The number of consecutive answers that prove a new container ready.
     rise: Option<NonZeroU32>,
     /// An additional probe of new containers, besides the backend's check.
@@ -247,7 +247,7 @@ struct ReloadFile {
     /// The way to reload: `master`, `systemd`, or a command.
     reload_by: Option<String>,
     /// The maximum time until HAProxy runs the new file.
-    reload_timeout: Option<Span>,
+    reload_timeout: Option<DurationArg>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
@@ -258,7 +258,7 @@ enum OneOrMany<T> {
 }
 
 /// Returns the typed values, or else those of the file.
-fn typed_or<T: Clone>(typed: &[T], written: Option<OneOrMany<T>>) -> Vec<T> {
+fn flag_or<T: Clone>(typed: &[T], written: Option<OneOrMany<T>>) -> Vec<T> {
     match written {
         _ if !typed.is_empty() => typed.to_vec(),
         Some(OneOrMany::One(one)) => vec![one],
@@ -271,9 +271,10 @@ fn typed_or<T: Clone>(typed: &[T], written: Option<OneOrMany<T>>) -> Vec<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(extend("pattern" = r"^\s*[+]?[Pp0-9]"))]
-pub struct Span(pub Duration);
+#[schemars(rename = "Span")]
+pub struct DurationArg(pub Duration);
 
-impl Span {
+impl DurationArg {
     fn bounded(length: Duration) -> Result<Self, String> {
         if length > YEAR {
             Err("invalid duration: expected at most one year".to_owned())
@@ -283,7 +284,7 @@ impl Span {
     }
 }
 
-impl FromStr for Span {
+impl FromStr for DurationArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -298,7 +299,7 @@ impl FromStr for Span {
     }
 }
 
-impl TryFrom<String> for Span {
+impl TryFrom<String> for DurationArg {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -315,7 +316,7 @@ pub enum SettingsError {
     Bad { path: String, reason: String },
     /// A mistake in `drainswap.toml` itself.
     #[error("{path}:{mistake}")]
-    Wrong { path: String, mistake: Mistake },
+    Wrong { path: String, mistake: ConfigError },
     /// An error in the Compose file.
     #[error("{path}: {error}")]
     Compose { path: String, error: ComposeError },
@@ -395,7 +396,7 @@ impl Settings {
 
     fn of(globals: &Globals, file: File) -> Self {
         let File { own: file, policy, reloading } = file;
-        let mut haproxy_config = typed_or(&globals.haproxy_config, file.haproxy_config);
+        let mut haproxy_config = flag_or(&globals.haproxy_config, file.haproxy_config);
         let is_config_named = !haproxy_config.is_empty();
         if !is_config_named {
             haproxy_config.push(PathBuf::from(DEFAULT_CONFIG));
@@ -403,8 +404,8 @@ impl Settings {
         Self {
             haproxy_config,
             is_config_named,
-            sockets: typed_or(&globals.socket, file.socket),
-            master_sockets: typed_or(&globals.master_socket, file.master_socket),
+            sockets: flag_or(&globals.socket, file.socket),
+            master_sockets: flag_or(&globals.master_socket, file.master_socket),
             docker: globals.docker.clone().or(file.docker),
             state_dir: globals
                 .state_dir
@@ -439,7 +440,7 @@ impl Settings {
     #[must_use]
     pub fn written_policy(&self) -> Policy {
         let file = &self.policy;
-        let span = |span: Option<Span>, or| span.map_or(Duration::from_secs(or), |span| span.0);
+        let span = |span: Option<DurationArg>, or| span.map_or(Duration::from_secs(or), |span| span.0);
         Policy {
             floor: self.floor(None),
             drain_timeout: self.drain_timeout(None),
@@ -501,7 +502,7 @@ impl Settings {
 
     /// Returns the maximum duration of a drain.
     #[must_use]
-    pub fn drain_timeout(&self, flag: Option<Span>) -> Duration {
+    pub fn drain_timeout(&self, flag: Option<DurationArg>) -> Duration {
         flag.or(self.policy.drain_timeout).map_or(Duration::from_secs(300), |span| span.0)
     }
 }
@@ -517,7 +518,7 @@ fn left(backends: &BTreeMap<String, BackendKeys>) -> BTreeSet<ServerId> {
 /// Returns a policy in which flags override the given values.
 #[must_use]
 pub fn with_flags(flags: &PolicyFlags, policy: Policy) -> Policy {
-    let span = |span: Option<Span>, or| span.map_or(or, |span| span.0);
+    let span = |span: Option<DurationArg>, or| span.map_or(or, |span| span.0);
     Policy {
         floor: flags.floor.unwrap_or(policy.floor),
         drain_timeout: span(flags.drain_timeout, policy.drain_timeout),
@@ -580,23 +581,23 @@ impl File {
 }
 
 impl FromStr for File {
-    type Err = Mistake;
+    type Err = ConfigError;
 
     /// Parses the file itself; [`Settings::read`] reads the files that it refers to.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parsed = DeTable::parse(text).map_err(|error| Mistake::new(text, &DeTable::new(), &error))?;
+        let parsed = DeTable::parse(text).map_err(|error| ConfigError::new(text, &DeTable::new(), &error))?;
         let table = parsed.get_ref();
-        let wrong = |error: TomlError| Mistake::new(text, table, &error);
+        let wrong = |error: TomlError| ConfigError::new(text, table, &error);
         let version = table.get("version").and_then(|it| Some((it.span().start, it.get_ref().as_integer()?)));
         if let Some((at, version)) = version.filter(|(_, it)| it.as_str() != VERSION.to_string()) {
             let reason = format!("unsupported version {version}: this drainswap reads version {VERSION}");
-            return Err(Mistake::at(text, at, reason));
+            return Err(ConfigError::at(text, at, reason));
         }
         let parts =
             [service::keys::<OwnKeys>(), service::keys::<PolicyFile>(), service::keys::<ReloadFile>()];
-        mistake::refuse_unknown(text, "", table, &parts.concat())?;
+        config_error::refuse_unknown(text, "", table, &parts.concat())?;
         if let Some(hooks) = table.get("hooks").and_then(|hooks| hooks.get_ref().as_table()) {
-            mistake::refuse_unknown(text, "hooks.", hooks, service::keys::<HooksFile>())?;
+            config_error::refuse_unknown(text, "hooks.", hooks, service::keys::<HooksFile>())?;
         }
         Ok(Self {
             own: toml::from_str(text).map_err(wrong)?,

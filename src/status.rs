@@ -3,10 +3,10 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 
-use crate::foreign;
 use crate::image::short_digest;
 use crate::observation::{Checker, Checking, Container, ContainerState, ServerState};
-use crate::topology::matching::Behind;
+use crate::sanitize;
+use crate::topology::matching::MatchResult;
 use crate::topology::{Backend, Server};
 
 const HEADER: [&str; 8] =
@@ -37,10 +37,10 @@ pub fn table(backends: &[&Backend]) -> String {
 }
 
 fn row(server: &Server) -> [String; 8] {
-    let (container, image, digest) = behind(server);
+    let (container, image, digest) = behind_columns(server);
     let readiness = match &server.answer {
         Some(answer) if answer.is_ready() => "ready".to_owned(),
-        Some(answer) => format!("not ready: {}", foreign::line(answer.detail())),
+        Some(answer) => format!("not ready: {}", sanitize::line(answer.detail())),
         None => "not probed: no address".to_owned(),
     };
     [
@@ -74,14 +74,14 @@ fn state(server: &Server, state: &ServerState) -> String {
     std::iter::once(word).chain(weight).chain(off).collect::<Vec<_>>().join(", ")
 }
 
-fn behind(server: &Server) -> (String, String, String) {
+fn behind_columns(server: &Server) -> (String, String, String) {
     match &server.behind {
         _ if server.is_spare() => ("spare slot".to_owned(), String::new(), String::new()),
-        Behind::Container(found) => of_container(&found.container),
-        Behind::Described { .. } => ("not yet".to_owned(), String::new(), String::new()),
-        Behind::Gone { .. } => ("gone".to_owned(), String::new(), String::new()),
-        Behind::Unmatched { .. } => ("none found".to_owned(), String::new(), String::new()),
-        Behind::Ambiguous { candidates } => {
+        MatchResult::Container(found) => of_container(&found.container),
+        MatchResult::Described { .. } => ("not yet".to_owned(), String::new(), String::new()),
+        MatchResult::Gone { .. } => ("gone".to_owned(), String::new(), String::new()),
+        MatchResult::Unmatched { .. } => ("none found".to_owned(), String::new(), String::new()),
+        MatchResult::Ambiguous { candidates } => {
             (format!("one of {}?", candidates.len()), String::new(), String::new())
         }
     }

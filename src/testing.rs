@@ -16,7 +16,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::cfg::{self, Address, Configuration, Environment, Host, Port, SourceFile, Version};
-use crate::hook::Moment;
+use crate::hook::HookPoint;
 use crate::ids::{ContainerId, ImageId, ServerId};
 use crate::image::Image;
 use crate::observation::watchtower::{UpdateLabels, Watchtower};
@@ -24,12 +24,12 @@ use crate::observation::{
     AdminBits, Answer, Attachment, Checking, Checks, Container, ContainerState, LabelSource,
     LoadBalancerState, Observation, Operational, Published, RestartPolicy, ServerState,
 };
-use crate::plan::file::{Basis, PlanFile, ReadFile, seen_servers};
+use crate::plan::file::{PlanBasis, PlanFile, ReadFile, seen_servers};
 use crate::plan::refusal::Refusal;
 use crate::plan::scope::Scope;
 use crate::plan::silence_check::SilenceCheck;
 use crate::plan::{
-    Goal, LbQuorum, OnDrainTimeout, OnFailure, Plan, Policy, Purpose, Returned, Target, build,
+    Goal, LbQuorum, OnDrainTimeout, OnFailure, Plan, Policy, RollbackTarget, RunKind, Target, build,
 };
 use crate::probe::Question;
 use crate::topology::{self, Topology};
@@ -262,7 +262,7 @@ impl World {
 
     /// Plans a deploy of a version on the backend mobile.
     pub fn plan(&self, tag: &str) -> Result<Plan, Vec<Refusal>> {
-        self.plan_for(Purpose::Deploy, Target::Everywhere(image(tag)))
+        self.plan_for(RunKind::Deploy, Target::Everywhere(image(tag)))
     }
 
     /// Changes which server lines a run works on.
@@ -273,13 +273,13 @@ impl World {
 
     /// Plans a rollback of these servers of the backend mobile to these versions.
     pub fn plan_rollback(&self, tags: &[(&str, &str)]) -> Result<Plan, Vec<Refusal>> {
-        let returned = |tag| Returned { image: image(tag), container: None, engine: String::new() };
+        let returned = |tag| RollbackTarget { image: image(tag), container: None, engine: String::new() };
         let each = tags.iter().map(|(server, tag)| (server.parse().unwrap(), returned(tag))).collect();
-        self.plan_for(Purpose::Rollback, Target::Each(each))
+        self.plan_for(RunKind::Rollback, Target::Each(each))
     }
 
     /// Plans a goal on the backend mobile.
-    pub fn plan_for(&self, purpose: Purpose, target: Target) -> Result<Plan, Vec<Refusal>> {
+    pub fn plan_for(&self, purpose: RunKind, target: Target) -> Result<Plan, Vec<Refusal>> {
         let (backend, policy) = ("mobile".to_owned(), self.policy.clone());
         let goal =
             Goal { backend, purpose, target, takes_back: Vec::new(), policy, parallel: 1, hooks: Vec::new() };
@@ -305,13 +305,13 @@ pub fn image(tag: &str) -> Image {
 /// Returns a plan file for a deploy of v2 in a world.
 pub fn plan_file(world: &World) -> PlanFile {
     let plan = world.plan("v2").unwrap();
-    PlanFile::new(basis(world, &plan), &plan)
+    PlanFile::new(plan_basis(world, &plan), &plan)
 }
 
 /// Returns the facts on which a deploy of v2 in a world is based.
-pub fn basis(world: &World, plan: &Plan) -> Basis {
+pub fn plan_basis(world: &World, plan: &Plan) -> PlanBasis {
     let read = |file: &str, sha256: &str| ReadFile { file: file.to_owned(), sha256: sha256.repeat(16) };
-    Basis {
+    PlanBasis {
         image: image("v2"),
         configuration: vec![
             read("/etc/haproxy/haproxy.cfg", "c0de"),
@@ -320,7 +320,7 @@ pub fn basis(world: &World, plan: &Plan) -> Basis {
         servers: seen_servers(&world.observation.load_balancers, plan),
         settings: world.policy.clone(),
         description: None,
-        hooks: [(Moment::BeforeRun, "f00d".repeat(16))].into(),
+        hooks: [(HookPoint::BeforeRun, "f00d".repeat(16))].into(),
     }
 }
 

@@ -15,14 +15,14 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::cfg::{Address, Configuration, Host, Mode, Place, Port, Proxy};
-use crate::engines::Engine;
+use crate::engine_map::Engine;
 use crate::ids::{ContainerId, ServerId};
 use crate::observation::{
     AdminState, Answer, Container, LoadBalancerState, Observation, OldWorker, ServerState,
 };
 use crate::places::Places;
 use crate::probe::Probe;
-use matching::{Behind, MatchRule, NoMatch};
+use matching::{MatchResult, MatchRule, NoMatch};
 use own_check::{OwnCheck, own_check};
 
 /// The backends of a configuration, joined with their observed state.
@@ -64,9 +64,11 @@ pub struct Backend {
     pub persists: bool,
     /// What ties clients to one of its servers, in `HAProxy`'s words. In drain such clients still come; in maint they
     /// are balanced over the other servers (measured on 2.2 to 3.2).
-    pub ties: Vec<String>,
+    #[serde(rename = "ties")]
+    pub persistence: Vec<String>,
     /// Notes for the operator on what the configuration does to clients when a server is taken out or put back.
-    pub traps: Vec<String>,
+    #[serde(rename = "traps")]
+    pub caveats: Vec<String>,
     /// The servers, in the configuration's order.
     pub servers: Vec<Server>,
 }
@@ -96,7 +98,7 @@ pub struct Server {
     pub silence: Option<Probe>,
     /// Its answer to the probe, or the result of its own check.
     pub answer: Option<Answer>,
-    pub behind: Behind,
+    pub behind: MatchResult,
     /// The container that its address leads to, regardless of labels and settings.
     #[serde(skip)]
     pub reaches: Option<ContainerId>,
@@ -172,12 +174,12 @@ impl Server {
     #[must_use]
     pub fn is_foreign(&self) -> bool {
         match &self.behind {
-            Behind::Unmatched { why: NoMatch::NotThere { .. }, .. }
-            | Behind::Container(_)
-            | Behind::Gone { .. }
-            | Behind::Described { .. }
-            | Behind::Ambiguous { .. } => false,
-            Behind::Unmatched { .. } => true,
+            MatchResult::Unmatched { why: NoMatch::NotThere { .. }, .. }
+            | MatchResult::Container(_)
+            | MatchResult::Gone { .. }
+            | MatchResult::Described { .. }
+            | MatchResult::Ambiguous { .. } => false,
+            MatchResult::Unmatched { .. } => true,
         }
     }
 
@@ -203,11 +205,11 @@ impl Server {
     #[must_use]
     pub fn container(&self) -> Option<&Container> {
         match &self.behind {
-            Behind::Container(found) => Some(&found.container),
-            Behind::Gone { .. }
-            | Behind::Described { .. }
-            | Behind::Unmatched { .. }
-            | Behind::Ambiguous { .. } => None,
+            MatchResult::Container(found) => Some(&found.container),
+            MatchResult::Gone { .. }
+            | MatchResult::Described { .. }
+            | MatchResult::Unmatched { .. }
+            | MatchResult::Ambiguous { .. } => None,
         }
     }
 
@@ -215,11 +217,11 @@ impl Server {
     #[must_use]
     pub fn rule(&self) -> Option<MatchRule> {
         match &self.behind {
-            Behind::Container(found) => Some(found.rule),
-            Behind::Gone { .. }
-            | Behind::Described { .. }
-            | Behind::Unmatched { .. }
-            | Behind::Ambiguous { .. } => None,
+            MatchResult::Container(found) => Some(found.rule),
+            MatchResult::Gone { .. }
+            | MatchResult::Described { .. }
+            | MatchResult::Unmatched { .. }
+            | MatchResult::Ambiguous { .. } => None,
         }
     }
 }
@@ -247,14 +249,14 @@ impl Topology {
                 name: proxy.name.clone(),
                 all_backups: proxy.all_backups,
                 persists: proxy.persist,
-                ties: ties(proxy),
-                traps: traps(proxy),
+                persistence: persistence(proxy),
+                caveats: caveats(proxy),
                 servers: servers(configuration, proxy, observation),
             })
             .collect();
         matching::drop_image_labels(&mut backends);
         for backend in &mut backends {
-            matching::find_gone(backend, observation);
+            matching::find_missing(backend, observation);
         }
         Self { backends, unlisted: unlisted(configuration, observation) }
     }
@@ -267,7 +269,7 @@ impl Topology {
 
     /// Returns every other server line, in any backend, that reaches the same container: it was matched to that
     /// container, has the same address, or has another address that leads to it.
-    pub fn lines_beside(&self, server: &Server) -> impl Iterator<Item = &Server> {
+    pub fn aliases_of(&self, server: &Server) -> impl Iterator<Item = &Server> {
         let (id, container, address) =
             (server.id.clone(), server.container().map(|it| it.id.clone()), server.address());
         let all = self.backends.iter().flat_map(|backend| &backend.servers);
@@ -281,7 +283,10 @@ impl Topology {
     }
 
     /// Returns the servers that are in use, that the configuration lacks, and that reach the containers of `servers`.
-    pub fn unlisted_beside<'a>(&'a self, servers: &'a [&'a Server]) -> impl Iterator<Item = &'a Unlisted> {
+    pub fn unlisted_aliases_of<'a>(
+        &'a self,
+        servers: &'a [&'a Server],
+    ) -> impl Iterator<Item = &'a Unlisted> {
         self.unlisted.iter().filter(move |unlisted| {
             let same_container = |server: &&Server| {
                 unlisted.reaches.is_some() && server.container().map(|it| &it.id) == unlisted.reaches.as_ref()
@@ -423,7 +428,7 @@ pub fn addresses(configuration: &Configuration, load_balancer: &LoadBalancerStat
     running.chain(written).collect()
 }
 
-fn ties(proxy: &Proxy) -> Vec<String> {
+fn persistence(proxy: &Proxy) -> Vec<String> {
     let cookie = proxy.cookie.iter().map(|name| format!("cookie {name}"));
     let sticks = proxy.sticks.then(|| "a stick table".to_owned());
     let mut used: Vec<String> =
@@ -432,7 +437,7 @@ fn ties(proxy: &Proxy) -> Vec<String> {
     cookie.chain(sticks).chain(used).collect()
 }
 
-fn traps(proxy: &Proxy) -> Vec<String> {
+fn caveats(proxy: &Proxy) -> Vec<String> {
     let name = &proxy.name;
     let mut traps = Vec::new();
     if proxy.persist {
@@ -477,7 +482,7 @@ fn servers(configuration: &Configuration, proxy: &Proxy, observation: &Observati
             silence: readiness::silence(proxy, server, state.as_ref(), own_check.as_ref()),
             answer: own_check::answer(own_check.as_ref(), state.as_ref(), observation.answer(&id)),
             own_check,
-            behind: matching::behind(&id, server, state.as_ref(), observation),
+            behind: matching::match_container(&id, server, state.as_ref(), observation),
             reaches: matching::reaches(&id, server, state.as_ref(), observation),
             state,
             id,

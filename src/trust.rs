@@ -44,7 +44,7 @@ struct Group {
 
 /// The reason why drainswap does not trust an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum TrustFault {
     /// Another user owns it.
     Owner,
     /// The users of a group may write it.
@@ -137,20 +137,20 @@ impl Accounts {
 
 /// Returns the reasons not to trust an entry. There are none if no other user may write it.
 #[must_use]
-pub fn faults(entry: Entry, caller: &Caller, accounts: &Accounts) -> Vec<Fault> {
+pub fn faults(entry: Entry, caller: &Caller, accounts: &Accounts) -> Vec<TrustFault> {
     let is_fine = || {
         let is_named = caller.group == Some(entry.gid);
         entry.gid == 0 || is_named || caller.users().any(|uid| accounts.is_private(entry.gid, uid))
     };
     let mut faults = Vec::new();
     if !caller.trusts(entry.uid) {
-        faults.push(Fault::Owner);
+        faults.push(TrustFault::Owner);
     }
     if entry.is_writable_by_group() && !is_fine() {
-        faults.push(Fault::Group);
+        faults.push(TrustFault::Group);
     }
     if entry.is_writable_by_everyone() {
-        faults.push(Fault::Everyone);
+        faults.push(TrustFault::Everyone);
     }
     faults
 }
@@ -202,13 +202,13 @@ impl Untrusted {
         let mut bits = String::new();
         for fault in faults {
             match fault {
-                Fault::Owner => {
+                TrustFault::Owner => {
                     let owner = accounts.user(entry.uid);
                     reasons.push(format!("it belongs to {owner}"));
                     commands.push(format!("chown {} {quoted}", accounts.user(caller.uid)));
                     otherwise.push(format!(", or accept that owner with --trust-owner {owner}"));
                 }
-                Fault::Group => {
+                TrustFault::Group => {
                     let group = accounts.group(entry.gid);
                     reasons.push(format!("the group {group} can write it"));
                     bits.push('g');
@@ -218,7 +218,7 @@ impl Untrusted {
                         ));
                     }
                 }
-                Fault::Everyone => {
+                TrustFault::Everyone => {
                     reasons.push("everyone can write it".to_owned());
                     bits.push('o');
                 }
@@ -259,14 +259,14 @@ mod tests {
 
     #[test]
     fn only_trusted_users_may_own_and_write() {
-        use Fault::{Everyone, Group, Owner};
+        use TrustFault::{Everyone, Group, Owner};
         let root = caller(0);
         let sudo = Caller { sudo: Some(1000), ..caller(0) };
         let trusting = Caller { trusted: BTreeSet::from([1001]), ..caller(0) };
         let deploy = Caller { group: Some(2000), ..caller(0) };
         let pretends = Caller { sudo: Some(1001), ..caller(1000) };
         let unknown = caller(4711);
-        let table: &[(&Caller, Entry, &[Fault])] = &[
+        let table: &[(&Caller, Entry, &[TrustFault])] = &[
             // The owner.
             (&root, entry(0, 0, 0o700), &[]),
             (&root, entry(1000, 1000, 0o700), &[Owner]),

@@ -7,17 +7,17 @@ use crate::cfg::SourceFile;
 /// A configuration file or directory that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {path}: {reason}. Pass the path of the configuration with --haproxy-config")]
-pub struct Unreadable {
+pub struct UnreadableConfig {
     pub path: String,
     pub reason: String,
 }
 
 /// Reads these files and directories. In a directory, HAProxy reads the files whose name ends in `.cfg` and does not
 /// start with a dot, in alphabetical order.
-pub fn read(paths: &[PathBuf]) -> Result<Vec<SourceFile>, Unreadable> {
+pub fn read(paths: &[PathBuf]) -> Result<Vec<SourceFile>, UnreadableConfig> {
     let files = list(paths)?;
     match paths.first() {
-        Some(path) if files.is_empty() => Err(Unreadable {
+        Some(path) if files.is_empty() => Err(UnreadableConfig {
             path: path.display().to_string(),
             reason: "it contains no file that ends in .cfg".to_owned(),
         }),
@@ -26,7 +26,7 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<SourceFile>, Unreadable> {
 }
 
 /// Returns these files, with each directory replaced by the files that HAProxy reads in it.
-pub fn list(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Unreadable> {
+pub fn list(paths: &[PathBuf]) -> Result<Vec<PathBuf>, UnreadableConfig> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
@@ -38,7 +38,7 @@ pub fn list(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Unreadable> {
     Ok(files)
 }
 
-fn read_file(path: PathBuf) -> Result<SourceFile, Unreadable> {
+fn read_file(path: PathBuf) -> Result<SourceFile, UnreadableConfig> {
     let bytes = std::fs::read(&path).map_err(unreadable(&path))?;
     Ok(SourceFile { path, bytes })
 }
@@ -61,9 +61,9 @@ pub(super) fn is_read(name: &str) -> bool {
     name.find(".cfg").is_some_and(|at| at > 0 && at + 4 == name.len()) && !name.starts_with('.')
 }
 
-fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> Unreadable {
+fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> UnreadableConfig {
     let path = path.display().to_string();
-    move |error| Unreadable { path: path.clone(), reason: error.to_string() }
+    move |error| UnreadableConfig { path: path.clone(), reason: error.to_string() }
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 
 use super::bounded;
-use super::config_files::{self, Unreadable};
+use super::config_files::{self, UnreadableConfig};
 use crate::cfg::SourceFile;
-use crate::foreign;
+use crate::sanitize;
 
 /// The maximum size of all files of a configuration together, in bytes.
 const MOST_BYTES: u64 = 64 << 20;
@@ -27,7 +27,7 @@ const MOST_ENTRIES: usize = 10_000;
 pub struct ContainerRoot(OwnedFd);
 
 /// An existing file or directory; drainswap may still lack the right to open it.
-pub struct Found {
+pub struct RootEntry {
     /// The path below the root, with all links resolved.
     pub path: PathBuf,
     /// The device and inode, which are the same wherever the file is mounted.
@@ -58,11 +58,11 @@ impl ContainerRoot {
     ///
     /// # Errors
     /// Fails with the system's error.
-    pub fn find(&self, path: &Path) -> Result<Found> {
+    pub fn find(&self, path: &Path) -> Result<RootEntry> {
         // `O_PATH` does not open the file yet: opening a pipe may block forever, and opening a device may trigger it.
         let handle = self.open(path, OFlags::PATH)?;
         let stat = fstat(&handle)?;
-        Ok(Found {
+        Ok(RootEntry {
             path: std::fs::read_link(by_handle(&handle))?,
             identity: (stat.st_dev, stat.st_ino),
             kind: FileType::from_raw_mode(stat.st_mode),
@@ -74,16 +74,16 @@ impl ContainerRoot {
     ///
     /// # Errors
     /// Returns the path that cannot be read, and the reason.
-    pub fn read(&self, paths: &[PathBuf]) -> std::result::Result<Vec<SourceFile>, Unreadable> {
+    pub fn read(&self, paths: &[PathBuf]) -> std::result::Result<Vec<SourceFile>, UnreadableConfig> {
         let mut files = Vec::new();
         let (mut left, mut entries) = (MOST_BYTES, 0);
         for path in paths {
             let unreadable =
-                |error: Error| Unreadable { path: foreign::path(path), reason: error.to_string() };
+                |error: Error| UnreadableConfig { path: sanitize::path(path), reason: error.to_string() };
             for file in self.list(path, &mut entries).map_err(unreadable)? {
                 let bytes = self.find(&file).and_then(|found| found.read(left)).map_err(unreadable)?;
                 left -= bytes.len() as u64;
-                files.push(SourceFile { path: foreign::path(&file).into(), bytes });
+                files.push(SourceFile { path: sanitize::path(&file).into(), bytes });
             }
         }
         Ok(files)
@@ -119,7 +119,7 @@ impl ContainerRoot {
     }
 }
 
-impl Found {
+impl RootEntry {
     fn is_file(&self) -> bool {
         self.kind == FileType::RegularFile
     }

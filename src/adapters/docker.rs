@@ -10,21 +10,21 @@ mod context;
 mod create;
 mod credentials;
 mod describe;
+mod disk_space;
 mod drift;
 mod endpoint;
-mod here;
-mod holder;
+mod host_access;
 mod hosts;
+pub mod inspect;
 pub mod layers;
 pub mod log;
-pub mod look;
 mod open_files;
 mod password;
 mod platform;
 mod raw;
 pub mod recreate;
 mod registry;
-mod room;
+mod running_container;
 mod tls;
 mod transport;
 mod tunnel;
@@ -49,16 +49,18 @@ use bollard::query_parameters::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 pub use endpoint::Endpoint;
-pub use holder::{Holder, Mount};
+pub use running_container::{HostMount, RunningContainer};
 
-use self::call::{Failure, Purpose};
-use self::look::SeenImage;
-use crate::foreign;
+use self::call::{CallContext, CallFailure};
+use self::inspect::SeenImage;
 use crate::ids::{ContainerId, ImageId};
 use crate::image::{Image, ImageReference, Platform, previous};
 use crate::observation::{Container, ContainerState, Host, RestartPolicy};
-use crate::ports::{Change, ContainerEngine, EngineError, PullProgress, Pulse, Recipe};
+use crate::ports::{
+    ContainerChange, ContainerEngine, ContainerStatus, CreateSpec, EngineError, PullProgress,
+};
 use crate::registries::Registries;
+use crate::sanitize;
 
 /// The time limit for the engine's identifier. Without it, drainswap recognises a site by other marks.
 const ID_LIMIT: Duration = Duration::from_secs(5);
@@ -118,25 +120,33 @@ impl DockerEngine {
     async fn within<T>(
         &self,
         limit: Duration,
-        purpose: Purpose<'_>,
+        purpose: CallContext<'_>,
         call: impl Future<Output = Result<T, bollard::errors::Error>>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, CallFailure> {
         purpose.within(limit, &self.endpoint, call).await
     }
 
     /// Waits for the answer to a change of a container.
     async fn change<T>(
         &self,
-        purpose: Purpose<'_>,
+        purpose: CallContext<'_>,
         call: impl Future<Output = Result<T, bollard::errors::Error>>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, CallFailure> {
         purpose.change(ANSWER_LIMIT, &self.endpoint, call).await
     }
 
     /// Inspects a container on behalf of an action, which error messages name.
-    async fn inspect(&self, action: &'static str, name: &str) -> Result<ContainerInspectResponse, Failure> {
-        self.within(CALL_LIMIT, Purpose { action, subject: name }, self.client.inspect_container(name, None))
-            .await
+    async fn inspect(
+        &self,
+        action: &'static str,
+        name: &str,
+    ) -> Result<ContainerInspectResponse, CallFailure> {
+        self.within(
+            CALL_LIMIT,
+            CallContext { action, subject: name },
+            self.client.inspect_container(name, None),
+        )
+        .await
     }
 
     /// Inspects a container that may not exist.
@@ -160,10 +170,10 @@ impl DockerEngine {
         match self.inspect("inspect", &id).await {
             Ok(found) => Ok(Some(found)),
             Err(failure) if failure.is_absent() => Ok(None),
-            Err(Failure { error: error @ EngineError::Unreachable { .. }, .. }) => Err(error),
-            Err(Failure { error, .. }) => {
+            Err(CallFailure { error: error @ EngineError::Unreachable { .. }, .. }) => Err(error),
+            Err(CallFailure { error, .. }) => {
                 tracing::debug!("{error}: using its entry in the list");
-                Ok(Some(look::listed(listed)))
+                Ok(Some(inspect::listed(listed)))
             }
         }
     }
@@ -175,9 +185,9 @@ impl DockerEngine {
         found: &ContainerInspectResponse,
         with_volumes: bool,
     ) -> Result<(), EngineError> {
-        let runs = !matches!(look::state(found), ContainerState::Created | ContainerState::Stopped);
+        let runs = !matches!(inspect::state(found), ContainerState::Created | ContainerState::Stopped);
         let options = RemoveContainerOptionsBuilder::new().force(runs).v(with_volumes).build();
-        let purpose = Purpose { action: "remove", subject: container.short() };
+        let purpose = CallContext { action: "remove", subject: container.short() };
         let call = self.client.remove_container(&container.0, Some(options));
         match self.change(purpose, call).await {
             // Two removals conflict with each other; a removal that is already under way is good enough.
@@ -193,7 +203,7 @@ impl DockerEngine {
     /// Removes an anonymous volume that no container uses any more; the engine refuses if one does. A volume that
     /// stays costs disk space, but must not end a run.
     async fn remove_volume(&self, name: &str) {
-        let purpose = Purpose { action: "remove", subject: name };
+        let purpose = CallContext { action: "remove", subject: name };
         let looked = self.within(CALL_LIMIT, purpose, self.client.inspect_volume(name)).await;
         let is_made_up = |volume: &Volume| {
             self.is_podman
@@ -222,8 +232,8 @@ impl DockerEngine {
             let seen = match self.inspect_image(&image).await {
                 Ok(found) => SeenImage::Known(Box::new(found)),
                 Err(failure) if failure.is_absent() => SeenImage::Gone,
-                Err(Failure { error: error @ EngineError::Unreachable { .. }, .. }) => return Err(error),
-                Err(Failure { error, .. }) => {
+                Err(CallFailure { error: error @ EngineError::Unreachable { .. }, .. }) => return Err(error),
+                Err(CallFailure { error, .. }) => {
                     tracing::debug!("{error}: its configuration is unknown");
                     SeenImage::Unreadable
                 }
@@ -234,25 +244,25 @@ impl DockerEngine {
     }
 
     /// Converts an inspection to drainswap's own type.
-    fn shown(&self, found: &ContainerInspectResponse, image: &SeenImage) -> Container {
+    fn to_container(&self, found: &ContainerInspectResponse, image: &SeenImage) -> Container {
         let healthcheck = recreate::healthcheck::healthcheck(found, image, self.dialect());
-        Container { healthcheck, ..look::container(found, image) }
+        Container { healthcheck, ..inspect::container(found, image) }
     }
 
     /// Returns the engine's networks if one of these containers is idle and may have lost its own. `None` if none is
     /// idle, or if the networks are unknown.
     async fn networks(&self, of: &[ContainerInspectResponse]) -> Result<Option<Vec<Network>>, EngineError> {
         // Podman lists its default network under a different name than its containers show.
-        if self.is_podman || !of.iter().any(|it| look::state(it).is_idle()) {
+        if self.is_podman || !of.iter().any(|it| inspect::state(it).is_idle()) {
             return Ok(None);
         }
-        let purpose = Purpose { action: "list", subject: "its networks" };
+        let purpose = CallContext { action: "list", subject: "its networks" };
         match self.within(CALL_LIMIT, purpose, self.client.list_networks(None::<ListNetworksOptions>)).await {
             // A Swarm worker lists the Swarm's networks only while one of its own containers is attached to them.
             Ok(networks) if networks.iter().any(|it| it.scope.as_deref() == Some("swarm")) => Ok(None),
             Ok(networks) => Ok(Some(networks)),
-            Err(Failure { error: error @ EngineError::Unreachable { .. }, .. }) => Err(error),
-            Err(Failure { error, .. }) => {
+            Err(CallFailure { error: error @ EngineError::Unreachable { .. }, .. }) => Err(error),
+            Err(CallFailure { error, .. }) => {
                 tracing::debug!("{error}: cannot check that each network exists");
                 Ok(None)
             }
@@ -268,12 +278,12 @@ impl DockerEngine {
 
 impl ContainerEngine for DockerEngine {
     async fn id(&self) -> Result<Option<String>, EngineError> {
-        let purpose = Purpose { action: "report", subject: "its identifier" };
+        let purpose = CallContext { action: "report", subject: "its identifier" };
         let info = self.within(ID_LIMIT, purpose, self.client.info()).await?;
         Ok(info.id.filter(|id| !id.is_empty()))
     }
 
-    fn late_for(&self) -> Duration {
+    fn late_effect_window(&self) -> Duration {
         match self.endpoint {
             Endpoint::Unix(_) => LATE_HERE,
             Endpoint::Tcp { .. } | Endpoint::Ssh(_) => LATE_THERE,
@@ -282,7 +292,7 @@ impl ContainerEngine for DockerEngine {
 
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {
         let options = ListContainersOptionsBuilder::new().all(true).build();
-        let purpose = Purpose { action: "list", subject: "its containers" };
+        let purpose = CallContext { action: "list", subject: "its containers" };
         let listed = self.within(CALL_LIMIT, purpose, self.client.list_containers(Some(options))).await?;
         let found: Vec<Option<ContainerInspectResponse>> = stream::iter(listed)
             .map(async |container| self.seen(container).await)
@@ -299,14 +309,14 @@ impl ContainerEngine for DockerEngine {
         // Podman reports every limit as if the user had set it.
         let is_here = matches!(self.endpoint, Endpoint::Unix(_)) && !self.is_podman;
         let shown = |it: &ContainerInspectResponse| {
-            let mut container = self.shown(it, image_of(it));
+            let mut container = self.to_container(it, image_of(it));
             container.watchtower = watchtower::watchtower(it).map(Box::new);
             container.open_files = is_here.then(|| open_files::of(it)).flatten();
             if let Some(networks) = networks.as_ref().filter(|_| container.state.is_idle()) {
                 for attachment in &mut container.networks {
-                    attachment.is_gone = look::is_gone(it, &attachment.network, networks);
+                    attachment.is_gone = inspect::is_gone(it, &attachment.network, networks);
                     attachment.is_missing =
-                        attachment.is_gone && look::is_missing(&attachment.network, networks);
+                        attachment.is_gone && inspect::is_missing(&attachment.network, networks);
                 }
             }
             container
@@ -316,14 +326,14 @@ impl ContainerEngine for DockerEngine {
 
     async fn container(&self, container: &ContainerId) -> Result<Container, EngineError> {
         let found = self.inspect("inspect", &container.0).await?;
-        Ok(self.shown(&found, &self.image_of(&found).await?))
+        Ok(self.to_container(&found, &self.image_of(&found).await?))
     }
 
     async fn host_addresses(&self, addresses: BTreeSet<IpAddr>) -> Result<BTreeSet<IpAddr>, EngineError> {
         let unreachable = |reason| EngineError::Unreachable { endpoint: self.endpoint.to_string(), reason };
-        if let Some(tunnel::Tunnel { far, .. }) = &self.tunnel {
-            return if far.is_known() {
-                Ok(addresses.into_iter().filter(|address| far.has(*address)).collect())
+        if let Some(tunnel::Tunnel { remote, .. }) = &self.tunnel {
+            return if remote.is_known() {
+                Ok(addresses.into_iter().filter(|address| remote.has(*address)).collect())
             } else {
                 Err(unreachable(
                     "cannot read the addresses of its host; `hostname -I` must work there".to_owned(),
@@ -346,7 +356,7 @@ impl ContainerEngine for DockerEngine {
 
     async fn host(&self, paths: BTreeSet<String>) -> Host {
         match &self.endpoint {
-            Endpoint::Unix(socket) => here::look(socket.as_ref(), paths).await,
+            Endpoint::Unix(socket) => host_access::host_from_here(socket.as_ref(), paths).await,
             Endpoint::Tcp { .. } | Endpoint::Ssh(_) => Host::default(),
         }
     }
@@ -377,12 +387,12 @@ impl ContainerEngine for DockerEngine {
             digests.retain(|digest| !digest.starts_with("localhost/"));
         }
         // If this is unknown, the image is kept.
-        let is_known = matches!(Box::pin(self.source(&found, None)).await?, registry::Source::Registry);
-        Ok((!is_known).then(|| foreign::name(&tag)))
+        let is_known = matches!(Box::pin(self.origin(&found, None)).await?, registry::ImageOrigin::Registry);
+        Ok((!is_known).then(|| sanitize::name(&tag)))
     }
 
     async fn tag(&self, image: &ImageId, name: &str) -> Result<(), EngineError> {
-        let purpose = Purpose { action: "tag", subject: name };
+        let purpose = CallContext { action: "tag", subject: name };
         let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
         let options = TagImageOptionsBuilder::new().repo(repository).tag(tag).build();
         let call = self.client.tag_image(&image.0, Some(options));
@@ -392,17 +402,17 @@ impl ContainerEngine for DockerEngine {
     async fn named(&self, name: &str) -> Result<Option<(ImageId, Vec<String>)>, EngineError> {
         let Some(found) = self.find_image(name).await? else { return Ok(None) };
         // An image that no registry is known to have is identified by its identifier alone.
-        let digests = match Box::pin(self.source(&found, None)).await? {
-            registry::Source::Registry => {
-                found.repo_digests.iter().flatten().map(|it| foreign::name(it)).collect()
+        let digests = match Box::pin(self.origin(&found, None)).await? {
+            registry::ImageOrigin::Registry => {
+                found.repo_digests.iter().flatten().map(|it| sanitize::name(it)).collect()
             }
-            registry::Source::Here(_) | registry::Source::Untold(_) => Vec::new(),
+            registry::ImageOrigin::Local(_) | registry::ImageOrigin::Unknown(_) => Vec::new(),
         };
-        Ok(Some((ImageId(foreign::name(found.id.as_deref().unwrap_or_default())), digests)))
+        Ok(Some((ImageId(sanitize::name(found.id.as_deref().unwrap_or_default())), digests)))
     }
 
     async fn untag(&self, name: &str) -> Result<bool, EngineError> {
-        let purpose = Purpose { action: "remove", subject: name };
+        let purpose = CallContext { action: "remove", subject: name };
         let call = self.client.remove_image(name, None::<RemoveImageOptions>, None);
         match self.within(IMAGE_LIMIT, purpose, call).await {
             Ok(_) => Ok(true),
@@ -417,24 +427,24 @@ impl ContainerEngine for DockerEngine {
             Some(name) => self.untag(&name).await?,
             None => false,
         };
-        let is_removed = match self.known_as(image).await? {
+        let is_removed = match self.local_name(image).await? {
             Some(name) => self.untag(&name).await?,
             None => false,
         };
         Ok(is_removed || is_unnamed)
     }
 
-    async fn create(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
+    async fn create(&self, recipe: &CreateSpec) -> Result<ContainerId, EngineError> {
         // Boxed because of its size: it holds two inspections and the new container's complete configuration.
         Box::pin(self.create_candidate(recipe)).await
     }
 
-    async fn changes(&self, recipe: &Recipe) -> Result<Option<Vec<Change>>, EngineError> {
+    async fn changes(&self, recipe: &CreateSpec) -> Result<Option<Vec<ContainerChange>>, EngineError> {
         Box::pin(self.changes_by(recipe)).await
     }
 
     async fn start(&self, container: &ContainerId) -> Result<(), EngineError> {
-        let purpose = Purpose { action: "start", subject: container.short() };
+        let purpose = CallContext { action: "start", subject: container.short() };
         Ok(self.change(purpose, self.client.start_container(&container.0, None)).await?)
     }
 
@@ -445,21 +455,21 @@ impl ContainerEngine for DockerEngine {
             Some(Ok(seconds)) => ANSWER_LIMIT.max(Duration::from_secs(seconds).saturating_add(STOP_MARGIN)),
             Some(Err(_)) => STOP_FOREVER,
         };
-        let purpose = Purpose { action: "stop", subject: container.short() };
+        let purpose = CallContext { action: "stop", subject: container.short() };
         Ok(purpose.change(limit, &self.endpoint, self.client.stop_container(&container.0, None)).await?)
     }
 
     async fn rename(&self, container: &ContainerId, name: &str) -> Result<(), EngineError> {
-        if look::name(&self.inspect("rename", &container.0).await?) == name {
+        if inspect::name(&self.inspect("rename", &container.0).await?) == name {
             return Ok(());
         }
-        let purpose = Purpose { action: "rename", subject: container.short() };
+        let purpose = CallContext { action: "rename", subject: container.short() };
         let options = RenameContainerOptionsBuilder::new().name(name).build();
         Ok(self.change(purpose, self.client.rename_container(&container.0, options)).await?)
     }
 
     async fn set_restart(&self, container: &ContainerId, policy: &RestartPolicy) -> Result<(), EngineError> {
-        let purpose = Purpose { action: "set the restart policy of", subject: container.short() };
+        let purpose = CallContext { action: "set the restart policy of", subject: container.short() };
         let name: RestartPolicyNameEnum = match policy.name.as_str() {
             // An empty name would leave the policy unchanged.
             "" => RestartPolicyNameEnum::NO,
@@ -500,35 +510,35 @@ impl ContainerEngine for DockerEngine {
         Ok(())
     }
 
-    async fn pulse(&self, container: &ContainerId) -> Result<Pulse, EngineError> {
+    async fn status(&self, container: &ContainerId) -> Result<ContainerStatus, EngineError> {
         let found = self.inspect("inspect", &container.0).await?;
         let state = found.state.clone().unwrap_or_default();
         let runs = state.health.and_then(|health| health.log).unwrap_or_default();
         let output = |run: &HealthcheckResult| {
-            foreign::short_line(run.output.as_deref().unwrap_or_default(), HEALTH_OUTPUT)
+            sanitize::short_line(run.output.as_deref().unwrap_or_default(), HEALTH_OUTPUT)
         };
         let last = runs.last().map(output).unwrap_or_default();
         let told =
             |run: &HealthcheckResult| format!("exit code {}: {}", run.exit_code.unwrap_or(0), output(run));
-        Ok(Pulse {
-            running: look::state(&found) == ContainerState::Running,
+        Ok(ContainerStatus {
+            running: inspect::state(&found) == ContainerState::Running,
             exit_code: state.exit_code.unwrap_or(0),
             out_of_memory: state.oom_killed.unwrap_or(false),
-            health: look::health(&found).map(|health| (health, last)),
+            health: inspect::health(&found).map(|health| (health, last)),
             health_log: runs.iter().map(told).collect(),
         })
     }
 
     async fn log_tail(&self, container: &ContainerId, lines: usize) -> Result<Vec<String>, EngineError> {
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&lines.to_string()).build();
-        let purpose = Purpose { action: "read the log of", subject: container.short() };
+        let purpose = CallContext { action: "read the log of", subject: container.short() };
         let pieces = self.client.logs(&container.0, Some(options)).try_fold(
             log::Lines::default(),
             async |mut found, piece| {
                 let stream = match &piece {
-                    LogOutput::StdErr { .. } => log::Stream::Error,
+                    LogOutput::StdErr { .. } => log::LogStream::Error,
                     LogOutput::StdOut { .. } | LogOutput::StdIn { .. } | LogOutput::Console { .. } => {
-                        log::Stream::Output
+                        log::LogStream::Output
                     }
                 };
                 found.add(stream, piece.as_ref());

@@ -8,8 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::regular_file;
-use crate::event::{Event, Listener};
-use crate::foreign;
+use crate::event::{Event, Reporter};
+use crate::sanitize;
 
 /// Runs per backend whose events are kept.
 const KEPT: usize = 100;
@@ -51,12 +51,12 @@ pub fn events_in(bytes: &[u8]) -> Vec<Event> {
     events
 }
 
-impl Listener for EventsFile {
-    fn hear(&mut self, event: &Event) {
+impl Reporter for EventsFile {
+    fn report(&mut self, event: &Event) {
         let Some(file) = &mut self.file else { return };
         let written = serde_json::to_string(event)
             .map_err(std::io::Error::other)
-            .and_then(|line| file.write_all((foreign::json(&line) + "\n").as_bytes()));
+            .and_then(|line| file.write_all((sanitize::json(&line) + "\n").as_bytes()));
         if written.is_err() {
             self.file = None;
         }
@@ -90,7 +90,7 @@ mod tests {
         let path = |run: usize| dir.path().join(format!("run-{run:03}{ENDING}"));
         std::fs::write(dir.path().join("run-000.jsonl"), "").unwrap();
         for run in 0..KEPT + 3 {
-            EventsFile::open(&path(run)).hear(&recorded()[0]);
+            EventsFile::open(&path(run)).report(&recorded()[0]);
         }
         let left = std::fs::read_dir(dir.path()).unwrap().count();
         assert_eq!((left, path(2).exists(), path(3).exists()), (KEPT + 1, false, true));
@@ -102,11 +102,11 @@ mod tests {
         let path = dir.path().join(format!("run{ENDING}"));
         let events = recorded();
         for event in &events {
-            EventsFile::open(&path).hear(event);
+            EventsFile::open(&path).report(event);
         }
         OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"version\":1,").unwrap();
         assert_eq!(EventsFile::read(&path), events);
-        EventsFile::open(Path::new("/nonexistent/run")).hear(&events[0]);
+        EventsFile::open(Path::new("/nonexistent/run")).report(&events[0]);
         assert_eq!(EventsFile::read(Path::new("/nonexistent/run")), []);
     }
 }

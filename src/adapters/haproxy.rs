@@ -18,16 +18,16 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use self::address::SocketAddress;
-use self::batch::{Batch, Untaken, batches};
+use self::batch::{Batch, NotApplied, batches};
 use self::command::{Command, PLAIN_TAKEN, Unsendable, line};
 use self::master::MasterSocket;
-use self::reply::{Process, Replies, ReplyError, Stat, StateRow};
+use self::reply::{ProcessInfo, Replies, ReplyError, Stat, StateRow};
 use self::socket::{CHANGE_DEADLINE, DEADLINE, Endpoint, ExchangeError};
 use crate::cfg::{Added, is_of_one_host};
-use crate::foreign;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Checker, LoadBalancerState, ServerState, Session};
 use crate::ports::{LoadBalancer, LoadBalancerError};
+use crate::sanitize;
 use crate::weight::Weight;
 
 /// How often a new state is read back until it shows, and the pause in between.
@@ -132,18 +132,18 @@ impl HaproxySocket {
     /// Rewrites this `server-state-file` after each change, so that a reload keeps the states from the first request of
     /// the new worker.
     #[must_use]
-    pub fn keeping_states_in(self, file: PathBuf) -> Self {
+    pub fn saving_states_in(self, file: PathBuf) -> Self {
         Self { state_file: Some(file), ..self }
     }
 
     /// Writes the states of all servers into the state file, in one step.
     ///
     /// Only logs a failure: if a reload reads an outdated file, drainswap notices it like any other reload.
-    async fn keep_states(&self) {
+    async fn save_states(&self) {
         let Some(file) = &self.state_file else { return };
         let written = async {
             let states = self.ask(&[Command::ServersState(None)]).await?;
-            let states = state_file::lasting(&states, &self.unproven());
+            let states = state_file::persistent_states(&states, &self.unproven());
             state_file::replace(file, &states).map_err(|error| self.unreachable(error.to_string()))
         };
         if let Err(error) = written.await {
@@ -156,7 +156,7 @@ impl HaproxySocket {
     }
 
     /// Records a server as up, if drainswap had set it down until its check passes and it is up now.
-    async fn keep_proven(&self, seen: &LoadBalancerState) {
+    async fn save_proven(&self, seen: &LoadBalancerState) {
         let is_down = |id: &ServerId| seen.server(id).is_none_or(|now| !now.operational.is_up());
         let has_proven = {
             let mut unproven = self.unproven();
@@ -165,7 +165,7 @@ impl HaproxySocket {
             unproven.len() < before
         };
         if has_proven {
-            self.keep_states().await;
+            self.save_states().await;
         }
     }
 
@@ -192,26 +192,26 @@ impl HaproxySocket {
         &self,
         Added { server, words, settings }: &Added,
     ) -> Result<(), LoadBalancerError> {
-        self.tell(Command::AddServer(server, words), "New server registered.").await?;
+        self.send_expecting(Command::AddServer(server, words), "New server registered.").await?;
         let checkers = [(Checker::Health, settings.check), (Checker::Agent, settings.agent_check)];
         for (checker, _) in checkers.into_iter().filter(|(_, is_asked)| *is_asked) {
-            self.tell(Command::SetChecking(server, checker, true), "").await?;
+            self.send_expecting(Command::SetChecking(server, checker, true), "").await?;
         }
         Ok(())
     }
 
     /// Removes a server that is in maintenance and has no connections left.
     pub async fn remove_server(&self, server: &ServerId) -> Result<(), LoadBalancerError> {
-        self.tell(Command::DelServer(server), "Server deleted.").await
+        self.send_expecting(Command::DelServer(server), "Server deleted.").await
     }
 
     /// Sends a command, and fails unless the answer is exactly this text.
-    async fn tell(&self, command: Command<'_>, success: &str) -> Result<(), LoadBalancerError> {
+    async fn send_expecting(&self, command: Command<'_>, success: &str) -> Result<(), LoadBalancerError> {
         let answer = self.ask(&[command]).await?;
         match answer.trim() {
             reply if reply == success => Ok(()),
             reply => {
-                let reply = foreign::line(reply.lines().next().unwrap_or_default());
+                let reply = sanitize::line(reply.lines().next().unwrap_or_default());
                 Err(LoadBalancerError::Refused { command: command.to_string(), reply })
             }
         }
@@ -219,8 +219,8 @@ impl HaproxySocket {
 
     /// Sends a command that answers with nothing, then updates the state file.
     async fn set(&self, command: Command<'_>) -> Result<(), LoadBalancerError> {
-        self.tell(command, "").await?;
-        self.keep_states().await;
+        self.send_expecting(command, "").await?;
+        self.save_states().await;
         Ok(())
     }
 
@@ -251,7 +251,7 @@ impl HaproxySocket {
     /// Sends a command whose answer is ignored: a sentence, on success too, that differs between versions.
     async fn set_setting(&self, command: Command<'_>) -> Result<(), LoadBalancerError> {
         self.ask(&[command]).await?;
-        self.keep_states().await;
+        self.save_states().await;
         Ok(())
     }
 
@@ -270,14 +270,14 @@ impl HaproxySocket {
         match answer {
             // Descriptions may contain any bytes.
             Ok(answer) => {
-                let answer = foreign::lines(&answer);
+                let answer = sanitize::lines(&answer);
                 match answer.strip_prefix(PLAIN_TAKEN) {
                     Some("") => Err(self.unreachable(ExchangeError::Empty.to_string())),
                     Some(answers) => Ok(answers.to_owned()),
                     None => Ok(answer),
                 }
             }
-            Err(ExchangeError::Stranger(stranger)) => Err(LoadBalancerError::Stranger {
+            Err(ExchangeError::UntrustedPeer(stranger)) => Err(LoadBalancerError::UntrustedListener {
                 socket: self.address().to_string(),
                 reason: stranger.to_string(),
             }),
@@ -305,7 +305,7 @@ impl HaproxySocket {
             self.set_batch(batch).await?;
         }
         if !batches.is_empty() {
-            self.keep_states().await;
+            self.save_states().await;
         }
         Ok(())
     }
@@ -313,10 +313,10 @@ impl HaproxySocket {
     async fn set_batch(&self, batch: &Batch<'_>) -> Result<(), LoadBalancerError> {
         let mut untaken = past_reload(|| self.set_once(batch), is_refused_by_a_stopping_process).await?;
         let mut reads = 1;
-        while let Some(Untaken { server, wanted, found }) = untaken {
+        while let Some(NotApplied { server, wanted, found }) = untaken {
             if reads == READ_BACKS {
                 let command = Command::SetServerState(server, wanted).to_string();
-                return Err(LoadBalancerError::NotTaken { command, server: server.clone(), found });
+                return Err(LoadBalancerError::StateNotApplied { command, server: server.clone(), found });
             }
             reads += 1;
             #[expect(
@@ -324,23 +324,24 @@ impl HaproxySocket {
                 reason = "a bounded read-back of a state that may be half-applied"
             )]
             sleep(READ_BACK_PAUSE).await;
-            untaken = batch.untaken(&mut Replies::new(&self.ask(&batch.reads()).await?))?;
+            untaken = batch.first_not_applied(&mut Replies::new(&self.ask(&batch.reads()).await?))?;
         }
         Ok(())
     }
 
     /// Changes servers and reads their states back with one line, so that the same process does both.
-    async fn set_once<'a>(&self, batch: &Batch<'a>) -> Result<Option<Untaken<'a>>, LoadBalancerError> {
+    async fn set_once<'a>(&self, batch: &Batch<'a>) -> Result<Option<NotApplied<'a>>, LoadBalancerError> {
         let answer = self.ask(&[batch.changes(), &batch.reads()].concat()).await?;
         let mut replies = Replies::new(&answer);
-        batch.taken(&mut replies)?;
-        batch.untaken(&mut replies)
+        batch.check_accepted(&mut replies)?;
+        batch.first_not_applied(&mut replies)
     }
 
     /// Reads the state of a process that is not stopping.
-    async fn look_at(&self, scopes: &[Option<&str>]) -> Result<Look, LoadBalancerError> {
-        let stops = |look: &Look| look.process.stopping;
-        let look = past_reload(|| self.look_once(scopes), |result| result.as_ref().is_ok_and(stops)).await?;
+    async fn read_states(&self, scopes: &[Option<&str>]) -> Result<RawStates, LoadBalancerError> {
+        let stops = |look: &RawStates| look.process.stopping;
+        let look =
+            past_reload(|| self.read_states_once(scopes), |result| result.as_ref().is_ok_and(stops)).await?;
         if stops(&look) {
             return Err(self.unreachable(format!("process {} is stopping", look.process.pid)));
         }
@@ -349,11 +350,11 @@ impl HaproxySocket {
 
     /// Returns the PID of the process that is not stopping.
     async fn pid(&self) -> Result<u32, LoadBalancerError> {
-        Ok(self.look_at(&[]).await?.process.pid)
+        Ok(self.read_states(&[]).await?.process.pid)
     }
 
     /// Reads everything about these backends with one line, so that one process answers at one moment.
-    async fn look_once(&self, scopes: &[Option<&str>]) -> Result<Look, LoadBalancerError> {
+    async fn read_states_once(&self, scopes: &[Option<&str>]) -> Result<RawStates, LoadBalancerError> {
         let answer = self.ask(&questions(scopes)).await?;
         let mut replies = Replies::new(&answer);
         let process = replies.info().map_err(|error| explain(Command::Info, error))?;
@@ -363,7 +364,7 @@ impl HaproxySocket {
                 processes: process.processes,
             });
         }
-        let mut look = Look { process, rows: Vec::new(), stat: Stat::default() };
+        let mut look = RawStates { process, rows: Vec::new(), stat: Stat::default() };
         // The server states of a stopping process are useless, and 2.2 does not print any.
         for scope in scopes.iter().filter(|_| !look.process.stopping) {
             let (state, stat) = (Command::ServersState(*scope), Command::Stat(*scope));
@@ -402,13 +403,13 @@ fn questions<'a>(scopes: &[Option<&'a str>]) -> Vec<Command<'a>> {
 }
 
 /// The parsed answers to one line.
-struct Look {
-    process: Process,
+struct RawStates {
+    process: ProcessInfo,
     rows: Vec<StateRow>,
     stat: Stat,
 }
 
-impl Look {
+impl RawStates {
     fn has(&self, backend: &str) -> bool {
         self.stat.queued.contains_key(backend)
     }
@@ -469,7 +470,7 @@ impl Look {
                 }
             }
         }
-        let Process { version, pid, .. } = self.process;
+        let ProcessInfo { version, pid, .. } = self.process;
         let servers = servers.into();
         let Stat { queued, unpublished, .. } = self.stat;
         Ok(LoadBalancerState { name, version, pid, servers, queued, unpublished, old_workers: None })
@@ -481,33 +482,33 @@ impl LoadBalancer for HaproxySocket {
         self.address().to_string()
     }
 
-    fn late_for(&self) -> Duration {
+    fn late_effect_window(&self) -> Duration {
         self.stats_timeout
     }
 
-    async fn look(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
-        let mut state = self.glance(backends).await?;
+    async fn full_state(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
+        let mut state = self.state(backends).await?;
         if let Some(master) = &self.master {
             state.old_workers = Some(master.old_workers(state.pid).await?);
         }
         Ok(state)
     }
 
-    async fn glance(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
+    async fn state(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
         let named: BTreeSet<_> = backends.iter().map(String::as_str).collect();
         let scopes: Vec<_> = named.iter().copied().map(Some).collect();
         let too_long = matches!(line(&questions(&scopes)), Err(Unsendable::TooLong { .. }));
         let complete = if named.is_empty() || too_long {
             None
         } else {
-            Some(self.look_at(&scopes).await?).filter(|look| look.is_complete(&named))
+            Some(self.read_states(&scopes).await?).filter(|look| look.is_complete(&named))
         };
         let look = match complete {
             Some(look) => look,
-            None => self.look_at(&[None]).await?.only(&named)?,
+            None => self.read_states(&[None]).await?.only(&named)?,
         };
         let state = look.into_state(self.name(), |ip| !(self.is_in_own_network && is_of_one_host(ip)))?;
-        self.keep_proven(&state).await;
+        self.save_proven(&state).await;
         Ok(state)
     }
 
@@ -526,7 +527,7 @@ impl LoadBalancer for HaproxySocket {
             let rows = Replies::new(&answer).servers_state().map_err(|error| explain(read, error))?;
             found = rows.iter().find(|row| row.id == *server).and_then(|row| row.address);
             if found == Some(address) {
-                self.keep_states().await;
+                self.save_states().await;
                 return Ok(());
             }
             #[expect(
@@ -535,7 +536,7 @@ impl LoadBalancer for HaproxySocket {
             )]
             sleep(READ_BACK_PAUSE).await;
         }
-        Err(LoadBalancerError::AddressNotTaken { command: set.to_string(), server: server.clone(), found })
+        Err(LoadBalancerError::AddressNotApplied { command: set.to_string(), server: server.clone(), found })
     }
 
     async fn set_weight(&self, server: &ServerId, weight: Weight) -> Result<(), LoadBalancerError> {
@@ -552,7 +553,7 @@ impl LoadBalancer for HaproxySocket {
     }
 
     async fn set_healthy(&self, server: &ServerId) -> Result<(), LoadBalancerError> {
-        self.tell(Command::SetServerHealthy(server), "").await
+        self.send_expecting(Command::SetServerHealthy(server), "").await
     }
 
     async fn set_unproven(&self, states: &[(ServerId, AdminState)]) -> Result<(), LoadBalancerError> {
@@ -575,7 +576,7 @@ impl LoadBalancer for HaproxySocket {
             return Ok(sessions);
         };
         let backends: BTreeSet<&String> = servers.iter().map(|server| &server.backend).collect();
-        let seen = self.glance(&backends.into_iter().cloned().collect::<Vec<_>>()).await?;
+        let seen = self.state(&backends.into_iter().cloned().collect::<Vec<_>>()).await?;
         sessions.extend(master.sessions_of_old_workers(seen.pid).await?);
         let targets = seen.targets(servers);
         sessions.retain(|session| targets.have(&session.server, session.address));
@@ -592,7 +593,7 @@ impl LoadBalancer for HaproxySocket {
     }
 
     async fn wake_queue(&self, server: &ServerId, limit: u64) -> Result<(), LoadBalancerError> {
-        self.tell(Command::SetServerMaxconn(server, limit), "").await
+        self.send_expecting(Command::SetServerMaxconn(server, limit), "").await
     }
 }
 
@@ -600,20 +601,20 @@ impl LoadBalancer for HaproxySocket {
 ///
 /// Returns `None` if it cannot be read.
 #[must_use]
-pub fn states_kept_in(file: &Path) -> Option<BTreeMap<ServerId, AdminState>> {
-    states_kept(&std::fs::read(file).ok()?)
+pub fn saved_states_in(file: &Path) -> Option<BTreeMap<ServerId, AdminState>> {
+    saved_states(&std::fs::read(file).ok()?)
 }
 
 /// Reads the states from the content of a `server-state-file`.
 #[must_use]
-pub fn states_kept(bytes: &[u8]) -> Option<BTreeMap<ServerId, AdminState>> {
-    let text = format!("{}\n\n", foreign::lines(bytes).trim_end());
+pub fn saved_states(bytes: &[u8]) -> Option<BTreeMap<ServerId, AdminState>> {
+    let text = format!("{}\n\n", sanitize::lines(bytes).trim_end());
     let rows = Replies::new(&text).servers_state().ok()?;
     Some(rows.into_iter().map(|row| (row.id, row.admin.state())).collect())
 }
 
 fn garbled(read: Command<'_>, server: &ServerId) -> LoadBalancerError {
-    LoadBalancerError::Garbled { command: read.to_string(), reason: format!("it has no {server}") }
+    LoadBalancerError::InvalidReply { command: read.to_string(), reason: format!("it has no {server}") }
 }
 
 fn explain(command: Command<'_>, error: ReplyError) -> LoadBalancerError {
@@ -625,7 +626,9 @@ fn explain(command: Command<'_>, error: ReplyError) -> LoadBalancerError {
             LoadBalancerError::Refused { command: command.to_string(), reply }
         }
         (ReplyError::CutShort, _) => LoadBalancerError::CutShort { command: command.to_string() },
-        (error, _) => LoadBalancerError::Garbled { command: command.to_string(), reason: error.to_string() },
+        (error, _) => {
+            LoadBalancerError::InvalidReply { command: command.to_string(), reason: error.to_string() }
+        }
     }
 }
 

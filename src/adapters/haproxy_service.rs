@@ -18,27 +18,27 @@ use super::haproxy::address::SocketAddress;
 use super::haproxy::master::MasterSocket;
 use super::{config_files, environment, haproxy_binary};
 use crate::cfg::{self, SourceFile};
-pub use contained::{Candidate, Contained, NotReached, in_containers};
+pub use contained::{Contained, ContainerAccessError, ReachableHaproxy, in_containers};
 use invocation::Invocation;
 pub use message::Message;
-use process::Grounds;
-pub use process::{Process, Uncounted, all_haproxys, listening_at};
+use process::TrustReason;
+pub use process::{Process, Unidentified, all_haproxys, listening_at};
 pub use running::{Running, started_with};
 pub use unit::Unit;
 
 /// A way to run HAProxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Service {
+pub struct HaproxyService {
     pub binary: PathBuf,
     /// The arguments that are not only for a start, and the working directory.
     pub invocation: Invocation,
     pub environment: BTreeMap<String, String>,
-    pub source: Source,
+    pub source: ServiceSource,
 }
 
 /// How drainswap found out the way to run HAProxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ServiceSource {
     /// From the running process with this PID.
     Process(u32),
     /// From a systemd unit.
@@ -47,7 +47,7 @@ pub enum Source {
     Settings,
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for ServiceSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Process(pid) => write!(f, "the running process {pid}"),
@@ -59,7 +59,7 @@ impl fmt::Display for Source {
 
 /// The result of `haproxy -c`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct CheckReport {
     /// Whether HAProxy would start. An alert counts as a refusal even if the exit code is 0.
     pub accepted: bool,
     pub messages: Vec<Message>,
@@ -68,16 +68,16 @@ pub struct Verdict {
 /// An attempt to run HAProxy that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot run {binary}: {reason}. Pass the path of HAProxy's binary with --haproxy")]
-pub struct NotRun {
+pub struct ExecError {
     pub binary: String,
     pub reason: String,
 }
 
 /// The configuration and everything known about the HAProxy that runs it.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct KnownService {
     /// How to run HAProxy to check a file. Contains nothing from a process of another user.
-    pub service: Service,
+    pub service: HaproxyService,
     /// The environment variables for reading the configuration.
     pub variables: BTreeMap<String, String>,
     /// The master socket that HAProxy was started with, and the user of that HAProxy process.
@@ -85,7 +85,7 @@ pub struct Known {
     pub running: Running,
 }
 
-impl Known {
+impl KnownService {
     /// Combines everything that was found. `haproxy` is the binary given to drainswap; `unit` is the service's, if it
     /// reads the files.
     #[must_use]
@@ -97,11 +97,11 @@ impl Known {
         running: Running,
     ) -> Self {
         let installed = unit.as_ref().map(|unit| unit.binary.clone());
-        let named = || Service {
+        let named = || HaproxyService {
             binary: PathBuf::new(),
             invocation: Invocation::with_files(paths),
             environment: environment::variables(),
-            source: Source::Settings,
+            source: ServiceSource::Settings,
         };
         let of_process = |process: &Process| variables_of(process, files);
         let process = running.process.as_ref();
@@ -119,10 +119,10 @@ impl Known {
         let service = match (process, unit) {
             // The arguments and environment of a process decide which code a check runs, so another user's process is
             // not used.
-            (Some((process, Grounds::Owner)), _) => Service {
+            (Some((process, TrustReason::Owner)), _) => HaproxyService {
                 invocation: process.invocation.clone(),
                 environment: of_process(process),
-                source: Source::Process(process.pid),
+                source: ServiceSource::Process(process.pid),
                 ..named()
             },
             (_, Some(unit)) => unit.into(),
@@ -131,7 +131,7 @@ impl Known {
         let binary = haproxy.map(Path::to_owned).or(installed).unwrap_or_else(haproxy_binary::find);
         let variables =
             process.map_or_else(|| service.environment.clone(), |(process, _)| of_process(process));
-        Self { service: Service { binary, ..service }, variables, master_socket, running }
+        Self { service: HaproxyService { binary, ..service }, variables, master_socket, running }
     }
 }
 
@@ -143,13 +143,13 @@ pub fn variables_of(process: &Process, files: &[SourceFile]) -> BTreeMap<String,
     process.variables(environment::variables(), is_named)
 }
 
-impl Known {
+impl KnownService {
     /// Updates the variables for files that are to replace the running ones: they may refer to other variables.
     #[must_use]
     pub fn with_files(mut self, files: &[SourceFile]) -> Self {
         let Some((process, _)) = &self.running.process else { return self };
         self.variables = variables_of(process, files);
-        if matches!(self.service.source, Source::Process(_)) {
+        if matches!(self.service.source, ServiceSource::Process(_)) {
             self.service.environment.clone_from(&self.variables);
         }
         self
@@ -170,16 +170,16 @@ impl Known {
     }
 }
 
-impl From<Unit> for Service {
+impl From<Unit> for HaproxyService {
     fn from(unit: Unit) -> Self {
         let Unit { path, binary, invocation, environment } = unit;
-        Self { binary, invocation, environment, source: Source::Unit(path) }
+        Self { binary, invocation, environment, source: ServiceSource::Unit(path) }
     }
 }
 
-impl Service {
+impl HaproxyService {
     /// Runs `haproxy -c` with one file replaced by another. Returns `None` if the service does not read that file.
-    pub fn check(&self, replaced: Option<(&Path, &Path)>) -> Result<Option<Verdict>, NotRun> {
+    pub fn check(&self, replaced: Option<(&Path, &Path)>) -> Result<Option<CheckReport>, ExecError> {
         let arguments = match replaced {
             Some((target, candidate)) => match self.invocation.with(target, candidate) {
                 Some(arguments) => arguments,
@@ -190,7 +190,7 @@ impl Service {
         let mut command = Command::new(&self.binary);
         command.arg("-c").args(&arguments).env_clear().envs(&self.environment);
         let output = command.current_dir(&self.invocation.directory).stdin(Stdio::null()).output();
-        let output = output.map_err(|error| NotRun {
+        let output = output.map_err(|error| ExecError {
             binary: self.binary.display().to_string(),
             reason: error.to_string(),
         })?;
@@ -202,7 +202,7 @@ impl Service {
         // Exit code 2 means that nothing listens, which is fine for a part of a configuration.
         let ended = matches!(output.status.code(), Some(0 | 2));
         let accepted = ended && messages.iter().all(|message| !message.is_alert);
-        Ok(Some(Verdict { accepted, messages }))
+        Ok(Some(CheckReport { accepted, messages }))
     }
 }
 
@@ -227,6 +227,6 @@ pub async fn run_command(program: &str, arguments: &[&str]) -> Result<(), String
     if output.status.success() {
         return Ok(());
     }
-    let said = crate::foreign::line(&String::from_utf8_lossy(&output.stderr));
+    let said = crate::sanitize::line(&String::from_utf8_lossy(&output.stderr));
     Err(format!("`{shown}` failed with {}: {}", output.status, said))
 }

@@ -10,9 +10,9 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufRead
 use tokio::time::timeout;
 
 use super::shell::{self, Group};
-use crate::foreign;
-use crate::hook::{Ended, HookFacts, Moment};
+use crate::hook::{HookContext, HookPoint, HookResult};
 use crate::ports::{HookError, Hooks};
+use crate::sanitize;
 
 /// Lines of a hook's output that are reported.
 const LINES: usize = 100;
@@ -27,7 +27,7 @@ const PIECE: u64 = 64 << 10;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HookCommands {
     /// The shell command for each hook.
-    pub commands: BTreeMap<Moment, String>,
+    pub commands: BTreeMap<HookPoint, String>,
     /// How long each hook may take.
     pub limit: Duration,
 }
@@ -36,7 +36,7 @@ pub struct HookCommands {
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 impl Hooks for HookCommands {
-    async fn run(&self, facts: &HookFacts) -> Result<Option<Ended>, HookError> {
+    async fn run(&self, facts: &HookContext) -> Result<Option<HookResult>, HookError> {
         let Some(text) = self.commands.get(&facts.hook) else { return Ok(None) };
         let failed = |reason: std::io::Error| HookError { hook: facts.hook, reason: reason.to_string() };
         let mut command = shell::command(text);
@@ -72,7 +72,7 @@ impl Hooks for HookCommands {
                 None
             }
         };
-        Ok(Some(Ended { code, output: output.into() }))
+        Ok(Some(HookResult { code, output: output.into() }))
     }
 }
 
@@ -83,7 +83,7 @@ async fn gather(from: Option<impl AsyncRead + Unpin>, lines: &Mutex<VecDeque<Str
     let mut line = Vec::new();
     // A longer line is read in pieces.
     while (&mut reader).take(PIECE).read_until(b'\n', &mut line).await.is_ok_and(|length| length > 0) {
-        let text = foreign::short_line(&String::from_utf8_lossy(&line), LINE);
+        let text = sanitize::short_line(&String::from_utf8_lossy(&line), LINE);
         line.clear();
         if let Ok(mut lines) = lines.lock() {
             lines.push_back(text);
@@ -102,16 +102,16 @@ mod tests {
     use crate::deploy::wait::{Waited, until};
     use crate::hook::VERSION;
     use crate::ids::{RunId, ServerId};
-    use crate::plan::Purpose;
+    use crate::plan::RunKind;
 
-    async fn ended(command: &str, limit: Duration) -> Ended {
-        let commands = BTreeMap::from([(Moment::BeforeDrain, command.to_owned())]);
-        let facts = HookFacts {
+    async fn ended(command: &str, limit: Duration) -> HookResult {
+        let commands = BTreeMap::from([(HookPoint::BeforeDrain, command.to_owned())]);
+        let facts = HookContext {
             version: VERSION,
-            hook: Moment::BeforeDrain,
+            hook: HookPoint::BeforeDrain,
             run: RunId("r".to_owned()),
             backend: "mobile".to_owned(),
-            purpose: Purpose::Deploy,
+            purpose: RunKind::Deploy,
             servers: vec![ServerId::new("mobile", "app1"), ServerId::new("tablet", "one")],
             container: Some("mobile-app1".to_owned()),
             image: None,

@@ -16,10 +16,10 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::foreign;
 use crate::observation::Answer;
 use crate::ports::Prober;
 use crate::probe::{Expect, Match, Probe, Question};
+use crate::sanitize;
 
 /// The maximum number of bytes of a body that an `http-check expect` rule sees. `HAProxy` itself looks at what fits
 /// into one buffer (`tune.bufsize`, 16 KiB).
@@ -109,8 +109,8 @@ impl Prober for HttpProber {
         let late = || Answer::NotReady(format!("no answer within {} s", probe.timeout.as_secs_f64()));
         // A check may contain any bytes, and a certificate may contain any name.
         match timeout(probe.timeout, self.ask(probe)).await.unwrap_or_else(|_| late()) {
-            Answer::Ready(detail) => Answer::Ready(foreign::line(&detail)),
-            Answer::NotReady(detail) => Answer::NotReady(foreign::line(&detail)),
+            Answer::Ready(detail) => Answer::Ready(sanitize::line(&detail)),
+            Answer::NotReady(detail) => Answer::NotReady(sanitize::line(&detail)),
         }
     }
 }

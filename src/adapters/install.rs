@@ -28,13 +28,13 @@ fn failed(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> I
 /// The paths beside a file that is replaced. Neither name ends in `.cfg`, so that HAProxy does not read them in a
 /// directory of configuration files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct InstallPaths {
     target: PathBuf,
     candidate: PathBuf,
     kept: PathBuf,
 }
 
-impl Place {
+impl InstallPaths {
     /// Returns the paths for this file. Follows a symbolic link, because the file behind it is the one to replace.
     pub fn new(target: &Path) -> Result<Self, InstallError> {
         let target = target.canonicalize().map_err(failed(target, "find"))?;
@@ -106,7 +106,7 @@ fn remove(path: &Path) -> Result<(), InstallError> {
 /// The new file, beside the old one. Dropping it removes the file.
 #[derive(Debug)]
 pub struct Candidate {
-    place: Place,
+    place: InstallPaths,
 }
 
 impl Candidate {
@@ -124,7 +124,7 @@ impl Candidate {
 
     /// Replaces the old file. A process that opens the file gets either the old or the new one, complete.
     pub fn install(self) -> Result<Installed, InstallError> {
-        let Place { target, candidate, kept } = &self.place;
+        let InstallPaths { target, candidate, kept } = &self.place;
         // A file kept by an unfinished installation is older, and HAProxy is known to have run with it.
         if !kept.exists() {
             std::fs::hard_link(target, kept).map_err(failed(kept, "link the old file to"))?;
@@ -147,7 +147,7 @@ impl Drop for Candidate {
 /// The new file in its place, with the old one kept beside it.
 #[derive(Debug)]
 pub struct Installed {
-    place: Place,
+    place: InstallPaths,
 }
 
 impl Installed {
@@ -158,8 +158,8 @@ impl Installed {
     }
 
     /// Restores the very file that was there before.
-    pub fn put_back(self) -> Result<(), InstallError> {
-        let Place { target, kept, .. } = &self.place;
+    pub fn restore(self) -> Result<(), InstallError> {
+        let InstallPaths { target, kept, .. } = &self.place;
         std::fs::rename(kept, target).map_err(failed(target, "restore"))?;
         sync_directory(target)
     }
@@ -199,8 +199,8 @@ mod tests {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
         let labelled = xattr::set(&file, "user.label", b"x").is_ok();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        let installed = Place::new(&link).unwrap().write(b"new").unwrap().install().unwrap();
-        assert!(Place::new(&link).unwrap().is_unfinished());
+        let installed = InstallPaths::new(&link).unwrap().write(b"new").unwrap().install().unwrap();
+        assert!(InstallPaths::new(&link).unwrap().is_unfinished());
         installed.confirm().unwrap();
         assert_eq!(names(directory.path()), ["h.cfg", "real.cfg"]);
         assert!(link.is_symlink() && std::fs::read(&link).unwrap() == b"new");
@@ -214,7 +214,7 @@ mod tests {
         let file = directory.path().join("h.cfg");
         std::fs::write(&file, "old").unwrap();
         let before = std::fs::metadata(&file).unwrap().ino();
-        Place::new(&file).unwrap().write(b"new").unwrap().install().unwrap().put_back().unwrap();
+        InstallPaths::new(&file).unwrap().write(b"new").unwrap().install().unwrap().restore().unwrap();
         assert_eq!(std::fs::metadata(&file).unwrap().ino(), before);
         assert_eq!(
             (names(directory.path()), std::fs::read(&file).unwrap()),
@@ -227,7 +227,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("h.cfg");
         std::fs::write(&file, "old").unwrap();
-        drop(Place::new(&file).unwrap().write(b"new").unwrap());
+        drop(InstallPaths::new(&file).unwrap().write(b"new").unwrap());
         assert_eq!(names(directory.path()), ["h.cfg"]);
     }
 }

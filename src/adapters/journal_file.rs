@@ -9,10 +9,10 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
 use super::events_file::{ENDING, EventsFile, is_events};
-use super::lock_file::{self, HeldBy, Lock, Taken};
+use super::lock_file::{self, Lock, LockAttempt, LockState};
 use super::regular_file;
 use crate::ids::RunId;
-use crate::journal::{Record, Run, line, whole};
+use crate::journal::{Record, Run, complete_records, line};
 use crate::ports::{Journal, JournalError};
 
 /// A backend's directory in the state directory.
@@ -128,14 +128,14 @@ impl BackendDir {
             host.trim(),
             job().map(|job| format!(", for {job}")).unwrap_or_default()
         );
-        match lock_file::take(&path, &holder).map_err(failed(&path, "locked"))? {
-            Taken::Held(lock) => Ok(lock),
-            Taken::Busy(holder) => Err(LockError::Busy { backend: backend.to_owned(), holder }),
+        match lock_file::try_lock(&path, &holder).map_err(failed(&path, "locked"))? {
+            LockAttempt::Acquired(lock) => Ok(lock),
+            LockAttempt::Busy(holder) => Err(LockError::Busy { backend: backend.to_owned(), holder }),
         }
     }
 
     /// Returns the process that holds the lock of the backend.
-    pub fn holder(&self) -> Result<HeldBy, JournalError> {
+    pub fn holder(&self) -> Result<LockState, JournalError> {
         let path = self.path.join("lock");
         lock_file::holder(&path).map_err(failed(&path, "opened"))
     }
@@ -156,7 +156,7 @@ impl BackendDir {
             let read = Run::read(&bytes);
             let run =
                 read.map_err(|corrupt| HistoryError::Corrupt { path: path.display().to_string(), corrupt })?;
-            if whole(&bytes).len() < bytes.len() {
+            if complete_records(&bytes).len() < bytes.len() {
                 journals.torn.push(path.clone());
             }
             journals.runs.extend(run.map(|run| StoredRun { path, run }));
@@ -236,7 +236,7 @@ impl StoredRun {
         let opened = regular_file::open(OpenOptions::new().append(true), &self.path);
         let file = opened.map_err(failed(&self.path, "opened"))?;
         // The next record would be appended to an incomplete one and lost.
-        file.set_len(whole(&bytes).len() as u64).map_err(failed(&self.path, "written"))?;
+        file.set_len(complete_records(&bytes).len() as u64).map_err(failed(&self.path, "written"))?;
         let journal = JournalFile { path: self.path.clone(), file };
         journal.reserve()?;
         Ok(journal)

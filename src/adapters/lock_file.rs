@@ -24,15 +24,15 @@ pub struct Lock {
 }
 
 /// The result of an attempt to take a lock.
-pub(super) enum Taken {
-    Held(Lock),
+pub(super) enum LockAttempt {
+    Acquired(Lock),
     /// Another process holds the lock. Carries its description from the file.
     Busy(String),
 }
 
 /// The process that holds a lock.
 #[derive(Debug)]
-pub struct Holder {
+pub struct LockHolder {
     pub pid: u32,
     /// The start time, in ticks since boot. PIDs are reused; a PID with a start time is unique.
     pub started: u64,
@@ -40,7 +40,7 @@ pub struct Holder {
     process: OwnedFd,
 }
 
-impl Holder {
+impl LockHolder {
     /// Sends a signal to the process.
     ///
     /// # Errors
@@ -58,25 +58,25 @@ impl Holder {
 
 /// The holder of a lock.
 #[derive(Debug)]
-pub enum HeldBy {
-    Nobody,
+pub enum LockState {
+    Free,
     /// A process that drainswap can signal.
-    Process(Holder),
+    Held(LockHolder),
     /// A process that drainswap cannot see: it belongs to another user, or runs in another container or on another
     /// host. Carries its description from the file.
-    Unseen(String),
+    Unknown(String),
 }
 
 /// Takes a lock, and writes a description of the holder into the file.
 ///
 /// Only the owner may read the file, because a user who can open it for reading can also lock it.
-pub(super) fn take(path: &Path, holder: &str) -> Result<Taken> {
+pub(super) fn try_lock(path: &Path, holder: &str) -> Result<LockAttempt> {
     let mut options = OpenOptions::new();
     let mut file =
         regular_file::open(options.create(true).truncate(false).read(true).write(true).mode(0o600), path)?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(Taken::Busy(description(&mut file)?)),
+        Err(TryLockError::WouldBlock) => return Ok(LockAttempt::Busy(description(&mut file)?)),
         Err(TryLockError::Error(error)) => return Err(error),
     }
     // Older versions of drainswap created the file readable for all users. This fails for another user's file, which
@@ -85,18 +85,18 @@ pub(super) fn take(path: &Path, holder: &str) -> Result<Taken> {
     // Ignores a full disk: the description only helps an operator who finds the lock taken.
     let _not_described =
         file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(holder.as_bytes()));
-    Ok(Taken::Held(Lock { _file: file }))
+    Ok(LockAttempt::Acquired(Lock { _file: file }))
 }
 
 /// Returns the process that holds a lock.
-pub(super) fn holder(path: &Path) -> Result<HeldBy> {
+pub(super) fn holder(path: &Path) -> Result<LockState> {
     let mut file = match regular_file::open(OpenOptions::new().read(true), path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(HeldBy::Nobody),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(LockState::Free),
         Err(error) => return Err(error),
     };
     match file.try_lock() {
-        Ok(()) => return Ok(HeldBy::Nobody),
+        Ok(()) => return Ok(LockState::Free),
         Err(TryLockError::WouldBlock) => {}
         Err(TryLockError::Error(error)) => return Err(error),
     }
@@ -105,13 +105,13 @@ pub(super) fn holder(path: &Path) -> Result<HeldBy> {
         let process = pidfd_open(Pid::from_raw(i32::try_from(pid).ok()?)?, PidfdFlags::empty()).ok()?;
         // Read after the pidfd was opened, so that a PID that was reused in between cannot be mistaken for the holder.
         let started = started(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
-        holds(pid, place).then_some(Holder { pid, started, process })
+        holds(pid, place).then_some(LockHolder { pid, started, process })
     });
     Ok(match found {
-        Some(holder) => HeldBy::Process(holder),
+        Some(holder) => LockState::Held(holder),
         // The holder may have exited during the search.
-        None if file.try_lock().is_ok() => HeldBy::Nobody,
-        None => HeldBy::Unseen(description(&mut file)?),
+        None if file.try_lock().is_ok() => LockState::Free,
+        None => LockState::Unknown(description(&mut file)?),
     })
 }
 
@@ -162,9 +162,9 @@ mod tests {
 
     fn held(path: &Path) -> Option<u32> {
         match holder(path).unwrap() {
-            HeldBy::Process(holder) => Some(holder.pid),
-            HeldBy::Nobody => None,
-            HeldBy::Unseen(text) => panic!("{text}"),
+            LockState::Held(holder) => Some(holder.pid),
+            LockState::Free => None,
+            LockState::Unknown(text) => panic!("{text}"),
         }
     }
 
@@ -173,9 +173,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         assert_eq!(held(&path), None);
-        let Taken::Held(lock) = take(&path, "process 1 of user root").unwrap() else { panic!("it is free") };
+        let LockAttempt::Acquired(lock) = try_lock(&path, "process 1 of user root").unwrap() else {
+            panic!("it is free")
+        };
         assert_eq!(held(&path), Some(std::process::id()));
-        let Taken::Busy(holder) = take(&path, "").unwrap() else { panic!("it is taken") };
+        let LockAttempt::Busy(holder) = try_lock(&path, "").unwrap() else { panic!("it is taken") };
         assert_eq!(holder, "process 1 of user root");
         drop(lock);
         assert_eq!(held(&path), None);
@@ -185,13 +187,13 @@ mod tests {
     fn a_process_is_the_same_only_if_it_was_started_at_the_same_moment() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
-        let _lock = take(&path, "").unwrap();
-        let [HeldBy::Process(one), HeldBy::Process(other)] = [holder(&path).unwrap(), holder(&path).unwrap()]
+        let _lock = try_lock(&path, "").unwrap();
+        let [LockState::Held(one), LockState::Held(other)] = [holder(&path).unwrap(), holder(&path).unwrap()]
         else {
             panic!("this process holds it")
         };
         assert!(one.is(&other));
-        assert!(!one.is(&Holder { started: other.started + 1, ..other }));
+        assert!(!one.is(&LockHolder { started: other.started + 1, ..other }));
     }
 
     #[test]
@@ -200,7 +202,7 @@ mod tests {
         let path = dir.path().join("lock");
         std::fs::write(&path, "").unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        let _lock = take(&path, "").unwrap();
+        let _lock = try_lock(&path, "").unwrap();
         assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
     }
 

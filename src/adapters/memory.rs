@@ -7,12 +7,12 @@ mod call;
 mod clients;
 mod engine;
 mod fault;
-mod happening;
 mod haproxy;
 mod hooks;
 mod journal;
-mod line;
 mod prober;
+mod schedule;
+mod server_line;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -22,45 +22,45 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use call::Part;
-pub use clients::{Loss, Session};
-pub use engine::{Build, EndedBy, Engine, ImageCheck, MemoryEngine, Place};
+pub use clients::{Loss, SimulatedSession};
+pub use engine::{ContainerRecord, EndedBy, ImageBehavior, ImageCheck, MemoryEngine, SimulatedEngine};
 pub use fault::{Fault, When};
-pub use happening::Happening;
-pub use haproxy::{Haproxy, MemoryHaproxy, Worker};
+pub use haproxy::{Haproxy, MemoryHaproxy, SimulatedWorker};
 pub use hooks::MemoryHooks;
 pub use journal::{MemoryClock, MemoryJournal};
-pub use line::{Agent, Check, Line};
 pub use prober::MemoryProber;
+pub use schedule::ScheduledEvent;
+pub use server_line::{Agent, CheckTiming, ServerLine};
 
 use crate::cfg::Configuration;
-use crate::hook::HookFacts;
+use crate::hook::HookContext;
 use crate::ids::{ContainerId, ServerId};
 use crate::journal::Record;
 use crate::observation::AdminState;
 use crate::topology;
 use clients::Clients;
-use happening::Calendar;
+use schedule::Schedule;
 
 /// Milliseconds since the start of the simulation.
 pub type Millis = u64;
 
-/// A site in memory. All its ports share the same [`Site`].
+/// A site in memory. All its ports share the same [`SimulatedSite`].
 #[derive(Clone)]
 pub struct Memory {
-    site: Arc<Mutex<Site>>,
+    site: Arc<Mutex<SimulatedSite>>,
     /// Notified when the process under test is to die.
     dies: Arc<Notify>,
 }
 
 /// The state of the simulation: load balancers, an engine, clients, and the journal of the run under test.
-pub struct Site {
+pub struct SimulatedSite {
     /// The current time.
     pub now: Millis,
     /// The load balancers, all with the same configuration.
     pub haproxies: Vec<Haproxy>,
-    pub engine: Engine,
+    pub engine: SimulatedEngine,
     /// The exit code of a hook; `None` if there is no such hook.
-    pub hook: fn(&HookFacts) -> Option<i32>,
+    pub hook: fn(&HookContext) -> Option<i32>,
     /// The records of the run that are on disk.
     pub journal: Vec<Record>,
     /// Cancelled by a stop fault: the first stop request and the second.
@@ -70,7 +70,7 @@ pub struct Site {
     /// The error of the wall clock, in milliseconds.
     pub clock_jump: i64,
     /// The time of the last change to traffic that did not come from the run: a reload, or a person.
-    pub meddled_at: Option<Millis>,
+    pub external_change_at: Option<Millis>,
     /// Addresses where another process answers whenever no container has them.
     pub strangers: BTreeSet<SocketAddr>,
     /// The longest time that a queue stalled although a server was free.
@@ -82,13 +82,13 @@ pub struct Site {
     began: Instant,
     rng: fastrand::Rng,
     clients: Clients,
-    calendar: Calendar,
+    calendar: Schedule,
     faults: Vec<(When, Fault)>,
     /// The server that was changed last, which faults refer to.
     subject: ServerId,
     /// The parts that do not answer, and until when.
     away: Vec<(Part, Millis)>,
-    witness: Option<Box<dyn Witness>>,
+    witness: Option<Box<dyn EffectObserver>>,
 }
 
 /// A change that the process under test made to the site. [`Self::Lost`] is a consequence instead.
@@ -116,9 +116,9 @@ pub enum Effect {
 }
 
 /// An observer of every effect.
-pub trait Witness: Send {
+pub trait EffectObserver: Send {
     /// Handles an effect, right after it happened.
-    fn see(&mut self, site: &Site, effect: &Effect);
+    fn observe(&mut self, site: &SimulatedSite, effect: &Effect);
 }
 
 impl Memory {
@@ -133,19 +133,19 @@ impl Memory {
         image: &crate::image::Image,
         seed: u64,
     ) -> Self {
-        let mut engine = Engine::default();
-        let mut lines: Vec<Line> = Vec::new();
+        let mut engine = SimulatedEngine::default();
+        let mut lines: Vec<ServerLine> = Vec::new();
         for proxy in topology::with_servers(configuration) {
             for server in &proxy.servers {
                 let id = ServerId::new(&proxy.name, &server.name);
                 let Some(address) = server.address.fixed() else { continue };
                 engine.add_running(format!("{}-{}", id.backend, id.server), address, image);
-                lines.push(Line::of(id, address, proxy, server));
+                lines.push(ServerLine::of(id, address, proxy, server));
             }
         }
         let subject = lines.first().map_or_else(|| ServerId::new("", ""), |line| line.id.clone());
         let haproxies = (0..load_balancers).map(|index| Haproxy::new(index, lines.clone())).collect();
-        let mut site = Site {
+        let mut site = SimulatedSite {
             now: 0,
             haproxies,
             engine,
@@ -154,7 +154,7 @@ impl Memory {
             stops: Default::default(),
             calls: Vec::new(),
             clock_jump: 0,
-            meddled_at: None,
+            external_change_at: None,
             strangers: BTreeSet::new(),
             longest_stall: 0,
             ended_at: None,
@@ -162,7 +162,7 @@ impl Memory {
             began: Instant::now(),
             rng: fastrand::Rng::with_seed(seed),
             clients: Clients::default(),
-            calendar: Calendar::default(),
+            calendar: Schedule::default(),
             faults: Vec::new(),
             subject,
             away: Vec::new(),
@@ -173,9 +173,9 @@ impl Memory {
     }
 
     /// Returns the current site, after processing everything that is due.
-    pub fn site(&self) -> MutexGuard<'_, Site> {
+    pub fn site(&self) -> MutexGuard<'_, SimulatedSite> {
         let mut site = self.site.lock().unwrap_or_else(PoisonError::into_inner);
-        site.catch_up();
+        site.run_due_events();
         site
     }
 
@@ -226,7 +226,7 @@ impl Memory {
     }
 }
 
-impl Site {
+impl SimulatedSite {
     /// Schedules these faults, each at its call, counted from now.
     pub fn plan_faults(&mut self, faults: &[(When, Fault)]) {
         self.calls.clear();
@@ -234,7 +234,7 @@ impl Site {
     }
 
     /// Reports every effect from now on to this witness.
-    pub fn watch(&mut self, witness: impl Witness + 'static) {
+    pub fn watch(&mut self, witness: impl EffectObserver + 'static) {
         self.witness = Some(Box::new(witness));
     }
 
@@ -246,27 +246,27 @@ impl Site {
 
     /// Returns whether a probe of this address passes, even if another process answers there.
     fn answers(&self, address: SocketAddr) -> bool {
-        self.serves(address) || self.is_strangers(address)
+        self.serves(address) || self.has_unknown_listener(address)
     }
 
     /// Returns whether this address accepts connections.
     fn accepts(&self, address: SocketAddr) -> bool {
-        self.engine.accepts(address, self.now) || self.is_strangers(address)
+        self.engine.accepts(address, self.now) || self.has_unknown_listener(address)
     }
 
-    fn is_strangers(&self, address: SocketAddr) -> bool {
+    fn has_unknown_listener(&self, address: SocketAddr) -> bool {
         self.strangers.contains(&address) && self.engine.at(address).is_none()
     }
 
     fn effect(&mut self, effect: &Effect) {
-        self.tell(|| format!("{effect:?}"));
+        self.log(|| format!("{effect:?}"));
         if let Some(mut witness) = self.witness.take() {
-            witness.see(self, effect);
+            witness.observe(self, effect);
             self.witness = Some(witness);
         }
     }
 
-    fn tell(&mut self, what: impl FnOnce() -> String) {
+    fn log(&mut self, what: impl FnOnce() -> String) {
         let now = self.now;
         if let Some(story) = &mut self.story {
             story.push(format!("{now:6} ms  {}", what()));

@@ -10,7 +10,7 @@ use crate::exit::Exit;
 
 /// The output of a finished command.
 #[derive(Debug)]
-pub struct Ran {
+pub struct CommandOutput {
     /// The exit code; -1 after a signal.
     pub code: i32,
     /// The JSON objects on stdout.
@@ -19,7 +19,7 @@ pub struct Ran {
     pub said: String,
 }
 
-impl Ran {
+impl CommandOutput {
     /// Returns the last JSON object on stdout.
     pub fn last(&self) -> &Value {
         self.objects.last().unwrap_or(&Value::Null)
@@ -32,7 +32,7 @@ impl Ran {
 }
 
 /// Builds the answer from the last command, and from the look before it, if any.
-pub fn of(task: &Task, look: Option<&Ran>, last: &Ran) -> Value {
+pub fn of(task: &Task, look: Option<&CommandOutput>, last: &CommandOutput) -> Value {
     let mut answer = match task.module {
         Module::Deploy => {
             let mut answer = look.map_or_else(Map::new, deploy);
@@ -68,7 +68,7 @@ pub fn of(task: &Task, look: Option<&Ran>, last: &Ran) -> Value {
 }
 
 /// Returns what went wrong and what to do.
-fn message(ran: &Ran, answer: &Map<String, Value>) -> String {
+fn message(ran: &CommandOutput, answer: &Map<String, Value>) -> String {
     let told = [&ran.last()["error"], &ran.last()["reason"]].into_iter().find_map(Value::as_str);
     let known = answer.get("msg").and_then(Value::as_str).filter(|message| !message.is_empty());
     let stuck = ran.last()["servers"].as_array().filter(|_| ran.last()["outcome"] == "stuck");
@@ -94,7 +94,7 @@ fn message(ran: &Ran, answer: &Map<String, Value>) -> String {
 }
 
 /// Returns the warnings and notes for people.
-fn warnings(ran: &Ran) -> Vec<String> {
+fn warnings(ran: &CommandOutput) -> Vec<String> {
     let told = ran.objects.iter().filter(|event| event["event"] == "warned");
     let told = told.filter_map(|event| event["message"].as_str());
     let planned = ran.last()["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -115,7 +115,7 @@ fn reference(image: &Value) -> Value {
     }
 }
 
-fn deploy(ran: &Ran) -> Map<String, Value> {
+fn deploy(ran: &CommandOutput) -> Map<String, Value> {
     let last = ran.last();
     let mut facts = Map::new();
     if last["lanes"].is_array() {
@@ -189,12 +189,12 @@ fn is_touched(code: i32) -> bool {
     [Exit::RolledBack, Exit::Stuck, Exit::Cancelled].map(|exit| i32::from(exit.code())).contains(&code)
 }
 
-fn server(ran: &Ran) -> Map<String, Value> {
+fn server(ran: &CommandOutput) -> Map<String, Value> {
     let moved = ran.last();
     let mut facts = Map::new();
     facts.insert("changed".to_owned(), json!(moved["changed"] == true || is_touched(ran.code)));
     if moved["servers"].is_array() {
-        facts.extend(moves::told(moved).map(|(key, value)| (key.to_owned(), value)));
+        facts.extend(moves::returned_keys(moved).map(|(key, value)| (key.to_owned(), value)));
         let is_empty = moved["servers"].as_array().is_some_and(Vec::is_empty);
         let message = if is_empty { ran.said.lines().last().unwrap_or_default() } else { "" };
         if !message.is_empty() {
@@ -204,7 +204,7 @@ fn server(ran: &Ran) -> Map<String, Value> {
     facts
 }
 
-fn info(ran: &Ran) -> Map<String, Value> {
+fn info(ran: &CommandOutput) -> Map<String, Value> {
     let mut facts = Map::new();
     facts.insert("changed".to_owned(), json!(false));
     for key in ["at", "haproxy", "backends", "drift"] {
@@ -215,7 +215,7 @@ fn info(ran: &Ran) -> Map<String, Value> {
     facts
 }
 
-fn config(ran: &Ran) -> Map<String, Value> {
+fn config(ran: &CommandOutput) -> Map<String, Value> {
     let object = ran.last();
     let mut facts = Map::new();
     let is_look = !object["diff"].is_null();
@@ -256,9 +256,9 @@ mod tests {
         Task::read(module, options).unwrap()
     }
 
-    fn ran(code: i32, text: &str, said: &str) -> Ran {
+    fn ran(code: i32, text: &str, said: &str) -> CommandOutput {
         let objects = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        Ran { code, objects, said: said.to_owned() }
+        CommandOutput { code, objects, said: said.to_owned() }
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{Ran, digest, lanes};
+use super::answer::{CommandOutput, digest, lanes};
 use super::module::Module;
 use crate::secret::HIDDEN;
 
 /// Returns the differences that a look found: the containers of a deploy, the states of servers, or the lines of
 /// haproxy.cfg.
-pub fn diff(module: Module, looked: &Ran) -> Option<Value> {
+pub fn diff(module: Module, looked: &CommandOutput) -> Option<Value> {
     let object = looked.last();
     match module {
         Module::Deploy if object["lanes"].is_array() => {

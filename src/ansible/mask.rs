@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::secret::{HIDDEN, shown};
+use crate::secret::{HIDDEN, redact};
 
 /// Hides the passwords in addresses, anywhere in a value.
 pub fn mask(value: &mut Value) {
@@ -18,7 +18,7 @@ pub fn mask(value: &mut Value) {
 pub fn options(written: &Map<String, Value>) -> Value {
     const ADDRESSES: [&str; 4] = ["socket", "master_socket", "docker", "image"];
     let told = |value: &Value| match value {
-        Value::String(address) => Value::String(shown(address)),
+        Value::String(address) => Value::String(redact(address)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.clone(),
     };
     let mut options = written.clone();

@@ -71,7 +71,7 @@ pub fn words(task: &Task, command: &[&str]) -> Result<Vec<String>, String> {
 }
 
 /// Returns the keys that `community.general.haproxy` returns, from the result of a move.
-pub fn told(moved: &serde_json::Value) -> [(&'static str, serde_json::Value); 4] {
+pub fn returned_keys(moved: &serde_json::Value) -> [(&'static str, serde_json::Value); 4] {
     let rows = moved["servers"].as_array().map_or(&[][..], Vec::as_slice);
     let state = |row: &serde_json::Value, when: &str| {
         let (id, state) = (row["server"].as_str().unwrap_or_default(), &row[when]);

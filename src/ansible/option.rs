@@ -137,7 +137,7 @@ pub fn truth(name: &str, value: &Value) -> Result<bool, String> {
     match word.as_str() {
         "yes" | "on" | "1" | "true" | "t" | "y" | "1.0" => Ok(true),
         "no" | "off" | "0" | "false" | "f" | "n" | "0.0" => Ok(false),
-        _ => Err(format!("invalid {name}: expected yes or no, got {}", shown(value))),
+        _ => Err(format!("invalid {name}: expected yes or no, got {}", describe_value(value))),
     }
 }
 
@@ -148,7 +148,7 @@ pub fn text(name: &str, value: &Value) -> Result<String, String> {
         Value::Number(number) => Ok(number.to_string()),
         Value::Bool(truth) => Ok(truth.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => {
-            Err(format!("invalid {name}: expected one text or number, got {}", shown(value)))
+            Err(format!("invalid {name}: expected one text or number, got {}", describe_value(value)))
         }
     }
 }
@@ -156,11 +156,11 @@ pub fn text(name: &str, value: &Value) -> Result<String, String> {
 /// Reads a whole number from 0 upwards.
 pub fn number(name: &str, value: &Value) -> Result<u64, String> {
     let read = text(name, value)?.trim().parse();
-    read.map_err(|_| format!("invalid {name}: expected a number, got {}", shown(value)))
+    read.map_err(|_| format!("invalid {name}: expected a number, got {}", describe_value(value)))
 }
 
 /// Formats a value for an error; lists and dictionaries only by their type.
-fn shown(value: &Value) -> String {
+fn describe_value(value: &Value) -> String {
     match value {
         Value::Null => "nothing".to_owned(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),

@@ -2,10 +2,10 @@
 
 mod apply;
 mod check;
+mod desired;
 mod diff;
 mod render;
 mod show;
-mod wanted;
 
 use super::App;
 use crate::cli::ConfigCommand;

@@ -5,19 +5,19 @@
 use std::path::{Path, PathBuf};
 
 use super::App;
-use super::look::connectable;
+use super::inputs::connectable;
 use crate::adapters::docker::{DockerEngine, Endpoint};
 use crate::adapters::haproxy::address::SocketAddress;
 use crate::adapters::haproxy_service::{
-    Candidate, Contained, Known, NotReached, Process, Running, all_haproxys, in_containers, listening_at,
-    variables_of,
+    Contained, ContainerAccessError, KnownService, Process, ReachableHaproxy, Running, all_haproxys,
+    in_containers, listening_at, variables_of,
 };
 use crate::adapters::{config_files, environment, haproxy_binary};
 use crate::cfg::{self, Address, Configuration, Environment, Host, SourceFile, is_of_one_host};
 use crate::command_line::shell;
 use crate::error::Error;
-use crate::foreign;
 use crate::ports::EngineError;
+use crate::sanitize;
 
 /// The most containers that the engines are asked about.
 const MOST_CONTAINERS: usize = 64;
@@ -55,7 +55,7 @@ impl App {
         if !found.is_empty() {
             let names = found.iter().chain([&contained]).map(|it| it.container().to_owned());
             let (socket, containers) = (socket.display().to_string(), names.collect());
-            return Err(NotReached::Several { socket, containers }.into());
+            return Err(ContainerAccessError::Several { socket, containers }.into());
         }
         if contained.reads_of_this_host(&self.settings.haproxy_config) {
             return Ok(None);
@@ -98,7 +98,7 @@ impl App {
             };
             for process in std::mem::take(&mut processes) {
                 let Some(id) = &process.container else { continue };
-                let holder = engine.holder(id).await.unwrap_or_else(|error| {
+                let holder = engine.running_container(id).await.unwrap_or_else(|error| {
                     self.note_not_found(&error);
                     None
                 });
@@ -112,28 +112,28 @@ impl App {
     }
 
     fn note_not_found(&self, error: &EngineError) {
-        self.say_once(&format!("note: a HAProxy in a container may be missed: {error}"));
+        self.note_once(&format!("note: a HAProxy in a container may be missed: {error}"));
     }
 
     /// Returns what is known about the HAProxy in the container.
-    pub(super) async fn known_in_container(&self, found: &InContainer) -> Known {
+    pub(super) async fn known_in_container(&self, found: &InContainer) -> KnownService {
         let InContainer { contained, files, socket } = found;
         let paths = contained.process.invocation.files();
-        let names: Vec<String> = paths.iter().map(|path| foreign::path(path)).collect();
-        self.say_once(&format!(
+        let names: Vec<String> = paths.iter().map(|path| sanitize::path(path)).collect();
+        self.note_once(&format!(
             "note: HAProxy runs in container {}; reading its {} there",
             contained.container(),
             names.join(" and ")
         ));
         let socket = SocketAddress::Unix(socket.clone());
         let running = Running::in_container(contained.clone(), &[socket]).await;
-        Known::new(&paths, files, self.settings.haproxy.as_deref(), None, running)
+        KnownService::new(&paths, files, self.settings.haproxy.as_deref(), None, running)
     }
 
     /// Notes the servers in the container's own network, which drainswap cannot reach.
     pub(super) fn note_own_network(&self, servers: &[String], contained: &Contained) {
         if !servers.is_empty() {
-            self.say_once(&format!(
+            self.note_once(&format!(
                 "note: container {} has its own network, which contains {}: these servers are neither probed nor replaced",
                 contained.container(),
                 servers.join(", ")
@@ -143,21 +143,25 @@ impl App {
 
     /// Refuses a missing file or socket if a HAProxy in a container may be the right one, and names the candidates.
     pub(super) async fn refuse_where_a_container_is_meant(&self, missing: String) -> Result<(), Error> {
-        let candidates: Vec<Candidate> =
+        let candidates: Vec<ReachableHaproxy> =
             self.contained(in_containers()).await.iter().flat_map(|it| self.candidates(it)).collect();
-        if candidates.is_empty() { Ok(()) } else { Err(NotReached::NotNamed { missing, candidates }.into()) }
+        if candidates.is_empty() {
+            Ok(())
+        } else {
+            Err(ContainerAccessError::NotNamed { missing, candidates }.into())
+        }
     }
 
     /// Returns the runtime sockets that can be reached from this host.
-    fn candidates(&self, contained: &Contained) -> Vec<Candidate> {
+    fn candidates(&self, contained: &Contained) -> Vec<ReachableHaproxy> {
         let Ok(files) = contained.files() else { return Vec::new() };
         let version = self.settings.read_as.unwrap_or(haproxy_binary::NEWEST);
         let environment = Environment::new(variables_of(&contained.process, &files), version);
         let configuration = cfg::interpret(&cfg::read(files, &environment));
         let candidate = |socket: SocketAddress| {
-            let here = foreign::name(&contained.socket(&socket)?.to_string());
-            let socket = foreign::name(&socket.to_string());
-            Some(Candidate { container: contained.container().to_owned(), socket, here })
+            let here = sanitize::name(&contained.socket(&socket)?.to_string());
+            let socket = sanitize::name(&socket.to_string());
+            Some(ReachableHaproxy { container: contained.container().to_owned(), socket, here })
         };
         configuration.stats_sockets.iter().filter_map(connectable).filter_map(candidate).collect()
     }
@@ -183,29 +187,29 @@ pub(super) fn hide_own_network(configuration: &mut Configuration) -> Vec<String>
 }
 
 /// Refuses to install a file in a container, and says where the file is on this host.
-pub(super) fn refuse_to_install(running: &Running, file: &Path) -> Result<(), NotReached> {
+pub(super) fn refuse_to_install(running: &Running, file: &Path) -> Result<(), ContainerAccessError> {
     let Some(haproxy) = &running.container else { return Ok(()) };
-    let named = foreign::path(file);
+    let named = sanitize::path(file);
     let advice = match haproxy.on_host(file) {
         None => format!("Mount a directory of this host over the one that {named} is in"),
         Some(here) if haproxy.is_mounted_alone(file) => format!(
             "{named} is {} on this host, but the file is mounted on its own: HAProxy would keep reading the old one after a \
              replacement. Mount its directory",
-            foreign::path(&here)
+            sanitize::path(&here)
         ),
         Some(here) => format!(
             "{named} is {} on this host: name that file with -f, and the socket with --socket",
-            foreign::path(&here)
+            sanitize::path(&here)
         ),
     };
     Err(haproxy.read_only(advice))
 }
 
 /// Refuses to check the files of a container with a HAProxy of this host.
-pub(super) fn refuse_to_check(running: &Running) -> Result<(), NotReached> {
+pub(super) fn refuse_to_check(running: &Running) -> Result<(), ContainerAccessError> {
     let Some(haproxy) = &running.container else { return Ok(()) };
     let files = haproxy.process.invocation.files();
-    let files: Vec<String> = files.iter().map(|file| foreign::path(file)).collect();
+    let files: Vec<String> = files.iter().map(|file| sanitize::path(file)).collect();
     let mut words = vec!["docker", "exec", haproxy.container(), "haproxy", "-c"];
     words.extend(files.iter().flat_map(|file| ["-f", file]));
     Err(haproxy.read_only(format!("Check them with `{}`", shell(&words))))

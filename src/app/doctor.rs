@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::look::SystemClock;
+use super::inputs::SystemClock;
 use super::{App, print, print_object};
-use crate::adapters::haproxy::states_kept_in;
+use crate::adapters::haproxy::saved_states_in;
 use crate::adapters::journal_file::StoredRun;
 use crate::cli::Output;
-use crate::doctor::{Finding, Left, LeftOver, OpenRun, Runs, examine};
+use crate::doctor::{DoctorFinding, LeftOver, OpenRun, OpenState, RunRecords, examine};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::ids::ServerId;
 use crate::image::previous;
-use crate::journal::Site;
+use crate::journal::SiteIdentity;
 use crate::outcome::Outcome;
 use crate::plan::LbQuorum;
 use crate::ports::{ContainerEngine, WallClock};
@@ -27,24 +27,24 @@ impl App {
         exit_code: bool,
     ) -> Result<Exit, Error> {
         let (configuration, load_balancers) = self.load_balancers_to_look_at().await?;
-        let world = self.world(&configuration, &[], load_balancers).await?;
-        let (observation, topology) = self.observe(&configuration, &world, LbQuorum::Reachable).await?;
-        let kept = configuration.server_state_file.as_deref().and_then(states_kept_in);
-        let runs = self.runs(keep, &world.site)?;
+        let site = self.site(&configuration, &[], load_balancers).await?;
+        let (observation, topology) = self.observe(&configuration, &site, LbQuorum::Reachable).await?;
+        let kept = configuration.server_state_file.as_deref().and_then(saved_states_in);
+        let runs = self.runs(keep, &site.identity)?;
         let findings = examine(&configuration, &kept, &observation, &topology, &runs, &self.typed);
         let mut left = Vec::new();
         for finding in findings {
             match &finding.left_over {
                 Some(LeftOver { container, previous_of }) if fix => {
-                    let engine = world.engines.of(container)?;
+                    let engine = site.engines.of(container)?;
                     if let Some(server) = previous_of {
                         // An image that no longer exists cannot be tagged; the other leftovers are still removed.
                         if let Err(error) = engine.tag(&container.image, &previous::name(server)).await {
-                            self.say(&format!("note: cannot tag its image for a rollback: {error}"));
+                            self.note(&format!("note: cannot tag its image for a rollback: {error}"));
                         }
                     }
                     engine.remove(&container.id).await?;
-                    self.say(&format!("fixed: {}; removed it", finding.what));
+                    self.note(&format!("fixed: {}; removed it", finding.what));
                 }
                 Some(_) | None => left.push(finding),
             }
@@ -53,7 +53,7 @@ impl App {
         Ok(if exit_code && !left.is_empty() { Exit::Pending } else { Exit::Done })
     }
 
-    fn show_findings(&self, findings: &[Finding]) -> Result<(), Error> {
+    fn show_findings(&self, findings: &[DoctorFinding]) -> Result<(), Error> {
         if self.output == Output::Json {
             return print_object(&json!({ "version": 1, "at": SystemClock.now(), "findings": findings }));
         }
@@ -63,21 +63,21 @@ impl App {
         for finding in findings {
             let fix = || format!("  ({} does it)", self.typed.command(&["doctor", "--fix"]));
             let safe = finding.left_over.as_ref().map_or_else(String::new, |_| fix());
-            print(&format!("{}\n  → {}{safe}\n", finding.what, finding.mend))?;
+            print(&format!("{}\n  → {}{safe}\n", finding.what, finding.fix))?;
         }
         Ok(())
     }
 
     /// Returns the runs in this site's journals. Containers that a run of another site put aside are not removed here.
-    fn runs(&self, keep: Option<usize>, site: &Site) -> Result<Runs, Error> {
-        let mut runs = Runs { keep: self.settings.keep(keep), ..Runs::default() };
-        for mut of_backend in self.every_run(site)? {
+    fn runs(&self, keep: Option<usize>, identity: &SiteIdentity) -> Result<RunRecords, Error> {
+        let mut runs = RunRecords { keep: self.settings.keep(keep), ..RunRecords::default() };
+        for mut of_backend in self.every_run(identity)? {
             // Containers that a stuck run put aside may still be needed until another run follows it.
             if let Some(last) = of_backend.own.last().and_then(open_run) {
                 runs.open.push(last);
                 of_backend.own.pop();
             }
-            runs.last_aside.extend(last_aside(&of_backend.own));
+            runs.last_aside.extend(last_put_aside(&of_backend.own));
             runs.over.extend(of_backend.own.into_iter().map(|stored| stored.run.plan.run));
         }
         Ok(runs)
@@ -86,13 +86,14 @@ impl App {
 
 /// Returns the container that was last replaced behind each server, as its engine and kept name, with that server. The
 /// runs are those of one backend, oldest first.
-fn last_aside(runs: &[StoredRun]) -> BTreeMap<(String, String), ServerId> {
+fn last_put_aside(runs: &[StoredRun]) -> BTreeMap<(String, String), ServerId> {
     let mut last: BTreeMap<&ServerId, (String, String)> = BTreeMap::new();
     for stored in runs {
         let plan = &stored.run.plan;
         for lane in &plan.lanes {
-            let is_new =
-                |id: &ServerId| stored.run.progress.outcome.as_ref().is_some_and(|it| it.left_new(id));
+            let is_new = |id: &ServerId| {
+                stored.run.progress.outcome.as_ref().is_some_and(|it| it.keeps_new_container(id))
+            };
             let replaced = lane.replacement.as_ref().filter(|it| it.old.is_some() && is_new(lane.name()));
             if let Some(old) = replaced {
                 last.insert(lane.name(), (old.like.engine.clone(), old.kept_name(&plan.run)));
@@ -111,7 +112,7 @@ pub(super) fn open_run(stored: &StoredRun) -> Option<OpenRun> {
     let left = if let Some(Outcome::Stuck { servers, .. }) = &stored.run.progress.outcome {
         let lines = plan.lanes.iter().flat_map(|lane| lane.servers.iter().map(move |it| (lane, it)));
         let stranded = |id: &ServerId| servers.iter().any(|stranded| stranded.server == *id);
-        Left::Stuck {
+        OpenState::Stuck {
             servers: lines
                 .filter(|(_, server)| stranded(&server.id))
                 .map(|(lane, server)| (server.id.clone(), lane.state_after_undo(server)))
@@ -119,7 +120,7 @@ pub(super) fn open_run(stored: &StoredRun) -> Option<OpenRun> {
             commands: servers.iter().flat_map(|stranded| stranded.commands.clone()).collect(),
         }
     } else {
-        Left::Unfinished { touches: plan.backends() }
+        OpenState::Unfinished { touches: plan.backends() }
     };
     Some(OpenRun { run: plan.run.clone(), backend: plan.backend.clone(), left })
 }

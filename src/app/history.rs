@@ -7,23 +7,23 @@ use comfy_table::presets::NOTHING;
 use serde::Serialize;
 use serde_json::json;
 
+use super::inputs::LiveSite;
 use super::journals::Runs;
-use super::look::RealWorld;
 use super::{App, known_backend, print, print_object};
 use crate::cli::Output;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::history::{Former, formers};
+use crate::history::{Revision, revisions};
 use crate::ids::RunId;
 use crate::image::Image;
 use crate::observation::{Container, Observation};
-use crate::plan::{Approved, LbQuorum, Returned};
+use crate::plan::{Approved, LbQuorum, RollbackTarget};
 use crate::ports::{ContainerEngine, EngineError};
 
 /// Whether a rollback can return to a revision, and how.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case", tag = "returnable", content = "reason")]
-enum Way {
+enum RollbackMethod {
     /// The revision runs now.
     Now,
     /// Its containers are kept.
@@ -36,7 +36,7 @@ enum Way {
     No(String),
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for RollbackMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Now => f.write_str("runs now"),
@@ -60,18 +60,18 @@ struct Row {
     /// Each image once.
     images: Vec<Image>,
     #[serde(flatten)]
-    way: Way,
+    way: RollbackMethod,
 }
 
 impl App {
     pub(super) async fn history(&self, backend: &str) -> Result<Exit, Error> {
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, backend)?;
-        let world = self.world(&configuration, &[backend.to_owned()], load_balancers).await?;
-        let Runs { own: runs, foreign } = self.runs_on(&world.site, backend)?;
-        let (observation, topology) = self.observe(&configuration, &world, LbQuorum::Reachable).await?;
-        let formers = formers(runs.iter().map(|stored| &stored.run));
-        let last = formers.first().and_then(|former| former.takes_back.first());
+        let site = self.site(&configuration, &[backend.to_owned()], load_balancers).await?;
+        let Runs { own: runs, foreign } = self.runs_on(&site.identity, backend)?;
+        let (observation, topology) = self.observe(&configuration, &site, LbQuorum::Reachable).await?;
+        let revisions = revisions(runs.iter().map(|stored| &stored.run));
+        let last = revisions.first().and_then(|revision| revision.takes_back.first());
         let run = runs.iter().map(|stored| &stored.run.plan).find(|plan| Some(&plan.run) == last);
         let servers = topology.backend(backend).into_iter().flat_map(|backend| &backend.servers);
         let now = servers.filter_map(|server| Some(server.container()?.running_image()));
@@ -82,15 +82,15 @@ impl App {
             at: run.map(|plan| plan.at),
             approved: run.and_then(|plan| plan.approved.clone()),
             images: each_once(now),
-            way: Way::Now,
+            way: RollbackMethod::Now,
         }];
-        for former in &formers {
+        for revision in &revisions {
             rows.push(Row {
-                run: former.deployed_by.as_ref().map(ToString::to_string),
-                at: former.at,
-                approved: former.deployed_by.as_ref().and_then(approved),
-                images: each_once(former.servers.values().map(|returned| returned.image.clone())),
-                way: way(&world, &observation, former).await?,
+                run: revision.deployed_by.as_ref().map(ToString::to_string),
+                at: revision.at,
+                approved: revision.deployed_by.as_ref().and_then(approved),
+                images: each_once(revision.servers.values().map(|returned| returned.image.clone())),
+                way: rollback_method(&site, &observation, revision).await?,
             });
         }
         match self.output {
@@ -100,7 +100,7 @@ impl App {
             Output::Text => print(&table(&rows))?,
         }
         self.note_foreign(backend, &foreign);
-        self.warn_of_unfinished(backend, &world.site);
+        self.warn_of_unfinished(backend, &site.identity);
         Ok(Exit::Done)
     }
 }
@@ -116,33 +116,40 @@ fn each_once(images: impl Iterator<Item = Image>) -> Vec<Image> {
 }
 
 /// Returns how a rollback would return to a revision, judged by its worst server.
-async fn way(world: &RealWorld, observation: &Observation, former: &Former) -> Result<Way, Error> {
-    let mut worst = Way::Kept;
-    for returned in former.servers.values() {
-        worst = worst.max(way_of(world, &observation.containers, returned).await?);
+async fn rollback_method(
+    site: &LiveSite,
+    observation: &Observation,
+    revision: &Revision,
+) -> Result<RollbackMethod, Error> {
+    let mut worst = RollbackMethod::Kept;
+    for returned in revision.servers.values() {
+        worst = worst.max(server_rollback_method(site, &observation.containers, returned).await?);
     }
     Ok(worst)
 }
 
-async fn way_of(
-    world: &RealWorld,
+async fn server_rollback_method(
+    site: &LiveSite,
     containers: &[Container],
-    returned: &Returned,
-) -> Result<Way, EngineError> {
+    returned: &RollbackTarget,
+) -> Result<RollbackMethod, EngineError> {
     if returned.kept_among(containers).is_some() {
-        return Ok(Way::Kept);
+        return Ok(RollbackMethod::Kept);
     }
-    let engine = world.engines.named(&returned.engine)?;
+    let engine = site.engines.named(&returned.engine)?;
     if engine.has(&returned.image).await? {
-        return Ok(Way::Present);
+        return Ok(RollbackMethod::Present);
     }
     let Image::Registry { reference, digest } = &returned.image else {
-        return Ok(Way::No(format!("its image {} is gone and did not come from a registry", returned.image)));
+        return Ok(RollbackMethod::No(format!(
+            "its image {} is gone and did not come from a registry",
+            returned.image
+        )));
     };
     let pinned = crate::image::ImageReference { digest: Some(digest.clone()), ..reference.clone() };
     Ok(match engine.resolve(&pinned).await {
-        Ok(_) => Way::Pulled,
-        Err(error) => Way::No(format!("its image is no longer here: {error}")),
+        Ok(_) => RollbackMethod::Pulled,
+        Err(error) => RollbackMethod::No(format!("its image is no longer here: {error}")),
     })
 }
 

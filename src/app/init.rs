@@ -4,18 +4,20 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::look::{Reading, configured_socket, refuse_errors};
+use super::inputs::{LoadedConfig, configured_socket, refuse_errors};
 use super::{App, print_as_is, typed};
 use crate::adapters::docker::Endpoint;
 use crate::adapters::environment;
-use crate::adapters::haproxy_service::{Known, Unit, started_with, unit_is_active};
+use crate::adapters::haproxy_service::{KnownService, Unit, started_with, unit_is_active};
 use crate::cfg::{Configuration, Level};
 use crate::cli::{Globals, Init};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::image::ImageReference;
 use crate::plan::LbQuorum;
-use crate::settings::{DEFAULT_CONFIG, DEFAULT_FILE, Found, FoundBackend, FoundServer, Settings, initial};
+use crate::settings::{
+    DEFAULT_CONFIG, DEFAULT_FILE, DetectedBackend, DetectedServer, DetectedSetup, Settings, initial,
+};
 use crate::topology::{Topology, with_servers};
 
 /// Writes or prints the settings file, and says what to do next. Touches nothing else.
@@ -34,11 +36,11 @@ pub(super) async fn init(globals: &Globals, wanted: &Init) -> Result<Exit, Error
         typed.haproxy_config = running_files(&typed).await;
     }
     let app = App::new(Settings::typed(&typed), &typed);
-    let Reading { document, configuration, known } = app.reading().await?;
+    let LoadedConfig { document, configuration, known } = app.load_config().await?;
     refuse_errors(&document, &configuration)?;
     let looked = Box::pin(app.topology()).await;
     write(file, &typed, Some(&found(&configuration, looked.as_ref().ok(), &known)), wanted.force)?;
-    app.say(&next(file, &looked));
+    app.note(&next(file, &looked));
     Ok(Exit::Done)
 }
 
@@ -52,7 +54,7 @@ async fn running_files(typed: &Globals) -> Vec<PathBuf> {
             continue;
         }
         let globals = Globals { haproxy_config: files.clone(), quiet: true, ..typed.clone() };
-        let reading = App::new(Settings::typed(&globals), &globals).reading().await;
+        let reading = App::new(Settings::typed(&globals), &globals).load_config().await;
         if reading.is_ok_and(|reading| reading.known.running.process.is_some()) {
             running.push(files);
         }
@@ -65,7 +67,7 @@ async fn running_files(typed: &Globals) -> Vec<PathBuf> {
     }
 }
 
-fn write(file: &Path, typed: &Globals, found: Option<&Found>, force: bool) -> Result<(), Error> {
+fn write(file: &Path, typed: &Globals, found: Option<&DetectedSetup>, force: bool) -> Result<(), Error> {
     let text = initial(typed, found).map_err(|error| Error::Page { reason: error.to_string() })?;
     if file == Path::new("-") {
         return print_as_is(&text);
@@ -116,14 +118,14 @@ impl App {
     /// Returns the containers behind every backend, as seen now.
     async fn topology(&self) -> Result<Topology, Error> {
         let (configuration, load_balancers) = self.load_balancers_to_look_at().await?;
-        let world = self.world(&configuration, &[], load_balancers).await?;
-        let (_, topology) = self.observe(&configuration, &world, LbQuorum::Reachable).await?;
+        let site = self.site(&configuration, &[], load_balancers).await?;
+        let (_, topology) = self.observe(&configuration, &site, LbQuorum::Reachable).await?;
         Ok(topology)
     }
 }
 
 /// Collects the facts about this machine that the new file shows.
-fn found(configuration: &Configuration, topology: Option<&Topology>, known: &Known) -> Found {
+fn found(configuration: &Configuration, topology: Option<&Topology>, known: &KnownService) -> DetectedSetup {
     let endpoint = Endpoint::read(None, &environment::variables());
     let behind = |backend: &str, server: &str| {
         let Some(topology) = topology else { return "could not be inspected".to_owned() };
@@ -134,19 +136,19 @@ fn found(configuration: &Configuration, topology: Option<&Topology>, known: &Kno
             |container| format!("{}  {}", container.name, container.image_reference),
         )
     };
-    let backends = with_servers(configuration).map(|proxy| FoundBackend {
+    let backends = with_servers(configuration).map(|proxy| DetectedBackend {
         name: proxy.name.clone(),
         servers: proxy
             .servers
             .iter()
-            .map(|server| FoundServer {
+            .map(|server| DetectedServer {
                 name: server.name.clone(),
                 address: server.address.to_string(),
                 behind: behind(&proxy.name, &server.name),
             })
             .collect(),
     });
-    Found {
+    DetectedSetup {
         socket: configured_socket(configuration, &known.running, Level::Admin)
             .ok()
             .map(|socket| socket.to_string()),

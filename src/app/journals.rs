@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use super::App;
 use crate::adapters::journal_file::{BackendDir, Journals, StoredRun};
 use crate::error::Error;
-use crate::journal::Site;
+use crate::journal::SiteIdentity;
 
 /// The runs on a backend, oldest first, separated by site: two sites may share a state directory.
 #[derive(Debug, Default)]
@@ -25,10 +25,15 @@ impl Runs {
     /// Returns the unfinished runs of other sites.
     pub(super) fn unfinished_elsewhere(&self) -> impl Iterator<Item = &StoredRun> {
         let is_last = |at: usize, stored: &StoredRun| {
-            let site = stored.run.site.as_ref();
+            let identity = stored.run.site.as_ref();
             let is_of_it = |later: &StoredRun| {
                 let backend = &stored.run.plan.backend;
-                later.run.site.as_ref().zip(site).is_some_and(|(later, site)| later.owns(site, backend))
+                later
+                    .run
+                    .site
+                    .as_ref()
+                    .zip(identity)
+                    .is_some_and(|(later, identity)| later.owns(identity, backend))
             };
             !self.foreign[at + 1..].iter().any(is_of_it)
         };
@@ -48,7 +53,7 @@ impl App {
         for path in torn {
             let has_run = runs.iter().any(|stored| stored.path == path);
             let path = path.display();
-            self.say_once(&if has_run {
+            self.note_once(&if has_run {
                 format!("note: the last record of {path} is incomplete and is ignored")
             } else {
                 format!("note: the first record of {path} is incomplete: that run had not started, and the file can be removed")
@@ -58,16 +63,16 @@ impl App {
     }
 
     /// Returns the runs on a backend, separated by site.
-    pub(super) fn runs_at(&self, site: &Site, dir: &BackendDir) -> Result<Runs, Error> {
-        let (own, foreign) = self.runs_in(dir)?.into_iter().partition(|stored| stored.run.is_of(site));
+    pub(super) fn runs_at(&self, identity: &SiteIdentity, dir: &BackendDir) -> Result<Runs, Error> {
+        let (own, foreign) = self.runs_in(dir)?.into_iter().partition(|stored| stored.run.is_of(identity));
         Ok(Runs { own, foreign })
     }
 
     /// Returns the runs on a backend, separated by site, and notes a last run whose journal does not name its site.
-    pub(super) fn runs_on(&self, site: &Site, backend: &str) -> Result<Runs, Error> {
-        let runs = self.runs_at(site, &BackendDir::new(&self.settings.state_dir, backend))?;
+    pub(super) fn runs_on(&self, identity: &SiteIdentity, backend: &str) -> Result<Runs, Error> {
+        let runs = self.runs_at(identity, &BackendDir::new(&self.settings.state_dir, backend))?;
         if let Some(last) = runs.own.last().filter(|last| last.run.site.is_none()) {
-            self.say_once(&format!("note: run {} on {backend} comes from an older drainswap, and its journal does not name its site: it counts as a run of this one", last.run.plan.run));
+            self.note_once(&format!("note: run {} on {backend} comes from an older drainswap, and its journal does not name its site: it counts as a run of this one", last.run.plan.run));
         }
         Ok(runs)
     }
@@ -81,14 +86,14 @@ impl App {
         } else {
             (format!("{} runs", foreign.len()), "belong")
         };
-        self.say_once(&format!("note: {runs} on {backend} in this state directory {belong} to another site and {} left out; `{adopt}` adopts the last one", if foreign.len() == 1 { "is" } else { "are" }));
+        self.note_once(&format!("note: {runs} on {backend} in this state directory {belong} to another site and {} left out; `{adopt}` adopts the last one", if foreign.len() == 1 { "is" } else { "are" }));
     }
 
     /// Prints a text once, however often the command finds it.
-    pub(super) fn say_once(&self, text: &str) {
+    pub(super) fn note_once(&self, text: &str) {
         let is_news = self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned());
         if is_news {
-            self.say(text);
+            self.note(text);
         }
     }
 }

@@ -33,7 +33,7 @@ fn completions(shell: Shell) -> Result<(), Error> {
 }
 
 /// Returns the command line's definition, with the global options in each command.
-fn whole() -> clap::Command {
+fn command_with_globals() -> clap::Command {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
     command
@@ -41,12 +41,12 @@ fn whole() -> clap::Command {
 
 /// Prints the page of the program itself.
 fn page() -> Result<(), Error> {
-    print_as_is(&text_of(&Man::new(whole()))?)
+    print_as_is(&text_of(&Man::new(command_with_globals()))?)
 }
 
 /// Writes one page per command into this directory, and creates the directory if it is missing.
 fn pages(dir: &Path) -> Result<(), Error> {
-    let written = std::fs::create_dir_all(dir).and_then(|()| write_pages(&whole(), dir));
+    let written = std::fs::create_dir_all(dir).and_then(|()| write_pages(&command_with_globals(), dir));
     written.map_err(|error| Error::NotWritten { path: dir.display().to_string(), reason: error.to_string() })
 }
 

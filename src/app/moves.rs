@@ -1,45 +1,50 @@
 //! `drainswap drain`, `maint` and `ready`: changes of single servers by hand.
 
-mod act;
-mod told;
+mod change;
+mod report;
 mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::look::require_admin;
+use super::inputs::require_admin;
 use super::{App, known_server};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::http_probe::HttpProber;
 use crate::adapters::journal_file::{BackendDir, HistoryError, StoredRun};
-use crate::adapters::lock_file::HeldBy;
+use crate::adapters::lock_file::LockState;
 use crate::cfg::Configuration;
-use crate::cli::{Leave, Move, Turn};
-use crate::deploy::{Tracked, carriers, late};
+use crate::cli::{MaintFlags, Move, OnOff};
+use crate::deploy::{Tracked, late, takeover};
 use crate::error::{Error, nearest};
 use crate::exit::Exit;
 use crate::ids::{ServerId, ServerName};
-use crate::journal::Site;
-use crate::look;
+use crate::journal::SiteIdentity;
 use crate::observation::{AdminState, Checker, Checking, LoadBalancerState, ServerState};
+use crate::observe;
 use crate::plan::{Lane, LbQuorum, floor};
 use crate::ports::LoadBalancer;
 use crate::topology::traffic::Balance;
 use crate::topology::{self, own_check::own_check};
 use crate::weight::Weight;
-use act::{Act, Done};
-use told::Moved;
+use change::{Applied, ServerChange};
+use report::ChangeReport;
 
 /// Servers that are moved together, with the weight that haproxy.cfg gives each of them.
 type Servers = BTreeMap<ServerId, u32>;
 
 impl App {
     /// Moves servers at all load balancers, or at none.
-    pub(super) async fn single(&self, state: AdminState, asked: &Move, leave: &Leave) -> Result<Exit, Error> {
+    pub(super) async fn move_servers(
+        &self,
+        state: AdminState,
+        asked: &Move,
+        leave: &MaintFlags,
+    ) -> Result<Exit, Error> {
         let (configuration, load_balancers) = self.load_balancers().await?;
         let servers = match named(&configuration, &asked.server) {
             Err(error) if asked.if_exists && error.exit() == Exit::Usage => {
-                self.say(&format!("nothing to do: {error}"));
-                return self.moved(&Moved::default());
+                self.note(&format!("nothing to do: {error}"));
+                return self.print_report(&ChangeReport::default());
             }
             servers => servers?,
         };
@@ -50,55 +55,60 @@ impl App {
             let backends = servers.keys().map(|server| server.backend.clone()).collect();
             self.lock_all(&backends).await?
         };
-        let site = self.site(&configuration, &load_balancers);
+        let identity = self.site_identity(&configuration, &load_balancers);
         let load_balancers: Vec<Tracked<HaproxySocket>> =
             load_balancers.into_iter().map(Tracked::new).collect();
-        let before = look::states(&load_balancers, LbQuorum::All).await?;
-        let acts = acts(state, asked);
+        let before = observe::load_balancer_states(&load_balancers, LbQuorum::All).await?;
+        let acts = changes(state, asked);
         refuse_impossible(&servers, &acts, &before)?;
-        self.heed_unfinished(&site, &servers, &acts, asked)?;
+        self.check_unfinished_runs(&identity, &servers, &acts, asked)?;
         self.note_lost_weight(&servers, asked);
         self.note_agents(&servers, &acts, &before);
-        self.guard(&configuration, &servers, &acts, &before, asked).await?;
+        self.check_floor(&configuration, &servers, &acts, &before, asked).await?;
         if state == AdminState::Ready {
-            self.meets_somebody(&configuration, &before[0], &servers, asked).await?;
+            self.wait_ready(&configuration, &before[0], &servers, asked).await?;
         }
         if asked.dry_run {
-            return self.moved(&Moved::planned(&servers, &before, &acts, (state, asked, leave)));
+            return self.print_report(&ChangeReport::planned(
+                &servers,
+                &before,
+                &acts,
+                (state, asked, leave),
+            ));
         }
         // After the first change, an error must not say that nothing was touched.
         let unsure = |error: Error| error.after_a_move(&servers.keys().cloned().collect::<Vec<_>>());
-        let mut done = Done::default();
+        let mut done = Applied::default();
         if leave.drain_first {
-            let drain = act::undone(&servers, &[Act::State(AdminState::Drain)], &before);
+            let drain = change::pending(&servers, &[ServerChange::State(AdminState::Drain)], &before);
             // A server in maint has already left.
             let drain = drain.into_iter().filter(|(id, _)| {
                 before
                     .iter()
                     .any(|seen| seen.server(id).is_some_and(|it| it.admin.state() == AdminState::Ready))
             });
-            let drain: Vec<(ServerId, Act)> = drain.collect();
-            let moved = act::everywhere(&load_balancers, &before, &drain, &mut done).await;
-            self.settle(&load_balancers).await.map_err(unsure)?;
+            let drain: Vec<(ServerId, ServerChange)> = drain.collect();
+            let moved = change::apply_on_all(&load_balancers, &before, &drain, &mut done).await;
+            self.wait_until_settled(&load_balancers).await.map_err(unsure)?;
             moved?;
             let drained = self.wait(&load_balancers, &before, AdminState::Drain, &servers, asked).await;
             drained.map_err(unsure)?;
         }
         let now = wait::states(&load_balancers).await.map_err(unsure)?;
-        let mut left = act::undone(&servers, &acts, &now);
+        let mut left = change::pending(&servers, &acts, &now);
         if asked.wait {
             let is_own_checked = |id: &ServerId| is_own_checked(&configuration, &now, id);
             for (_, act) in left.iter_mut().filter(|(id, _)| is_own_checked(id)) {
-                if *act == Act::State(AdminState::Ready) {
-                    *act = Act::ReadyWhenProven;
+                if *act == ServerChange::State(AdminState::Ready) {
+                    *act = ServerChange::ReadyWhenProven;
                 }
             }
         }
-        let moved = act::everywhere(&load_balancers, &before, &left, &mut done).await;
-        self.settle(&load_balancers).await.map_err(unsure)?;
+        let moved = change::apply_on_all(&load_balancers, &before, &left, &mut done).await;
+        self.wait_until_settled(&load_balancers).await.map_err(unsure)?;
         moved?;
         for server in servers.keys() {
-            self.say(&format!("{server} is in {state}"));
+            self.note(&format!("{server} is in {state}"));
         }
         let ended = if leave.shutdown_sessions {
             self.end_sessions(&load_balancers, &servers).await.map_err(unsure)?
@@ -109,16 +119,16 @@ impl App {
             self.wait(&load_balancers, &before, state, &servers, asked).await.map_err(unsure)?;
         }
         let after = wait::states(&load_balancers).await.map_err(unsure)?;
-        self.moved(&Moved::done(&servers, &before, &after, &done, ended))
+        self.print_report(&ChangeReport::done(&servers, &before, &after, &done, ended))
     }
 
     /// Waits until no unanswered command can undo the move any more.
-    async fn settle(&self, load_balancers: &[Tracked<HaproxySocket>]) -> Result<(), Error> {
+    async fn wait_until_settled(&self, load_balancers: &[Tracked<HaproxySocket>]) -> Result<(), Error> {
         let all: Vec<&Tracked<HaproxySocket>> = load_balancers.iter().collect();
         for unsettled in all.iter().filter_map(|it| it.unsettled_note()) {
-            self.say(&format!("note: {unsettled}"));
+            self.note(&format!("note: {unsettled}"));
         }
-        Ok(late::settle(&all, |again| self.say(&format!("note: {again}"))).await?)
+        Ok(late::wait_until_settled(&all, |again| self.note(&format!("note: {again}"))).await?)
     }
 
     /// Notes a weight that becomes 0: HAProxy rounds a percentage of a small weight down.
@@ -126,78 +136,81 @@ impl App {
         let Some(weight @ Weight::Percent(1..)) = asked.weight else { return };
         let is_lost = |written: u32| written > 0 && weight.of(written) == 0;
         for (server, written) in servers.iter().filter(|(_, written)| is_lost(**written)) {
-            self.say(&format!("note: {weight} of the weight {written} of {server} in haproxy.cfg is 0: it gets no new traffic. Use larger weights in haproxy.cfg"));
+            self.note(&format!("note: {weight} of the weight {written} of {server} in haproxy.cfg is 0: it gets no new traffic. Use larger weights in haproxy.cfg"));
         }
     }
 
     /// Notes the agents that can undo the move: with "ready" an agent ends a drain or a maint, and with "drain" or
     /// "maint" it takes out a server that was put back.
-    fn note_agents(&self, servers: &Servers, acts: &[Act], seen: &[LoadBalancerState]) {
-        if acts.contains(&Act::Check(Checker::Agent, false)) {
+    fn note_agents(&self, servers: &Servers, acts: &[ServerChange], seen: &[LoadBalancerState]) {
+        if acts.contains(&ServerChange::Check(Checker::Agent, false)) {
             return;
         }
         let any = |id: &ServerId, holds: fn(&ServerState) -> bool| {
             seen.iter().filter_map(|seen| seen.server(id)).any(holds)
         };
         for server in leaving(servers, acts).iter().filter(|id| any(id, ServerState::asks_agent)) {
-            self.say(&format!("note: the agent (agent-check) of {server} is on, and puts the server back when it reports \"ready\": --agent off turns it off, `ready --agent on` turns it on again"));
+            self.note(&format!("note: the agent (agent-check) of {server} is on, and puts the server back when it reports \"ready\": --agent off turns it off, `ready --agent on` turns it on again"));
         }
-        if !acts.contains(&Act::State(AdminState::Ready)) {
+        if !acts.contains(&ServerChange::State(AdminState::Ready)) {
             return;
         }
         for server in servers.keys().filter(|id| any(id, ServerState::may_be_out_by_agent)) {
-            self.say(&format!("note: the agent (agent-check) of {server} is on, and may have taken it out of service: it does so again if it still reports \"drain\" or \"maint\""));
+            self.note(&format!("note: the agent (agent-check) of {server} is on, and may have taken it out of service: it does so again if it still reports \"drain\" or \"maint\""));
         }
     }
 
     /// Refuses to take out a server that an unfinished run holds, unless `--floor 0` is given: the command that
     /// finishes the run relies on where its servers are. Putting a server back repairs more than it breaks, so it is
     /// only noted.
-    fn heed_unfinished(
+    fn check_unfinished_runs(
         &self,
-        site: &Site,
+        identity: &SiteIdentity,
         servers: &Servers,
-        acts: &[Act],
+        acts: &[ServerChange],
         asked: &Move,
     ) -> Result<(), Error> {
         let is_refused = asked.floor != Some(0) && !leaving(servers, acts).is_empty();
-        let left = match self.runs_with(site, servers) {
+        let left = match self.runs_with(identity, servers) {
             // A dry run does not need access to the state directory.
             Err(Error::History(HistoryError::Journal(_))) if asked.dry_run => Vec::new(),
             // A damaged journal does not prevent putting a server back.
             Err(error) if !is_refused => {
-                self.say(&format!("note: {error}"));
+                self.note(&format!("note: {error}"));
                 Vec::new()
             }
             left => left?,
         };
         for stored in left {
             let dir = BackendDir::new(&self.settings.state_dir, &stored.run.plan.backend);
-            if asked.dry_run && !matches!(dir.holder()?, HeldBy::Nobody) {
+            if asked.dry_run && !matches!(dir.holder()?, LockState::Free) {
                 // The run is still active; the move itself would wait for its end.
                 continue;
             }
-            let unfinished =
-                if stored.run.is_of(site) { self.unfinished_run(&stored) } else { self.foreign_run(&stored) };
+            let unfinished = if stored.run.is_of(identity) {
+                self.unfinished_run(&stored)
+            } else {
+                self.foreign_run(&stored)
+            };
             if is_refused {
-                return Err(Error::MoveOverRun { unfinished: Box::new(unfinished) });
+                return Err(Error::MoveDuringRun { unfinished: Box::new(unfinished) });
             }
-            self.say(&format!("note: {unfinished}"));
+            self.note(&format!("note: {unfinished}"));
         }
         Ok(())
     }
 
     /// Returns the runs without a recorded end that hold one of these servers: those of this site, and those of another
     /// site on the same HAProxy. A run that ended stuck has left its servers to the operator.
-    fn runs_with(&self, site: &Site, servers: &Servers) -> Result<Vec<StoredRun>, Error> {
+    fn runs_with(&self, identity: &SiteIdentity, servers: &Servers) -> Result<Vec<StoredRun>, Error> {
         let mut left = Vec::new();
-        for runs in self.every_run(site)? {
+        for runs in self.every_run(identity)? {
             let touches = |stored: &&StoredRun| {
                 let backends = stored.run.plan.backends();
                 servers.keys().any(|server| backends.contains(&server.backend))
             };
             let has = |stored: &&StoredRun| {
-                let is_same_haproxy = stored.run.site.as_ref().is_some_and(|of| of.shares_socket(site));
+                let is_same_haproxy = stored.run.site.as_ref().is_some_and(|of| of.shares_socket(identity));
                 is_same_haproxy
                     && stored.run.plan.lanes.iter().flat_map(Lane::ids).any(|id| servers.contains_key(&id))
             };
@@ -209,11 +222,11 @@ impl App {
     }
 
     /// Refuses to take the last server out, or to leave its traffic to one that does not answer.
-    async fn guard(
+    async fn check_floor(
         &self,
         configuration: &Configuration,
         servers: &Servers,
-        acts: &[Act],
+        acts: &[ServerChange],
         load_balancers: &[LoadBalancerState],
         asked: &Move,
     ) -> Result<(), Error> {
@@ -234,12 +247,12 @@ impl App {
                 let before = balance.forecast(seen, &BTreeSet::new());
                 let forecast =
                     floor::check_fresh(&balance, seen, &out, &BTreeSet::new(), floor).map_err(refused)?;
-                self.say(&format!("traffic of {backend}: {forecast}"));
-                carriers.extend(floor::carriers(&before, &forecast, floor).cloned());
+                self.note(&format!("traffic of {backend}: {forecast}"));
+                carriers.extend(floor::takeover_servers(&before, &forecast, floor).cloned());
             }
             leaving.insert(server.clone(), carriers);
         }
-        carriers::answer(&prober, &questions, &leaving).await.map_err(refused)
+        takeover::require_answers(&prober, &questions, &leaving).await.map_err(refused)
     }
 
     /// Ends every session that the servers still hold, including those of old workers that the master socket shows.
@@ -258,7 +271,7 @@ impl App {
             }
         }
         if ended > 0 {
-            self.say(&format!("{} shut down", crate::outcome::sessions(ended)));
+            self.note(&format!("{} shut down", crate::outcome::sessions(ended)));
         }
         Ok(ended)
     }
@@ -278,7 +291,7 @@ fn is_own_checked(configuration: &Configuration, now: &[LoadBalancerState], id: 
 }
 
 /// Returns the servers that get no new traffic any more; at most one of each backend.
-fn leaving(servers: &Servers, acts: &[Act]) -> BTreeSet<ServerId> {
+fn leaving(servers: &Servers, acts: &[ServerChange]) -> BTreeSet<ServerId> {
     let leaves = |weight: u32| acts.iter().any(|act| act.takes_out(weight));
     servers.iter().filter(|(_, weight)| leaves(**weight)).map(|(id, _)| id.clone()).collect()
 }
@@ -303,33 +316,33 @@ fn named(configuration: &Configuration, name: &ServerName) -> Result<Servers, Er
         let known: BTreeSet<String> = all.into_keys().map(|id| id.server).collect();
         let known: Vec<String> = known.into_iter().collect();
         let nearest = nearest(&name.server, &known);
-        return Err(Error::NoServerOfThatName { name: name.server.clone(), nearest, known });
+        return Err(Error::ServerNameNotFound { name: name.server.clone(), nearest, known });
     }
     Ok(found)
 }
 
 /// Returns the changes to make to each server, in order: checks are disabled before a server leaves and re-enabled
 /// after it returns.
-fn acts(state: AdminState, asked: &Move) -> Vec<Act> {
+fn changes(state: AdminState, asked: &Move) -> Vec<ServerChange> {
     let checks = [(Checker::Health, asked.health), (Checker::Agent, asked.agent)];
-    let turned = |turn: Turn| {
+    let turned = |turn: OnOff| {
         let these = checks.iter().filter(move |(_, wanted)| *wanted == Some(turn));
-        these.map(move |(checker, _)| Act::Check(*checker, turn == Turn::On))
+        these.map(move |(checker, _)| ServerChange::Check(*checker, turn == OnOff::On))
     };
-    let weight = asked.weight.map(Act::Weight);
-    turned(Turn::Off).chain([Act::State(state)]).chain(turned(Turn::On)).chain(weight).collect()
+    let weight = asked.weight.map(ServerChange::Weight);
+    turned(OnOff::Off).chain([ServerChange::State(state)]).chain(turned(OnOff::On)).chain(weight).collect()
 }
 
 /// Refuses to turn on a check that the server's line does not have.
 fn refuse_impossible(
     servers: &Servers,
-    acts: &[Act],
+    acts: &[ServerChange],
     load_balancers: &[LoadBalancerState],
 ) -> Result<(), Error> {
     for seen in load_balancers {
         for state in servers.keys().filter_map(|server| seen.server(server)) {
             for act in acts {
-                if let Act::Check(checker, true) = act
+                if let ServerChange::Check(checker, true) = act
                     && state.checks.of(*checker) == Checking::Absent
                 {
                     return Err(Error::NotChecked { server: state.id.clone(), checker: *checker });

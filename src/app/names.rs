@@ -32,7 +32,8 @@ pub(super) fn known_scope(configuration: &Configuration, backend: &str, scope: &
         known_server(configuration, &ServerId::new(backend, name))?;
     }
     for server in &scope.leave {
-        let wrong = |error| Error::WrongLeave { backend: server.backend.clone(), error: Box::new(error) };
+        let wrong =
+            |error| Error::InvalidLeaveSetting { backend: server.backend.clone(), error: Box::new(error) };
         known_server(configuration, server).map_err(wrong)?;
     }
     Ok(())

@@ -3,9 +3,9 @@
 use std::path::{Component, Path, PathBuf};
 use std::slice::from_ref;
 
-use super::hold::Held;
-use super::look::{RealWorld, require_admin};
-use super::signals::heeding_signals;
+use super::backend_lock::BackendLock;
+use super::inputs::{LiveSite, require_admin};
+use super::signals::with_signals;
 use super::{App, known_backend, print_as_is};
 use crate::adapters::private_file;
 use crate::cfg::{self, Configuration};
@@ -15,19 +15,19 @@ use crate::exit::Exit;
 use crate::image::{Image, ImageReference};
 use crate::observation::Observation;
 use crate::plan::drift::{differences, drift};
-use crate::plan::file::{Basis, PlanFile, ReadFile, seen_servers};
-use crate::plan::laxer::laxer;
-use crate::plan::{Approved, Goal, Plan, Policy, Purpose, Target};
+use crate::plan::file::{PlanBasis, PlanFile, ReadFile, seen_servers};
+use crate::plan::weaker_limits::weaker_limits;
+use crate::plan::{Approved, Goal, Plan, Policy, RunKind, Target};
 use crate::ports::WallClock;
 use crate::settings::with_flags;
 
 impl App {
     /// Saves a plan. If the file is stdout, the readable plan goes to stderr instead.
-    pub(super) fn save(&self, plan: &Plan, basis: Basis, path: &Path) -> Result<(), Error> {
+    pub(super) fn save(&self, plan: &Plan, basis: PlanBasis, path: &Path) -> Result<(), Error> {
         let text = PlanFile::new(basis, plan).text();
         if path == Path::new("-") {
             if self.output == Output::Text {
-                self.say(plan.to_string().trim_end());
+                self.note(plan.to_string().trim_end());
             }
             print_as_is(&text)?;
         } else {
@@ -36,10 +36,10 @@ impl App {
             private_file::write(path, text.as_bytes()).map_err(not_saved)?;
             self.show(plan)?;
         }
-        let file = if path == Path::new("-") { "-".to_owned() } else { whole(path) };
+        let file = if path == Path::new("-") { "-".to_owned() } else { absolute_path(path) };
         let sha256 = cfg::sha256(&text);
         let apply = self.typed.command(&["deploy", "--plan", &file, "--approved", &sha256]);
-        self.say(&format!(
+        self.note(&format!(
             "the SHA-256 of the plan file is {sha256}. After its approval, apply it with `{apply}`"
         ));
         Ok(())
@@ -63,21 +63,21 @@ impl App {
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, backend)?;
         require_admin(&load_balancers).await?;
-        let world = self.world(&configuration, from_ref(backend), load_balancers).await?;
+        let site = self.site(&configuration, from_ref(backend), load_balancers).await?;
         if dry_run {
-            self.show(&self.approve(path, &approved, flags, (&configuration, &world)).await?)?;
+            self.show(&self.approve(path, &approved, flags, (&configuration, &site)).await?)?;
             return Ok(Exit::Done);
         }
-        let held = self.hold(backend, &world.site).await?;
-        let scene = (&configuration, &world);
-        let decide = async |held: &Held| {
+        let held = self.lock(backend, &site.identity).await?;
+        let scene = (&configuration, &site);
+        let decide = async |held: &BackendLock| {
             self.refuse_unfinished(held, scene).await?;
-            let plan = self.approve(path, &approved, flags, (&configuration, &world)).await?;
+            let plan = self.approve(path, &approved, flags, (&configuration, &site)).await?;
             let touched = plan.backends();
             Ok((plan, touched))
         };
-        let (held, plan) = self.hold_for(held, scene, decide).await?;
-        heeding_signals(async |stop| self.execute(&world, &plan, &held, stop).await).await
+        let (held, plan) = self.lock_and_plan(held, scene, decide).await?;
+        with_signals(async |stop| self.execute(&site, &plan, &held, stop).await).await
     }
 
     /// Builds the plan again, and returns it if nothing has changed since its approval.
@@ -86,42 +86,47 @@ impl App {
         path: &Path,
         approved: &PlanFile,
         flags: &PolicyFlags,
-        (configuration, world): (&Configuration, &RealWorld),
+        (configuration, site): (&Configuration, &LiveSite),
     ) -> Result<Plan, Error> {
         let target = Target::Everywhere(approved.basis.image.clone());
         let policy = approved.plan.policy.clone();
-        let goal = self.goal(&approved.plan.backend, Purpose::Deploy, target, flags);
+        let goal = self.goal(&approved.plan.backend, RunKind::Deploy, target, flags);
         let goal = Goal { policy, ..goal };
-        let (observation, topology) = self.look_for(configuration, world, &goal).await?;
-        let plan = match self.build(world, &observation, &topology, &goal).await {
+        let (observation, topology) = self.observe_for(configuration, site, &goal).await?;
+        let plan = match self.build(site, &observation, &topology, &goal).await {
             Ok(plan) => Ok(plan),
             Err(Error::Refused(refusals)) => Err(refusals),
             Err(error) => return Err(error),
         };
-        let image = self.resolved(world, &approved.basis.image).await?;
-        let now = self.basis(image, &observation, plan.as_ref().unwrap_or(&approved.plan)).await?;
-        let (at, age) = (approved.plan.at, world.clock.now().duration_since(approved.plan.at));
+        let image = self.resolved(site, &approved.basis.image).await?;
+        let now = self.plan_basis(image, &observation, plan.as_ref().unwrap_or(&approved.plan)).await?;
+        let (at, age) = (approved.plan.at, site.clock.now().duration_since(approved.plan.at));
         let drift = drift(approved, &now, &plan);
         let (Ok(plan), []) = (plan, &drift[..]) else {
             return Err(Error::PlanDrifted { path: named(path), at, age, drift });
         };
-        self.say(&format!("applying the plan made at {at}, {} ago", time_since(age)));
+        self.note(&format!("applying the plan made at {at}, {} ago", time_since(age)));
         let mut warnings = plan.warnings;
-        warnings.extend(laxer_note(&plan.policy, &self.settings.written_policy()));
+        warnings.extend(weaker_limits_note(&plan.policy, &self.settings.written_policy()));
         Ok(Plan { approved: Some(Approved { run: approved.plan.run.clone(), at }), warnings, ..plan })
     }
 
     /// Returns the facts that a plan is based on.
-    pub(super) async fn basis(&self, image: Image, seen: &Observation, plan: &Plan) -> Result<Basis, Error> {
+    pub(super) async fn plan_basis(
+        &self,
+        image: Image,
+        seen: &Observation,
+        plan: &Plan,
+    ) -> Result<PlanBasis, Error> {
         let (document, _) = self.document().await?;
         let files = document
             .files
             .iter()
-            .map(|file| ReadFile { file: whole(&file.path), sha256: cfg::fingerprint(file) });
+            .map(|file| ReadFile { file: absolute_path(&file.path), sha256: cfg::fingerprint(file) });
         let description =
             self.settings.descriptions().get(&plan.backend).map(|it| cfg::sha256(format!("{it:?}")));
         let hooks = self.settings.hooks.iter().map(|(moment, command)| (*moment, cfg::sha256(command)));
-        Ok(Basis {
+        Ok(PlanBasis {
             image,
             configuration: files.collect(),
             servers: seen_servers(&seen.load_balancers, plan),
@@ -132,7 +137,7 @@ impl App {
     }
 
     /// Resolves the image's name again.
-    async fn resolved(&self, world: &RealWorld, image: &Image) -> Result<Image, Error> {
+    async fn resolved(&self, site: &LiveSite, image: &Image) -> Result<Image, Error> {
         let reference = match image {
             Image::Registry { reference, .. } => reference.clone(),
             Image::Local { reference, .. } => match reference.parse() {
@@ -141,13 +146,13 @@ impl App {
                 Err(_) => return Ok(image.clone()),
             },
         };
-        Ok(self.resolve(world.engines.first()?, &reference).await?)
+        Ok(self.resolve(site.engines.first()?, &reference).await?)
     }
 }
 
 /// Returns the absolute path without `..`, so that a file has the same name from every directory. Links are not
 /// resolved, since their targets may change.
-fn whole(path: &Path) -> String {
+fn absolute_path(path: &Path) -> String {
     let mut whole = PathBuf::new();
     for part in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
         if part == Component::ParentDir {
@@ -187,7 +192,7 @@ fn refuse_other(
         return other(format!("backend {}", plan.backend), format!("backend {backend}"));
     }
     let image = &approved.basis.image;
-    if let Some(typed) = typed.image.as_ref().filter(|typed| !is_meant(image, typed)) {
+    if let Some(typed) = typed.image.as_ref().filter(|typed| !matches_reference(image, typed)) {
         return other(image.to_string(), typed.to_string());
     }
     let differs = differences(&plan.policy, &with_flags(flags, plan.policy.clone()));
@@ -200,15 +205,15 @@ fn refuse_other(
 }
 
 /// Returns a note if the plan's policy allows more than the settings do.
-fn laxer_note(policy: &Policy, settings: &Policy) -> Option<String> {
-    let laxer = laxer(policy, settings);
+fn weaker_limits_note(policy: &Policy, settings: &Policy) -> Option<String> {
+    let laxer = weaker_limits(policy, settings);
     let each = laxer.iter().map(|(name, own, written)| format!("{name} {own}, not {written}"));
     let each: Vec<String> = each.collect();
     (!each.is_empty()).then(|| format!("the plan is laxer than the settings: {}", each.join("; ")))
 }
 
 /// Returns whether a reference is the plan's reference, or names the image that the plan resolved it to.
-fn is_meant(image: &Image, typed: &ImageReference) -> bool {
+fn matches_reference(image: &Image, typed: &ImageReference) -> bool {
     match image {
         Image::Registry { reference, digest } => typed == reference || typed.digest.as_ref() == Some(digest),
         Image::Local { reference, .. } => typed.to_string() == *reference,
@@ -240,8 +245,8 @@ mod tests {
     fn a_laxer_policy_is_named() {
         let settings = World::pair().policy;
         let policy = Policy { floor: 0, ..settings.clone() };
-        assert_eq!(laxer_note(&settings, &settings), None);
-        let note = laxer_note(&policy, &settings).unwrap();
+        assert_eq!(weaker_limits_note(&settings, &settings), None);
+        let note = weaker_limits_note(&policy, &settings).unwrap();
         assert_eq!(note, "the plan is laxer than the settings: floor 0, not 1");
     }
 
@@ -250,8 +255,8 @@ mod tests {
         let here = std::env::current_dir().unwrap();
         let expected = here.join("haproxy.cfg").display().to_string();
         for spelling in ["haproxy.cfg", "./haproxy.cfg", "conf.d/../haproxy.cfg"] {
-            assert_eq!(whole(Path::new(spelling)), expected);
+            assert_eq!(absolute_path(Path::new(spelling)), expected);
         }
-        assert_eq!(whole(Path::new("/etc//haproxy/./haproxy.cfg")), "/etc/haproxy/haproxy.cfg");
+        assert_eq!(absolute_path(Path::new("/etc//haproxy/./haproxy.cfg")), "/etc/haproxy/haproxy.cfg");
     }
 }

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::image::ImageReference;
 use crate::plan::LbQuorum;
-use crate::promotion::settled;
+use crate::promotion::promotable_image;
 
 impl App {
     /// Deploys here the image that the other place runs.
@@ -17,8 +17,8 @@ impl App {
         flags: &PolicyFlags,
         dry_run: bool,
     ) -> Result<Exit, Error> {
-        let image = from.settled(backend).await?;
-        self.say(&format!("every server of {backend} there runs {image}"));
+        let image = from.promotable_image(backend).await?;
+        self.note(&format!("every server of {backend} there runs {image}"));
         let goal = DeployGoal { backend: backend.to_owned(), image: Some(image) };
         if dry_run {
             return self.plan(&goal, flags, false, None).await;
@@ -27,14 +27,14 @@ impl App {
     }
 
     /// Returns the image that every server of the backend runs here, by digest.
-    async fn settled(&self, backend: &str) -> Result<ImageReference, Error> {
+    async fn promotable_image(&self, backend: &str) -> Result<ImageReference, Error> {
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, backend)?;
-        let world = self.world(&configuration, &[backend.to_owned()], load_balancers).await?;
-        let (_, topology) = self.observe(&configuration, &world, LbQuorum::All).await?;
-        let runs = self.runs_on(&world.site, backend)?.own;
+        let site = self.site(&configuration, &[backend.to_owned()], load_balancers).await?;
+        let (_, topology) = self.observe(&configuration, &site, LbQuorum::All).await?;
+        let runs = self.runs_on(&site.identity, backend)?.own;
         let last = runs.last().map(|stored| stored.run.progress.outcome.as_ref());
-        let found = topology.backend(backend).map(|backend| settled(backend, last));
+        let found = topology.backend(backend).map(|backend| promotable_image(backend, last));
         let found = found.ok_or_else(|| Error::NoBackend {
             name: backend.to_owned(),
             nearest: None,

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::look::RealWorld;
+use super::inputs::LiveSite;
 use super::{App, known_backend};
 use crate::adapters::journal_file::{BackendDir, StoredRun};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::history::formers;
+use crate::history::revisions;
 use crate::ids::{ContainerId, ServerId};
 use crate::image::{Image, previous};
 use crate::journal::Run;
@@ -28,54 +28,54 @@ impl App {
             known_backend(&configuration, name)?;
         }
         let keep = self.settings.keep(keep);
-        let world = self.world(&configuration, wanted, load_balancers).await?;
-        let known = self.every_run(&world.site)?;
+        let site = self.site(&configuration, wanted, load_balancers).await?;
+        let known = self.every_run(&site.identity)?;
         let known: Vec<&Run> = known.iter().flat_map(|runs| &runs.own).map(|stored| &stored.run).collect();
         let (mut gone, mut old_images, mut needed) = (BTreeSet::new(), Vec::new(), Vec::new());
         let mut names = 0;
         for proxy in with_servers(&configuration) {
             let backend = &proxy.name;
-            let runs = self.runs_at(&world.site, &BackendDir::new(&self.settings.state_dir, backend))?;
-            let of = |runs: &[StoredRun]| formers(runs.iter().map(|stored| &stored.run));
+            let runs = self.runs_at(&site.identity, &BackendDir::new(&self.settings.state_dir, backend))?;
+            let of = |runs: &[StoredRun]| revisions(runs.iter().map(|stored| &stored.run));
             // Images of another site's runs are kept: only that site knows whether it needs them.
             let mut of_backend = images(&of(&runs.foreign));
             needed.extend(of_backend.iter().cloned());
-            let formers = of(&runs.own);
+            let revisions = of(&runs.own);
             if !wanted.is_empty() && !wanted.contains(backend) {
-                needed.extend(images(&formers));
+                needed.extend(images(&revisions));
                 continue;
             }
-            let Some(held) = self.hold_idle(backend, &world.site).await? else {
-                self.say(&format!("note: skipping backend {backend}: a run on it is unfinished"));
-                needed.extend(images(&formers));
+            let Some(held) = self.lock_if_idle(backend, &site.identity).await? else {
+                self.note(&format!("note: skipping backend {backend}: a run on it is unfinished"));
+                needed.extend(images(&revisions));
                 continue;
             };
             let replaced = held.containers();
-            gone.extend(self.prune_containers(&world, &replaced, &known, keep, dry_run).await?);
-            let latest = images(&formers[..keep.min(formers.len())]);
+            gone.extend(self.prune_containers(&site, &replaced, &known, keep, dry_run).await?);
+            let latest = images(&revisions[..keep.min(revisions.len())]);
             needed.extend(latest.iter().cloned());
             of_backend.extend(latest);
             let servers = proxy.servers.iter().map(|it| ServerId::new(backend, &it.name));
-            names += self.prune_names(&world, servers, &of_backend, dry_run).await?;
-            old_images.extend(unneeded(&formers, keep));
+            names += self.prune_names(&site, servers, &of_backend, dry_run).await?;
+            old_images.extend(unneeded(&revisions, keep));
         }
         old_images.retain(|image| !needed.contains(image));
-        self.keep_described(&world, &mut old_images).await;
-        let images = self.prune_images(&world, &old_images, &gone, dry_run).await?;
+        self.keep_described(&site, &mut old_images).await;
+        let images = self.prune_images(&site, &old_images, &gone, dry_run).await?;
         if gone.is_empty() && images + names == 0 {
-            self.say("nothing to remove");
+            self.note("nothing to remove");
         }
         Ok(Exit::Done)
     }
 
     /// Keeps the images of described services: they will be deployed again, and may exist nowhere else.
-    async fn keep_described(&self, world: &RealWorld, images: &mut Vec<Image>) {
+    async fn keep_described(&self, site: &LiveSite, images: &mut Vec<Image>) {
         // No registry is asked if nothing would be removed anyway.
         if images.is_empty() {
             return;
         }
         for image in self.settings.services.values().filter_map(|it| it.container.image.as_ref()) {
-            for (_, engine) in world.engines.all() {
+            for (_, engine) in site.engines.all() {
                 if let Ok(described) = engine.resolve(image).await {
                     images.retain(|it| it.pinned() != described.pinned());
                 }
@@ -85,14 +85,14 @@ impl App {
 
     async fn prune_containers(
         &self,
-        world: &RealWorld,
+        site: &LiveSite,
         names: &BTreeSet<&str>,
         runs: &[&Run],
         keep: usize,
         dry_run: bool,
     ) -> Result<Vec<ContainerId>, Error> {
         let mut gone: Vec<ContainerId> = Vec::new();
-        for (_, engine) in world.engines.all() {
+        for (_, engine) in site.engines.all() {
             let all = engine.containers().await?;
             for container in names.iter().flat_map(|name| surplus(&kept(&all, name), keep)) {
                 let is_left = |it: &&Container| it.id != container.id && !gone.contains(&it.id);
@@ -109,7 +109,7 @@ impl App {
                     let stay = container.unnamed_volume_names().filter(|name| !goes(name));
                     engine.remove_with_volumes(&container.id, &stay.map(str::to_owned).collect()).await?;
                 }
-                self.say(&removed(dry_run, &format!("container {}{with}", container.name)));
+                self.note(&removed(dry_run, &format!("container {}{with}", container.name)));
                 gone.push(container.id.clone());
             }
         }
@@ -120,14 +120,14 @@ impl App {
     /// number removed.
     async fn prune_names(
         &self,
-        world: &RealWorld,
+        site: &LiveSite,
         servers: impl Iterator<Item = ServerId>,
         needed: &[Image],
         dry_run: bool,
     ) -> Result<usize, Error> {
         let mut count = 0;
         let all: Vec<String> = servers.map(|server| previous::name(&server)).collect();
-        for (_, engine) in world.engines.all() {
+        for (_, engine) in site.engines.all() {
             for name in &all {
                 let Some((id, digests)) = engine.named(name).await? else { continue };
                 if needed.iter().any(|it| it.is_run_by(&id, &digests)) {
@@ -135,13 +135,13 @@ impl App {
                 }
                 let image = Image::Local { reference: name.clone(), id };
                 if digests.is_empty() && engine.only_copy(&image).await?.is_none() {
-                    self.say(&format!(
+                    self.note(&format!(
                         "note: keeping the image {name}: it was built or loaded here and has no other tag"
                     ));
                     continue;
                 }
                 if dry_run || engine.untag(name).await? {
-                    self.say(&removed(dry_run, &format!("tag {name} of an image")));
+                    self.note(&removed(dry_run, &format!("tag {name} of an image")));
                     count += 1;
                 }
             }
@@ -152,13 +152,13 @@ impl App {
     /// Removes images, but keeps those that a container uses or that no registry has. Returns the number removed.
     async fn prune_images(
         &self,
-        world: &RealWorld,
+        site: &LiveSite,
         images: &[Image],
         gone: &BTreeSet<ContainerId>,
         dry_run: bool,
     ) -> Result<usize, Error> {
         let mut count = 0;
-        for (_, engine) in world.engines.all() {
+        for (_, engine) in site.engines.all() {
             let mut all = engine.containers().await?;
             all.retain(|container| !gone.contains(&container.id));
             for image in images {
@@ -167,11 +167,11 @@ impl App {
                     continue;
                 }
                 if let Some(name) = engine.only_copy(image).await? {
-                    self.say(&format!("note: keeping the image {name}: it was built or loaded here, and no registry is known to have it"));
+                    self.note(&format!("note: keeping the image {name}: it was built or loaded here, and no registry is known to have it"));
                     continue;
                 }
                 if dry_run || engine.remove_image(image).await? {
-                    self.say(&removed(dry_run, &format!("image {image}")));
+                    self.note(&removed(dry_run, &format!("image {image}")));
                     count += 1;
                 }
             }

@@ -23,7 +23,7 @@ impl App {
                     path: path.display().to_string(),
                     reason: error.to_string(),
                 })?;
-                self.say(&format!("{} is the page of run {}", path.display(), stored.run.plan.run));
+                self.note(&format!("{} is the page of run {}", path.display(), stored.run.plan.run));
             }
         }
         Ok(Exit::Done)
@@ -42,7 +42,7 @@ impl App {
             Some(wanted) => runs.into_iter().find(|stored| stored.run.plan.run.0 == wanted),
             None => runs.pop(),
         };
-        found.ok_or_else(|| Error::NoRun {
+        found.ok_or_else(|| Error::RunNotFound {
             wanted: wanted.map(str::to_owned),
             known,
             state_dir: self.settings.state_dir.display().to_string(),

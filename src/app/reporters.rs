@@ -8,9 +8,11 @@ use crate::adapters::haproxy_service::Message;
 use crate::cfg::{self, Problem};
 use crate::cli::{CiFlags, Output};
 use crate::error::Error;
-use crate::report::ci::{Ci, Files, Github, GithubFiles, Gitlab, Place, Severity, annotation};
+use crate::report::ci::{
+    AnnotationLevel, AnnotationLocation, Ci, Files, Github, GithubFiles, Gitlab, annotation,
+};
 use crate::report::stderr::Stderr;
-use crate::report::{Json, Progress, Several, Text};
+use crate::report::{Json, MultiReporter, Progress, Text};
 
 /// Returns the CI system of `--ci`, or else the one that the environment shows.
 pub(super) fn ci(flags: &CiFlags) -> Ci {
@@ -22,42 +24,45 @@ pub(super) fn annotate(error: &Error, text: &str) {
     if let Error::Configuration { problems, .. } = error {
         problems.iter().for_each(annotate_problem);
     } else {
-        tell(&annotation(Severity::Error, "drainswap", None, text));
+        write_command(&annotation(AnnotationLevel::Error, "drainswap", None, text));
     }
 }
 
 /// Annotates a GitHub workflow run with a problem in haproxy.cfg.
 pub(super) fn annotate_problem(problem: &Problem) {
     let severity = match problem.severity {
-        cfg::Severity::Warning => Severity::Warning,
-        cfg::Severity::Error => Severity::Error,
+        cfg::Severity::Warning => AnnotationLevel::Warning,
+        cfg::Severity::Error => AnnotationLevel::Error,
     };
     let Problem { line, column, .. } = *problem;
-    let place = Place { file: problem.path.display().to_string(), line, column: Some(column) };
+    let place = AnnotationLocation { file: problem.path.display().to_string(), line, column: Some(column) };
     let help = problem.help.iter().map(|help| format!("\n{help}"));
     let message: String = std::iter::once(problem.message.clone()).chain(help).collect();
-    tell(&annotation(severity, problem.code, Some(&place), &message));
+    write_command(&annotation(severity, problem.code, Some(&place), &message));
 }
 
 /// Annotates a GitHub workflow run with a message of HAProxy.
 pub(super) fn annotate_message(message: &Message) {
-    let severity = if message.is_alert { Severity::Error } else { Severity::Warning };
-    let place =
-        message.place.as_ref().map(|(file, line)| Place { file: file.clone(), line: *line, column: None });
-    tell(&annotation(severity, "HAProxy", place.as_ref(), &message.text));
+    let severity = if message.is_alert { AnnotationLevel::Error } else { AnnotationLevel::Warning };
+    let place = message.place.as_ref().map(|(file, line)| AnnotationLocation {
+        file: file.clone(),
+        line: *line,
+        column: None,
+    });
+    write_command(&annotation(severity, "HAProxy", place.as_ref(), &message.text));
 }
 
-fn tell(command: &str) {
+fn write_command(command: &str) {
     let _gone = writeln!(Stderr, "{command}");
 }
 
 impl App {
     /// Returns the reporters: JSON on stdout, a CI system's format, a live line on a terminal, or plain lines
     /// elsewhere; and those for the files that were asked for, such as events.
-    pub(super) fn listener(&self) -> Result<Several, Error> {
+    pub(super) fn listener(&self) -> Result<MultiReporter, Error> {
         let live =
             std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let mut several = Several::default();
+        let mut several = MultiReporter::default();
         match (self.output, ci(&self.ci)) {
             (Output::Json, _) => several.add(Json::on_stdout()),
             (Output::Text, Ci::Github) => {

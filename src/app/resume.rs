@@ -6,23 +6,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::slice::from_ref;
 
-use super::hold::{Held, Scene};
-use super::look::{RealWorld, require_admin};
-use super::signals::heeding_signals;
+use super::backend_lock::{BackendLock, PlanInputs};
+use super::inputs::{LiveSite, require_admin};
+use super::signals::with_signals;
 use super::{App, known_backend};
 use crate::adapters::events_file::EventsFile;
 use crate::adapters::journal_file::{BackendDir, JournalFile, StoredRun};
 use crate::cfg::Configuration;
 use crate::cli::{Output, PolicyFlags};
-use crate::deploy::{Executor, Stop};
+use crate::deploy::{Executor, StopRequest};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::history;
 use crate::ids::RunId;
-use crate::journal::{Record, Site};
+use crate::journal::{Record, SiteIdentity};
 use crate::outcome::Outcome;
-use crate::plan::undo::{Care, is_replaced, taken_back, undo};
-use crate::plan::{Goal, Plan, Policy, Purpose, Target, Worker};
+use crate::plan::undo::{UndoMode, is_replaced, rollback_plan, undo};
+use crate::plan::{Goal, Plan, Policy, RunKind, Target, Worker};
 use crate::ports::{Journal, WallClock};
 use crate::settings::with_flags;
 
@@ -40,7 +40,7 @@ impl App {
             None => self.unfinished_backends().await?,
         };
         if backends.is_empty() {
-            self.say("no run was left unfinished");
+            self.note("no run was left unfinished");
         }
         for backend in backends {
             let exit = Box::pin(self.resume_one(&backend, None, undo, dry_run, flags)).await?;
@@ -66,7 +66,7 @@ impl App {
     /// Returns the backends with an unfinished run of this site. Notes the unfinished runs of other sites.
     async fn unfinished_backends(&self) -> Result<Vec<String>, Error> {
         let mut candidates = BTreeSet::new();
-        for runs in self.every_run(&Site::default())? {
+        for runs in self.every_run(&SiteIdentity::default())? {
             let all = runs.own.into_iter().chain(runs.foreign);
             candidates.extend(all.filter(|it| it.run.is_unfinished()).map(|it| it.run.plan.backend));
         }
@@ -76,14 +76,14 @@ impl App {
         let mut own = Vec::new();
         let (configuration, load_balancers) = self.load_balancers().await?;
         for backend in candidates {
-            let site = if known_backend(&configuration, &backend).is_ok() {
+            let identity = if known_backend(&configuration, &backend).is_ok() {
                 let backends = from_ref(&backend);
-                self.world(&configuration, backends, load_balancers.clone()).await?.site
+                self.site(&configuration, backends, load_balancers.clone()).await?.identity
             } else {
-                self.site(&configuration, &load_balancers)
+                self.site_identity(&configuration, &load_balancers)
             };
-            let runs = self.runs_on(&site, &backend)?;
-            runs.unfinished_elsewhere().for_each(|it| self.say(&format!("note: {}", self.foreign_run(it))));
+            let runs = self.runs_on(&identity, &backend)?;
+            runs.unfinished_elsewhere().for_each(|it| self.note(&format!("note: {}", self.foreign_run(it))));
             own.extend(runs.unfinished().map(|_| backend));
         }
         Ok(own)
@@ -103,10 +103,10 @@ impl App {
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, backend)?;
         require_admin(&load_balancers).await?;
-        let world = self.world(&configuration, from_ref(&backend.to_owned()), load_balancers).await?;
-        let mut held = self.hold(backend, &world.site).await?;
+        let site = self.site(&configuration, from_ref(&backend.to_owned()), load_balancers).await?;
+        let mut held = self.lock(backend, &site.identity).await?;
         if let Some(run) = adopted {
-            self.record_adoption(&mut held, run, &world, dry_run).await?;
+            self.record_adoption(&mut held, run, &site, dry_run).await?;
         }
         let Some(unfinished) = held.unfinished() else {
             // A finished run is only adopted.
@@ -114,36 +114,36 @@ impl App {
         };
         let policy = with_flags(flags, unfinished.run.plan.policy.clone());
         if undo {
-            return self.take_back(&configuration, &world, held, policy, dry_run).await;
+            return self.roll_back_unfinished(&configuration, &site, held, policy, dry_run).await;
         }
         self.settings.described()?;
         if dry_run {
-            self.show_rest(unfinished);
+            self.show_in_flight(unfinished);
             let goal = self.goal_of(&held, unfinished, &policy)?;
-            match self.plan_for(&configuration, &world, &goal).await {
+            match self.plan_for(&configuration, &site, &goal).await {
                 Ok(plan) => self.show(&plan)?,
                 Err(error) => {
-                    self.say(&format!("cannot plan the rest of the run yet: {error}"));
+                    self.note(&format!("cannot plan the rest of the run yet: {error}"));
                 }
             }
             return Ok(Exit::Done);
         }
-        let scene = (&configuration, &world);
-        let (held, unfinished) = self.hold_unfinished(held, scene).await?;
+        let scene = (&configuration, &site);
+        let (held, unfinished) = self.lock_unfinished(held, scene).await?;
         let Some(unfinished) = unfinished else { return self.nothing_to_resume(&held) };
-        heeding_signals(async |stop| {
-            let outcome = self.bring_to_rest(&configuration, &world, &unfinished, (&policy, &stop)).await?;
+        with_signals(async |stop| {
+            let outcome = self.finish_in_flight(&configuration, &site, &unfinished, (&policy, &stop)).await?;
             if !matches!(outcome, Outcome::Cancelled { .. }) {
                 return Ok((&outcome).into());
             }
-            let decide = async |held: &Held| {
+            let decide = async |held: &BackendLock| {
                 let goal = self.goal_of(held, &unfinished, &policy)?;
-                let plan = self.plan_for(&configuration, &world, &goal).await?;
+                let plan = self.plan_for(&configuration, &site, &goal).await?;
                 let touched = plan.backends();
-                Ok((Plan { continues: Some(unfinished.run.plan.root().clone()), ..plan }, touched))
+                Ok((Plan { continues: Some(unfinished.run.plan.first_run().clone()), ..plan }, touched))
             };
-            let (held, plan) = self.hold_for(held, scene, decide).await?;
-            self.execute(&world, &plan, &held, stop).await
+            let (held, plan) = self.lock_and_plan(held, scene, decide).await?;
+            self.execute(&site, &plan, &held, stop).await
         })
         .await
     }
@@ -154,46 +154,46 @@ impl App {
     }
 
     /// Says that no run is unfinished, or names the one of another site, which is easily mistaken for one of this site.
-    fn nothing_to_resume(&self, held: &Held) -> Result<Exit, Error> {
+    fn nothing_to_resume(&self, held: &BackendLock) -> Result<Exit, Error> {
         if let Some(foreign) = held.unfinished_elsewhere() {
             return Err(self.foreign_run(foreign));
         }
-        self.say(&format!("the last run on {} is finished: there is nothing to resume", held.backend()));
+        self.note(&format!("the last run on {} is finished: there is nothing to resume", held.backend()));
         Ok(Exit::Done)
     }
 
     /// Makes a run of another site one of this site; permanently, unless this is a dry run.
     async fn record_adoption(
         &self,
-        held: &mut Held,
+        held: &mut BackendLock,
         run: &RunId,
-        world: &RealWorld,
+        site: &LiveSite,
         dry_run: bool,
     ) -> Result<(), Error> {
         let Some(stored) = held.adopt(run) else {
-            self.say(&format!("run {run} already belongs to this site"));
+            self.note(&format!("run {run} already belongs to this site"));
             return Ok(());
         };
         if !dry_run {
-            let site = Box::new(world.site.of(&stored.run.plan));
-            stored.reopen()?.append(&Record::Adopted { at: world.clock.now(), site }).await?;
+            let identity = Box::new(site.identity.of(&stored.run.plan));
+            stored.reopen()?.append(&Record::Adopted { at: site.clock.now(), site: identity }).await?;
         }
-        self.say(&format!("run {run} now belongs to this site"));
+        self.note(&format!("run {run} now belongs to this site"));
         Ok(())
     }
 
     /// Locks every backend that the unfinished run touches. Another process may have finished that run in the meantime.
-    async fn hold_unfinished(
+    async fn lock_unfinished(
         &self,
-        held: Held,
-        scene: Scene<'_>,
-    ) -> Result<(Held, Option<StoredRun>), Error> {
-        let decide = async |held: &Held| {
+        held: BackendLock,
+        scene: PlanInputs<'_>,
+    ) -> Result<(BackendLock, Option<StoredRun>), Error> {
+        let decide = async |held: &BackendLock| {
             let unfinished = held.unfinished().cloned();
             let touched = unfinished.as_ref().map(|stored| stored.run.plan.backends()).unwrap_or_default();
             Ok((unfinished, touched))
         };
-        self.hold_for(held, scene, decide).await
+        self.lock_and_plan(held, scene, decide).await
     }
 
     /// Returns what an unfinished run continues with: its plan, updated to the current HAProxy processes, and its
@@ -201,57 +201,57 @@ impl App {
     async fn reopen(
         &self,
         configuration: &Configuration,
-        world: &RealWorld,
+        site: &LiveSite,
         unfinished: &StoredRun,
         policy: Policy,
     ) -> Result<(Plan, JournalFile), Error> {
-        let (seen, _) = self.observe(configuration, world, policy.lb_quorum).await?;
+        let (seen, _) = self.observe(configuration, site, policy.lb_quorum).await?;
         let workers = seen.load_balancers.iter().map(Worker::of).collect();
         Ok((Plan { workers, policy, ..unfinished.run.plan.clone() }, unfinished.reopen()?))
     }
 
-    async fn bring_to_rest(
+    async fn finish_in_flight(
         &self,
         configuration: &Configuration,
-        world: &RealWorld,
+        site: &LiveSite,
         unfinished: &StoredRun,
-        (policy, stop): (&Policy, &Stop),
+        (policy, stop): (&Policy, &StopRequest),
     ) -> Result<Outcome, Error> {
-        self.show_rest(unfinished);
-        let (plan, mut journal) = self.reopen(configuration, world, unfinished, policy.clone()).await?;
+        self.show_in_flight(unfinished);
+        let (plan, mut journal) = self.reopen(configuration, site, unfinished, policy.clone()).await?;
         let mut listener = self.listener()?;
         listener.add(self.events_of(&plan));
-        let run = Executor::new(&plan, world, &mut journal, stop.clone(), &mut listener)?;
-        let outcome = Box::pin(run.bring_to_rest(&unfinished.run)).await;
+        let run = Executor::new(&plan, site, &mut journal, stop.clone(), &mut listener)?;
+        let outcome = Box::pin(run.finish_in_flight(&unfinished.run)).await;
         // After a request to stop, the rest is not started.
         if matches!(outcome, Outcome::Cancelled { .. }) && stop.asked.is_cancelled() {
-            return Err(Error::ResumeStopped { deploy: self.once_more(&plan), backend: plan.backend });
+            return Err(Error::ResumeStopped { deploy: self.repeat_command(&plan), backend: plan.backend });
         }
         Ok(outcome)
     }
 
     /// Returns the command that repeats the run's deploy or rollback.
-    fn once_more(&self, plan: &Plan) -> String {
+    fn repeat_command(&self, plan: &Plan) -> String {
         let backend = plan.backend.as_str();
         match (plan.purpose, plan.images.first()) {
-            (Purpose::Deploy, Some(image)) => {
+            (RunKind::Deploy, Some(image)) => {
                 self.typed.command(&["deploy", backend, "--image", &image.pinned()])
             }
-            (Purpose::Deploy, None) => self.typed.command(&["deploy", backend]),
-            (Purpose::Rollback, _) => self.typed.command(&["rollback", backend]),
+            (RunKind::Deploy, None) => self.typed.command(&["deploy", backend]),
+            (RunKind::Rollback, _) => self.typed.command(&["rollback", backend]),
         }
     }
 
     /// Undoes an unfinished run within these limits.
-    pub(super) async fn take_back(
+    pub(super) async fn roll_back_unfinished(
         &self,
         configuration: &Configuration,
-        world: &RealWorld,
-        held: Held,
+        site: &LiveSite,
+        held: BackendLock,
         policy: Policy,
         dry_run: bool,
     ) -> Result<Exit, Error> {
-        let (held, unfinished) = self.hold_unfinished(held, (configuration, world)).await?;
+        let (held, unfinished) = self.lock_unfinished(held, (configuration, site)).await?;
         let Some(unfinished) = unfinished else { return self.nothing_to_resume(&held) };
         self.show_undo(&unfinished);
         if dry_run {
@@ -259,16 +259,16 @@ impl App {
             let begun = if run.progress.was_removing() { &BTreeMap::new() } else { &run.progress.begun };
             // The text form is printed already.
             if self.output == Output::Json {
-                self.show(&Plan { policy, ..taken_back(&run.plan, begun) })?;
+                self.show(&Plan { policy, ..rollback_plan(&run.plan, begun) })?;
             }
             return Ok(Exit::Done);
         }
-        let (plan, mut journal) = self.reopen(configuration, world, &unfinished, policy).await?;
+        let (plan, mut journal) = self.reopen(configuration, site, &unfinished, policy).await?;
         let mut listener = self.listener()?;
         listener.add(self.events_of(&plan));
         // Requests to stop are ignored: a half-undone run is worse than a finished or an undone one.
-        let run = Executor::new(&plan, world, &mut journal, Stop::default(), &mut listener)?;
-        let outcome = heeding_signals(async |_| Box::pin(run.take_back(&unfinished.run)).await).await;
+        let run = Executor::new(&plan, site, &mut journal, StopRequest::default(), &mut listener)?;
+        let outcome = with_signals(async |_| Box::pin(run.roll_back_unfinished(&unfinished.run)).await).await;
         // A run that had already succeeded is complete now.
         let is_whole = matches!(outcome, Outcome::Cancelled { .. });
         Ok(if is_whole { Exit::Done } else { (&outcome).into() })
@@ -278,22 +278,22 @@ impl App {
     fn show_undo(&self, unfinished: &StoredRun) {
         let run = &unfinished.run;
         if run.progress.was_removing() {
-            self.say(&format!("run {} had succeeded and only had old containers left to remove; that is finished now. Roll back again to go back", run.plan.run));
+            self.note(&format!("run {} had succeeded and only had old containers left to remove; that is finished now. Roll back again to go back", run.plan.run));
             return;
         }
-        self.say(&format!("run {} was not finished; undoing what it started:", run.plan.run));
+        self.note(&format!("run {} was not finished; undoing what it started:", run.plan.run));
         for (lane, begun) in &run.progress.begun {
             let lane = &run.plan.lanes[*lane];
             let steps: Vec<String> =
-                undo(lane, begun, Care::Serving).iter().map(ToString::to_string).collect();
-            self.say(&format!("  {}: {}", lane.name(), steps.join(", ")));
+                undo(lane, begun, UndoMode::Graceful).iter().map(ToString::to_string).collect();
+            self.note(&format!("  {}: {}", lane.name(), steps.join(", ")));
         }
     }
 
     /// Shows how far the run came, and what happens to each lane.
-    fn show_rest(&self, unfinished: &StoredRun) {
+    fn show_in_flight(&self, unfinished: &StoredRun) {
         let run = &unfinished.run;
-        self.say(&format!("run {} was not finished", run.plan.run));
+        self.note(&format!("run {} was not finished", run.plan.run));
         let in_flight = run.progress.in_flight(&run.plan);
         for (index, lane) in run.plan.lanes.iter().enumerate() {
             let begun = run.progress.begun(index);
@@ -308,23 +308,23 @@ impl App {
             } else {
                 "has a new container that was never started and will be removed"
             };
-            self.say(&format!("  {}: {what}", lane.name()));
+            self.note(&format!("  {}: {what}", lane.name()));
         }
     }
 
     /// Returns the goal of the run, with these limits.
-    fn goal_of(&self, held: &Held, unfinished: &StoredRun, policy: &Policy) -> Result<Goal, Error> {
+    fn goal_of(&self, held: &BackendLock, unfinished: &StoredRun, policy: &Policy) -> Result<Goal, Error> {
         let plan = &unfinished.run.plan;
         let replacements = plan.lanes.iter().filter_map(|lane| lane.replacement.as_ref());
         let target = match plan.purpose {
-            Purpose::Deploy => {
+            RunKind::Deploy => {
                 // A plan that only puts servers back in service needs no image.
                 let image = replacements.map(|it| it.image.clone()).next();
                 image.map_or_else(|| Target::Each(BTreeMap::new()), Target::Everywhere)
             }
-            Purpose::Rollback => {
-                let formers = history::formers(held.runs().map(|stored| &stored.run));
-                let former = formers.into_iter().find(|former| former.takes_back == plan.takes_back);
+            RunKind::Rollback => {
+                let revisions = history::revisions(held.runs().map(|stored| &stored.run));
+                let former = revisions.into_iter().find(|former| former.takes_back == plan.takes_back);
                 let nothing = || Error::NothingToRollBack { backend: plan.backend.clone() };
                 Target::Each(former.ok_or_else(nothing)?.servers)
             }

@@ -5,26 +5,26 @@ use std::path::Path;
 use std::slice::from_ref;
 use std::time::Duration;
 
-use super::hold::Held;
-use super::look::{RealWorld, require_admin};
+use super::backend_lock::BackendLock;
+use super::inputs::{LiveSite, require_admin};
 use super::names::{known_scope, nearest_image};
 use super::sampler::sample;
-use super::signals::heeding_signals;
+use super::signals::with_signals;
 use super::{App, known_backend, print, print_object};
 use crate::adapters::journal_file::StoredRun;
 use crate::cfg::Configuration;
 use crate::cli::{DeployGoal, Output, PolicyFlags};
-use crate::deploy::wait::patiently;
-use crate::deploy::{Executor, Stop};
+use crate::deploy::wait::wait_with_ticks;
+use crate::deploy::{Executor, StopRequest};
 use crate::error::Error;
-use crate::event::{Event, Fact, Listener};
+use crate::event::{Event, EventKind, Reporter};
 use crate::exit::Exit;
 use crate::history;
 use crate::ids::RunId;
 use crate::image::{Image, ImageReference};
 use crate::observation::Observation;
 use crate::outcome::Outcome;
-use crate::plan::{Goal, LbQuorum, Plan, Policy, Purpose, Target, build, other_runs};
+use crate::plan::{Goal, LbQuorum, Plan, Policy, RunKind, Target, build, other_runs};
 use crate::ports::{ContainerEngine, EngineError, WallClock};
 use crate::topology::Topology;
 
@@ -50,18 +50,18 @@ impl App {
         self.settings.described()?;
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, &goal.backend)?;
-        let world = self.world(&configuration, from_ref(&goal.backend), load_balancers).await?;
-        let target = self.target(goal, &configuration, &world).await?;
-        let goal = self.goal(&goal.backend, Purpose::Deploy, target, flags);
-        let (observation, topology) = self.look_for(&configuration, &world, &goal).await?;
-        let plan = self.build(&world, &observation, &topology, &goal).await?;
+        let site = self.site(&configuration, from_ref(&goal.backend), load_balancers).await?;
+        let target = self.target(goal, &configuration, &site).await?;
+        let goal = self.goal(&goal.backend, RunKind::Deploy, target, flags);
+        let (observation, topology) = self.observe_for(&configuration, &site, &goal).await?;
+        let plan = self.build(&site, &observation, &topology, &goal).await?;
         match (save, &goal.target) {
             (Some(path), Target::Everywhere(image)) => {
-                self.save(&plan, self.basis(image.clone(), &observation, &plan).await?, path)?;
+                self.save(&plan, self.plan_basis(image.clone(), &observation, &plan).await?, path)?;
             }
             (_, Target::Everywhere(_) | Target::Each(_)) => self.show(&plan)?,
         }
-        self.warn_of_unfinished(&goal.backend, &world.site);
+        self.warn_of_unfinished(&goal.backend, &site.identity);
         Ok(if exit_code && !plan.is_empty() { Exit::Pending } else { Exit::Done })
     }
 
@@ -71,19 +71,19 @@ impl App {
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, &asked.backend)?;
         require_admin(&load_balancers).await?;
-        let world = self.world(&configuration, from_ref(&asked.backend), load_balancers).await?;
-        let held = self.hold(&asked.backend, &world.site).await?;
-        let scene = (&configuration, &world);
-        let decide = async |held: &Held| {
+        let site = self.site(&configuration, from_ref(&asked.backend), load_balancers).await?;
+        let held = self.lock(&asked.backend, &site.identity).await?;
+        let scene = (&configuration, &site);
+        let decide = async |held: &BackendLock| {
             self.refuse_unfinished(held, scene).await?;
-            let target = self.target(asked, &configuration, &world).await?;
-            let goal = self.goal(&asked.backend, Purpose::Deploy, target, flags);
-            let plan = self.plan_for(&configuration, &world, &goal).await?;
+            let target = self.target(asked, &configuration, &site).await?;
+            let goal = self.goal(&asked.backend, RunKind::Deploy, target, flags);
+            let plan = self.plan_for(&configuration, &site, &goal).await?;
             let touched = plan.backends();
             Ok((plan, touched))
         };
-        let (held, plan) = self.hold_for(held, scene, decide).await?;
-        heeding_signals(async |stop| self.execute(&world, &plan, &held, stop).await).await
+        let (held, plan) = self.lock_and_plan(held, scene, decide).await?;
+        with_signals(async |stop| self.execute(&site, &plan, &held, stop).await).await
     }
 
     pub(super) async fn rollback(
@@ -99,19 +99,19 @@ impl App {
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, backend)?;
         require_admin(&load_balancers).await?;
-        let world = self.world(&configuration, &[backend.to_owned()], load_balancers).await?;
-        let held = self.hold(backend, &world.site).await?;
-        let scene = (&configuration, &world);
+        let site = self.site(&configuration, &[backend.to_owned()], load_balancers).await?;
+        let held = self.lock(backend, &site.identity).await?;
+        let scene = (&configuration, &site);
         if let Err(Error::Unfinished { .. }) = self.refuse_unfinished(&held, scene).await {
             let policy = self.settings.policy(flags);
-            return self.take_back(&configuration, &world, held, policy, dry_run).await;
+            return self.roll_back_unfinished(&configuration, &site, held, policy, dry_run).await;
         }
-        let decide = async |held: &Held| {
+        let decide = async |held: &BackendLock| {
             self.refuse_unfinished(held, scene).await?;
-            let mut formers = history::formers(held.runs().map(|stored| &stored.run)).into_iter();
+            let mut revisions = history::revisions(held.runs().map(|stored| &stored.run)).into_iter();
             let former = match to {
-                Some(to) => formers.find(|former| former.is_meant(to)),
-                None => formers.next(),
+                Some(to) => revisions.find(|former| former.matches(to)),
+                None => revisions.next(),
             };
             let is_meant = |stored: &&StoredRun| to.is_some_and(|to| stored.run.plan.run.0 == to);
             if former.is_none() {
@@ -121,7 +121,7 @@ impl App {
                 self.note_foreign(backend, held.foreign());
             }
             let former = former.ok_or_else(|| match to {
-                Some(to) => Error::NothingSuchToRollBackTo {
+                Some(to) => Error::RevisionNotFound {
                     backend: backend.to_owned(),
                     to: to.to_owned(),
                     history: self.typed.command(&["history", backend]),
@@ -129,18 +129,18 @@ impl App {
                 None => Error::NothingToRollBack { backend: backend.to_owned() },
             })?;
             let target = Target::Each(former.servers);
-            let goal = self.goal(backend, Purpose::Rollback, target, flags);
+            let goal = self.goal(backend, RunKind::Rollback, target, flags);
             let goal = Goal { takes_back: former.takes_back, ..goal };
-            let plan = self.plan_for(&configuration, &world, &goal).await?;
+            let plan = self.plan_for(&configuration, &site, &goal).await?;
             let touched = plan.backends();
             Ok((plan, touched))
         };
-        let (held, plan) = self.hold_for(held, scene, decide).await?;
+        let (held, plan) = self.lock_and_plan(held, scene, decide).await?;
         if dry_run {
             self.show(&plan)?;
             return Ok(Exit::Done);
         }
-        heeding_signals(async |stop| self.execute(&world, &plan, &held, stop).await).await
+        with_signals(async |stop| self.execute(&site, &plan, &held, stop).await).await
     }
 
     /// Returns the image of `--image`, or else that of the service's description.
@@ -148,12 +148,12 @@ impl App {
         &self,
         asked: &DeployGoal,
         configuration: &Configuration,
-        world: &RealWorld,
+        site: &LiveSite,
     ) -> Result<Target, Error> {
         let no_image = || Error::NoImage { backend: asked.backend.clone() };
-        let described = || world.descriptions.get(&asked.backend)?.image.as_ref();
+        let described = || site.descriptions.get(&asked.backend)?.image.as_ref();
         let reference = asked.image.as_ref().or_else(described).ok_or_else(no_image)?;
-        let error = match self.resolve(world.engines.first()?, reference).await {
+        let error = match self.resolve(site.engines.first()?, reference).await {
             Ok(image) => return Ok(Target::Everywhere(image)),
             Err(error) => error,
         };
@@ -161,7 +161,7 @@ impl App {
         if !matches!(error, EngineError::NoSuchImage { .. } | EngineError::Registry { .. }) {
             return Err(error.into());
         }
-        let runs = self.running_images(&asked.backend, configuration, world).await;
+        let runs = self.running_images(&asked.backend, configuration, site).await;
         let nearest = nearest_image(reference, &runs).map(|image| image.to_string());
         if nearest.is_none() && matches!(error, EngineError::Registry { .. }) {
             return Err(error.into());
@@ -176,9 +176,9 @@ impl App {
         reference: &ImageReference,
     ) -> Result<Image, EngineError> {
         let mut seconds = 0;
-        patiently(SILENCE, engine.resolve(reference), || {
+        wait_with_ticks(SILENCE, engine.resolve(reference), || {
             seconds += SILENCE.as_secs();
-            self.say(&format!("waiting for the registry to resolve {reference} ({seconds} s)"));
+            self.note(&format!("waiting for the registry to resolve {reference} ({seconds} s)"));
         })
         .await
     }
@@ -188,16 +188,16 @@ impl App {
         &self,
         backend: &str,
         configuration: &Configuration,
-        world: &RealWorld,
+        site: &LiveSite,
     ) -> Vec<String> {
-        let looked = self.observe(configuration, world, LbQuorum::Reachable).await;
+        let looked = self.observe(configuration, site, LbQuorum::Reachable).await;
         let Ok((_, topology)) = looked else { return Vec::new() };
         let servers = topology.backend(backend).into_iter().flat_map(|backend| &backend.servers);
         let images = servers.filter_map(|server| Some(by_tag(&server.container()?.image_reference)));
         images.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    pub(super) fn goal(&self, backend: &str, purpose: Purpose, target: Target, flags: &PolicyFlags) -> Goal {
+    pub(super) fn goal(&self, backend: &str, purpose: RunKind, target: Target, flags: &PolicyFlags) -> Goal {
         let policy: Policy = self.settings.policy(flags);
         Goal {
             backend: backend.to_owned(),
@@ -213,29 +213,34 @@ impl App {
     pub(super) async fn plan_for(
         &self,
         configuration: &Configuration,
-        world: &RealWorld,
+        site: &LiveSite,
         goal: &Goal,
     ) -> Result<Plan, Error> {
-        let (observation, topology) = self.look_for(configuration, world, goal).await?;
-        self.build(world, &observation, &topology, goal).await
+        let (observation, topology) = self.observe_for(configuration, site, goal).await?;
+        self.build(site, &observation, &topology, goal).await
     }
 
     /// Observes the site for the plan of a goal.
-    pub(super) async fn look_for(
+    pub(super) async fn observe_for(
         &self,
         configuration: &Configuration,
-        world: &RealWorld,
+        site: &LiveSite,
         goal: &Goal,
     ) -> Result<(Observation, Topology), Error> {
         known_scope(configuration, &goal.backend, &goal.policy.scope)?;
-        let (mut observation, topology) = self.observe(configuration, world, goal.policy.lb_quorum).await?;
-        let mut runs: Vec<_> = self.every_run(&world.site)?.into_iter().flat_map(|runs| runs.own).collect();
+        let (mut observation, topology) = self.observe(configuration, site, goal.policy.lb_quorum).await?;
+        let mut runs: Vec<_> =
+            self.every_run(&site.identity)?.into_iter().flat_map(|runs| runs.own).collect();
         runs.sort_by_key(|stored| stored.run.plan.at);
         observation.left_out = history::left_out(runs.iter().map(|stored| &stored.run));
-        observation.left_out.extend(other_runs::in_hand(&topology, &observation, &self.known_runs()));
-        if goal.purpose == Purpose::Deploy {
+        observation.left_out.extend(other_runs::servers_in_flight(
+            &topology,
+            &observation,
+            &self.known_runs(),
+        ));
+        if goal.purpose == RunKind::Deploy {
             let asked = topology.backends.iter().filter(|backend| backend.name == goal.backend);
-            observation.drift = world.drift(asked).await?;
+            observation.drift = site.drift(asked).await?;
         }
         Ok((observation, topology))
     }
@@ -243,7 +248,7 @@ impl App {
     /// Builds the plan for a goal, with the differences between every new container and the old one.
     pub(super) async fn build(
         &self,
-        world: &RealWorld,
+        site: &LiveSite,
         observation: &Observation,
         topology: &Topology,
         goal: &Goal,
@@ -255,12 +260,12 @@ impl App {
         if !others.is_empty() {
             return Err(Error::Refused(others));
         }
-        self.refuse_foreign(&plan, &world.site)?;
+        self.refuse_foreign(&plan, &site.identity)?;
         let run = plan.run.clone();
         for replacement in plan.lanes.iter_mut().filter_map(|lane| lane.replacement.as_mut()) {
             if replacement.is_created() {
-                let engine = world.engines.of(&replacement.like)?;
-                let recipe = replacement.recipe(&run, world.descriptions.get(&goal.backend));
+                let engine = site.engines.of(&replacement.like)?;
+                let recipe = replacement.create_spec(&run, site.descriptions.get(&goal.backend));
                 replacement.changes = engine.changes(&recipe).await?;
             }
         }
@@ -279,29 +284,29 @@ impl App {
 
     pub(super) async fn execute(
         &self,
-        world: &RealWorld,
+        site: &LiveSite,
         plan: &Plan,
-        held: &Held,
-        stop: Stop,
+        held: &BackendLock,
+        stop: StopRequest,
     ) -> Result<Exit, Error> {
         let mut listener = self.listener()?;
         if plan.is_empty() {
             let outcome = Outcome::Unchanged { rest: plan.rest.clone() };
-            let ended = Fact::RunEnded { outcome, took_ms: 0, own_ms: None };
-            let warned = plan.warnings.iter().map(|message| Fact::Warned { message: message.clone() });
+            let ended = EventKind::RunEnded { outcome, took_ms: 0, own_ms: None };
+            let warned = plan.warnings.iter().map(|message| EventKind::Warned { message: message.clone() });
             for fact in warned.chain([ended]) {
-                let (version, at) = (crate::event::VERSION, world.clock.now());
-                listener.hear(&Event { version, at, run: plan.run.clone(), fact });
+                let (version, at) = (crate::event::VERSION, site.clock.now());
+                listener.report(&Event { version, at, run: plan.run.clone(), fact });
             }
             return Ok(Exit::Done);
         }
         let mut journal = held.dir.create(&plan.run)?;
         listener.add(held.dir.events(&plan.run));
         let mut samples = held.dir.events(&plan.run);
-        let run = Executor::new(plan, world, &mut journal, stop, &mut listener)?;
+        let run = Executor::new(plan, site, &mut journal, stop, &mut listener)?;
         let run = tokio::select! {
             run = Box::pin(run.run()) => run,
-            never = sample(world, plan, &mut samples) => match never {},
+            never = sample(site, plan, &mut samples) => match never {},
         };
         Ok((&run?).into())
     }

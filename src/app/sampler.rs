@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use super::look::RealWorld;
-use crate::event::{Event, Fact, Listener, Sample, VERSION};
+use super::inputs::LiveSite;
+use crate::event::{Event, EventKind, Reporter, Sample, VERSION};
 use crate::ids::ServerId;
 use crate::plan::Plan;
 use crate::ports::{LoadBalancer, WallClock};
@@ -14,16 +14,16 @@ use crate::ports::{LoadBalancer, WallClock};
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Samples all load balancers that answer once a second, until it is cancelled.
-pub(super) async fn sample(world: &RealWorld, plan: &Plan, listener: &mut impl Listener) -> Infallible {
+pub(super) async fn sample(site: &LiveSite, plan: &Plan, listener: &mut impl Reporter) -> Infallible {
     let backends = plan.backends();
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let mut servers: BTreeMap<ServerId, Sample> = BTreeMap::new();
-        for load_balancer in &world.load_balancers {
+        for load_balancer in &site.load_balancers {
             // The run itself deals with a load balancer that does not answer.
-            let Ok(seen) = load_balancer.glance(&backends).await else { continue };
+            let Ok(seen) = load_balancer.state(&backends).await else { continue };
             for server in seen.servers {
                 let sample = servers.entry(server.id).or_default();
                 sample.sessions += server.sessions;
@@ -31,8 +31,8 @@ pub(super) async fn sample(world: &RealWorld, plan: &Plan, listener: &mut impl L
             }
         }
         if !servers.is_empty() {
-            let (version, at, run) = (VERSION, world.clock.now(), plan.run.clone());
-            listener.hear(&Event { version, at, run, fact: Fact::Sampled { servers } });
+            let (version, at, run) = (VERSION, site.clock.now(), plan.run.clone());
+            listener.report(&Event { version, at, run, fact: EventKind::Sampled { servers } });
         }
     }
 }

@@ -27,7 +27,7 @@ impl Screen {
     /// Replaces the last table with this one.
     pub fn show(&mut self, table: &str, notes: &[String]) -> std::io::Result<()> {
         let notes = notes.iter().map(|note| format!("note: {note}\n"));
-        let text = ci::shown(&std::iter::once(table.to_owned()).chain(notes).collect::<String>());
+        let text = ci::printable(&std::iter::once(table.to_owned()).chain(notes).collect::<String>());
         if let Some(term) = &self.term {
             let (height, width) = term.size();
             return term.write_str(&frame(&text, height.into(), width.into())).and_then(|()| term.flush());

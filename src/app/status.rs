@@ -13,10 +13,10 @@ use crate::cli::Output;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::ids::ContainerId;
-use crate::journal::Site;
+use crate::journal::SiteIdentity;
 use crate::observation::Observation;
 use crate::plan::LbQuorum;
-use crate::ports::Change;
+use crate::ports::ContainerChange;
 use crate::topology::Backend;
 use crate::topology::divergence::{Divergence, divergences};
 use crate::topology::traffic::Balance;
@@ -35,7 +35,7 @@ struct Status {
 fn object(
     observation: &Observation,
     backends: &[&Backend],
-    drift: &BTreeMap<ContainerId, Vec<Change>>,
+    drift: &BTreeMap<ContainerId, Vec<ContainerChange>>,
 ) -> Value {
     let haproxy = observation.load_balancers.iter().map(|seen| {
         json!({ "socket": seen.name, "version": seen.version, "pid": seen.pid, "old_workers": seen.old_workers })
@@ -47,13 +47,13 @@ fn object(
 
 impl App {
     pub(super) async fn status(&self, wanted: &[String]) -> Result<Exit, Error> {
-        let status = self.look_at(wanted).await?;
+        let status = self.read_status(wanted).await?;
         match self.output {
             Output::Json => print_object(&status.object)?,
             Output::Text => print(&status.table)?,
         }
         for note in &status.notes {
-            self.say(&format!("note: {note}"));
+            self.note(&format!("note: {note}"));
         }
         Ok(Exit::Done)
     }
@@ -68,7 +68,7 @@ impl App {
         loop {
             let look = async {
                 ticks.tick().await;
-                self.look_at(wanted).await
+                self.read_status(wanted).await
             };
             let status = tokio::select! {
                 status = look => status,
@@ -87,19 +87,19 @@ impl App {
         }
     }
 
-    async fn look_at(&self, wanted: &[String]) -> Result<Status, Error> {
+    async fn read_status(&self, wanted: &[String]) -> Result<Status, Error> {
         let (configuration, load_balancers) = self.load_balancers_to_look_at().await?;
         for name in wanted {
             known_backend(&configuration, name)?;
         }
-        let world = self.world(&configuration, wanted, load_balancers).await?;
-        let (observation, topology) = self.observe(&configuration, &world, LbQuorum::All).await?;
+        let site = self.site(&configuration, wanted, load_balancers).await?;
+        let (observation, topology) = self.observe(&configuration, &site, LbQuorum::All).await?;
         let shown = |backend: &&crate::topology::Backend| wanted.is_empty() || wanted.contains(&backend.name);
         let backends: Vec<_> = topology.backends.iter().filter(shown).collect();
         let mut notes = Vec::new();
         notes.extend(self.settings.described().err().map(|error| error.to_string()));
         // Without access to the files of a description, everything else is still shown.
-        let drift = world.drift(backends.iter().copied()).await.unwrap_or_else(|error| {
+        let drift = site.drift(backends.iter().copied()).await.unwrap_or_else(|error| {
             notes.push(format!("cannot compare the containers with their descriptions: {error}"));
             BTreeMap::new()
         });
@@ -126,14 +126,14 @@ impl App {
         notes.extend(diverging.iter().filter(is_shown).map(ToString::to_string));
         let balances = backends.iter().map(|backend| Balance::of(backend));
         notes.extend(balances.filter_map(|balance| balance.unpublished(&observation.load_balancers)));
-        notes.extend(backends.iter().filter_map(|backend| self.unfinished(&backend.name, &world.site)));
+        notes.extend(backends.iter().filter_map(|backend| self.unfinished(&backend.name, &site.identity)));
         Ok(Status { object, table: crate::status::table(&backends), notes })
     }
 
     /// Returns a note if the last run on a backend is unfinished, or if a run is active.
-    fn unfinished(&self, backend: &str, site: &Site) -> Option<String> {
+    fn unfinished(&self, backend: &str, identity: &SiteIdentity) -> Option<String> {
         let dir = BackendDir::new(&self.settings.state_dir, backend);
-        let runs = match self.runs_at(site, &dir) {
+        let runs = match self.runs_at(identity, &dir) {
             Ok(runs) => runs,
             // Without access to the state directory, everything else is still shown.
             Err(Error::History(HistoryError::Journal(_))) => return None,
@@ -148,9 +148,9 @@ impl App {
     }
 
     /// Notes an unfinished or active run on the backend.
-    pub(super) fn warn_of_unfinished(&self, backend: &str, site: &Site) {
-        if let Some(note) = self.unfinished(backend, site) {
-            self.say(&format!("note: {note}"));
+    pub(super) fn warn_of_unfinished(&self, backend: &str, identity: &SiteIdentity) {
+        if let Some(note) = self.unfinished(backend, identity) {
+            self.note(&format!("note: {note}"));
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::hold::LOCK_EVERY;
+use super::backend_lock::LOCK_EVERY;
 use super::signals::ASKED;
 use super::{App, known_backend};
 use crate::adapters::journal_file::BackendDir;
-use crate::adapters::lock_file::HeldBy;
+use crate::adapters::lock_file::LockState;
 use crate::deploy::wait::{Waited, until};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -16,17 +16,17 @@ impl App {
     pub(super) async fn stop(&self, backend: &str) -> Result<Exit, Error> {
         let dir = BackendDir::new(&self.settings.state_dir, backend);
         let holder = match dir.holder()? {
-            HeldBy::Process(holder) => holder,
-            HeldBy::Unseen(holder) => {
-                return Err(Error::HolderUnseen { backend: backend.to_owned(), holder });
+            LockState::Held(holder) => holder,
+            LockState::Unknown(holder) => {
+                return Err(Error::LockHolderUnknown { backend: backend.to_owned(), holder });
             }
-            HeldBy::Nobody => {
+            LockState::Free => {
                 // A backend without any run is known from haproxy.cfg alone.
                 if !dir.exists() {
                     let (_, configuration) = self.document().await?;
                     known_backend(&configuration, backend)?;
                 }
-                self.say(&format!("no run on backend {backend}"));
+                self.note(&format!("no run on backend {backend}"));
                 return Ok(Exit::Done);
             }
         };
@@ -36,17 +36,17 @@ impl App {
             pid,
             reason: error.to_string(),
         })?;
-        self.say(&format!("asked process {pid} to stop at its next safe point"));
+        self.note(&format!("asked process {pid} to stop at its next safe point"));
         let limit = self.settings.lock_wait;
         let ended = async || {
-            let is_there = matches!(dir.holder()?, HeldBy::Process(now) if now.is(&holder));
+            let is_there = matches!(dir.holder()?, LockState::Held(now) if now.is(&holder));
             Ok::<_, Error>((!is_there).then_some(()))
         };
         match until(LOCK_EVERY, limit, &CancellationToken::new(), ended).await? {
-            Waited::Done(()) => self.say("the run has ended"),
+            Waited::Done(()) => self.note("the run has ended"),
             Waited::TimedOut | Waited::Stopped if limit.is_zero() => {}
             Waited::TimedOut | Waited::Stopped => {
-                self.say(&format!(
+                self.note(&format!(
                     "the run is still active after {} s (--lock-wait); ask again to undo the current step at once",
                     limit.as_secs()
                 ));

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::adapters::haproxy::address::SocketAddress;
 use crate::cli::Globals;
 use crate::command_line::CommandLine;
-use crate::secret::shown;
+use crate::secret::redact;
 
 /// Returns how drainswap was called, with every option that selects its site: the reader of a log has neither the
 /// environment variables nor the working directory of the call.
@@ -18,11 +18,11 @@ pub(super) fn command_line(globals: &Globals) -> CommandLine {
     options.extend(globals.haproxy_config.iter().map(|it| ("-f", path(it))));
     let socket = |text: &String| match text.parse() {
         Ok(SocketAddress::Unix(relative)) if relative.is_relative() => path(&relative),
-        _ => shown(text),
+        _ => redact(text),
     };
     options.extend(globals.socket.iter().map(|it| ("--socket", socket(it))));
     options.extend(globals.master_socket.iter().map(|it| ("--master-socket", socket(it))));
-    options.extend(globals.docker.iter().map(|it| ("--docker", shown(it))));
+    options.extend(globals.docker.iter().map(|it| ("--docker", redact(it))));
     options.extend(globals.settings.iter().map(|it| ("--settings", path(it))));
     options.extend(globals.read_as.iter().map(|it| ("--as", it.to_string())));
     options.extend(globals.haproxy.iter().map(|it| ("--haproxy", path(it))));

@@ -55,7 +55,7 @@ impl Block {
 
 /// The reason why a directive is misplaced.
 #[derive(Copy, Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub(super) enum Misfit {
+pub(super) enum BranchError {
     #[error("no `.if` is open here")]
     Lone,
     #[error("this block already has an `.else`")]
@@ -88,11 +88,15 @@ impl Blocks {
     }
 
     /// Opens a block. Evaluates the condition only where lines are active.
-    pub fn open(&mut self, at: (u32, Range<usize>), condition: impl FnOnce() -> bool) -> Result<(), Misfit> {
+    pub fn open(
+        &mut self,
+        at: (u32, Range<usize>),
+        condition: impl FnOnce() -> bool,
+    ) -> Result<(), BranchError> {
         if self.open.len() + 1 >= MAX_NESTED {
             self.too_deep += 1;
             // HAProxy stops reading here, so only the first one is reported.
-            return if self.too_deep == 1 { Err(Misfit::TooDeep) } else { Ok(()) };
+            return if self.too_deep == 1 { Err(BranchError::TooDeep) } else { Ok(()) };
         }
         let state = match self.active() {
             true if condition() => State::Taken,
@@ -105,7 +109,7 @@ impl Blocks {
     }
 
     /// Handles `.elif`. Evaluates the condition only if no branch was taken yet.
-    pub fn otherwise_if(&mut self, line: u32, condition: impl FnOnce() -> bool) -> Result<(), Misfit> {
+    pub fn begin_elif(&mut self, line: u32, condition: impl FnOnce() -> bool) -> Result<(), BranchError> {
         if self.too_deep > 0 {
             return Ok(());
         }
@@ -114,7 +118,7 @@ impl Blocks {
     }
 
     /// Handles `.else`.
-    pub fn otherwise(&mut self, line: u32) -> Result<(), Misfit> {
+    pub fn begin_else(&mut self, line: u32) -> Result<(), BranchError> {
         if self.too_deep > 0 {
             return Ok(());
         }
@@ -124,7 +128,7 @@ impl Blocks {
         Ok(())
     }
 
-    fn next_branch(&mut self, line: u32, holds: bool) -> Result<(), Misfit> {
+    fn next_branch(&mut self, line: u32, holds: bool) -> Result<(), BranchError> {
         let block = self.before_else()?;
         block.state = match block.state {
             State::Untried if holds => State::Taken,
@@ -137,17 +141,17 @@ impl Blocks {
     }
 
     /// Handles `.endif`.
-    pub fn close(&mut self, line: u32) -> Result<(), Misfit> {
+    pub fn close(&mut self, line: u32) -> Result<(), BranchError> {
         if self.too_deep > 0 {
             self.too_deep -= 1;
             return Ok(());
         }
-        let block = self.open.pop().ok_or(Misfit::Lone)?;
-        self.keep(block.close(Some(line)));
+        let block = self.open.pop().ok_or(BranchError::Lone)?;
+        self.close_conditional(block.close(Some(line)));
         Ok(())
     }
 
-    fn keep(&mut self, conditional: Conditional) {
+    fn close_conditional(&mut self, conditional: Conditional) {
         match self.open.last_mut() {
             Some(outer) => outer.open.inner.push(conditional),
             None => self.closed.push(conditional),
@@ -158,13 +162,13 @@ impl Blocks {
     pub fn finish(mut self) -> (Vec<Conditional>, Vec<(u32, Range<usize>)>) {
         let left_open = self.open.iter().map(|block| block.opened.clone()).collect();
         while let Some(block) = self.open.pop() {
-            self.keep(block.close(None));
+            self.close_conditional(block.close(None));
         }
         (self.closed, left_open)
     }
 
-    fn before_else(&mut self) -> Result<&mut Block, Misfit> {
-        let block = self.open.last_mut().ok_or(Misfit::Lone)?;
-        if block.after_else { Err(Misfit::AfterElse) } else { Ok(block) }
+    fn before_else(&mut self) -> Result<&mut Block, BranchError> {
+        let block = self.open.last_mut().ok_or(BranchError::Lone)?;
+        if block.after_else { Err(BranchError::AfterElse) } else { Ok(block) }
     }
 }

@@ -12,7 +12,7 @@ use crate::ids::ServerId;
 
 /// The difference between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum ConfigChange {
     /// Comments, blanks and quotes, which make no difference to HAProxy.
     Cosmetic,
     /// Servers are added or removed, and nothing else changes.
@@ -35,7 +35,7 @@ pub struct Added {
     pub settings: Arc<ServerSettings>,
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for ConfigChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ids = |ids: Vec<&ServerId>| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         match self {
@@ -58,13 +58,13 @@ impl fmt::Display for Change {
 
 /// An active line.
 #[derive(PartialEq)]
-struct Statement<'d> {
+struct ComparedLine<'d> {
     words: Vec<&'d [u8]>,
     /// Whether it is the `server` line of a proxy; those of `peers` and `ring` sections do not count.
     is_server: bool,
 }
 
-impl Change {
+impl ConfigChange {
     /// Returns what a running HAProxy needs to do to get from the old configuration to the new one.
     #[must_use]
     pub fn between(old: &(Document, Configuration), new: &(Document, Configuration)) -> Self {
@@ -73,7 +73,7 @@ impl Change {
             return Self::Cosmetic;
         }
         let reload = |because: String| Self::Reload { because };
-        let is_other = |line: &&Statement<'_>| !line.is_server;
+        let is_other = |line: &&ComparedLine<'_>| !line.is_server;
         if !old_lines.iter().filter(is_other).eq(new_lines.iter().filter(is_other)) {
             return reload("more than the servers has changed".to_owned());
         }
@@ -159,7 +159,7 @@ fn setting_words<'d>(document: &'d Document, server: &Server) -> impl Iterator<I
     line.into_iter().flat_map(|line| line.read_words().skip(2))
 }
 
-fn statements((document, configuration): &(Document, Configuration)) -> Vec<Statement<'_>> {
+fn statements((document, configuration): &(Document, Configuration)) -> Vec<ComparedLine<'_>> {
     let servers = configuration.proxies.iter().flat_map(|proxy| &proxy.servers);
     let places: HashSet<(&Path, u32)> =
         servers.map(|server| (&*server.place.path, server.place.line)).collect();
@@ -168,7 +168,7 @@ fn statements((document, configuration): &(Document, Configuration)) -> Vec<Stat
         let words: Vec<_> = line.read_words().map(|word| word.bytes).collect();
         let is_server =
             words.first() == Some(&&b"server"[..]) && places.contains(&(&*file.path, line.number()));
-        Statement { words, is_server }
+        ComparedLine { words, is_server }
     });
     statements.filter(|line| !line.words.is_empty()).collect()
 }
@@ -188,7 +188,7 @@ mod tests {
             let configuration = interpret(&document);
             (document, configuration)
         };
-        Change::between(&configuration(old), &configuration(new)).to_string()
+        ConfigChange::between(&configuration(old), &configuration(new)).to_string()
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub enum Undecided {
 
 /// The result of a condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub struct Decision {
     /// Whether the branch is taken.
     pub holds: bool,
     /// The predicates that could not be decided.
@@ -99,8 +99,8 @@ impl Condition {
 
     /// Decides the condition. Stops as soon as the result is known: `false && x` does not evaluate `x`.
     #[must_use]
-    pub fn decide(&self, environment: &Environment) -> Outcome {
-        let mut outcome = Outcome::default();
+    pub fn decide(&self, environment: &Environment) -> Decision {
+        let mut outcome = Decision::default();
         outcome.holds = self.holds(environment, &mut outcome.undecided);
         outcome
     }
@@ -323,9 +323,9 @@ mod tests {
             Undecided::AboutTheBinary { name: feature, question: "feature(OPENSSL)".to_owned() },
             Undecided::Unknown { name: nonsense, question: "nonsense(1)".to_owned() },
         ];
-        assert_eq!(outcome, Outcome { holds: false, undecided: expected });
+        assert_eq!(outcome, Decision { holds: false, undecided: expected });
         let decided_before = Condition::parse(b"1 || feature(OPENSSL)").unwrap().decide(&environment);
-        assert_eq!(decided_before, Outcome { holds: true, undecided: vec![] });
+        assert_eq!(decided_before, Decision { holds: true, undecided: vec![] });
     }
 
     #[test]
@@ -335,7 +335,7 @@ mod tests {
         environment.build = Some(Build { answers: answers.into(), ..Build::default() });
         for (text, holds) in [("enabled(SPLICE)", true), ("!nonsense(1,2)", true), ("nonsense(1,2)", false)] {
             let outcome = Condition::parse(text.as_bytes()).unwrap().decide(&environment);
-            assert_eq!(outcome, Outcome { holds, undecided: vec![] }, "{text}");
+            assert_eq!(outcome, Decision { holds, undecided: vec![] }, "{text}");
         }
         let other = Condition::parse(b"enabled(POLL)").unwrap().decide(&environment);
         assert_eq!(other.undecided.len(), 1);

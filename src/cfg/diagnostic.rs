@@ -23,7 +23,7 @@ pub enum Severity {
 
 /// A problem without its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Finding {
+pub(super) struct Diagnostic {
     code: &'static str,
     severity: Severity,
     message: String,
@@ -31,7 +31,7 @@ pub(super) struct Finding {
     help: Option<String>,
 }
 
-impl Finding {
+impl Diagnostic {
     pub fn error(code: &'static str, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -69,7 +69,7 @@ impl Finding {
 
 /// A line of one file, as needed to turn a span into a line and a column.
 #[derive(Copy, Clone, Debug)]
-pub(super) struct Spot<'d> {
+pub(super) struct LineLocation<'d> {
     /// Index into [`Document::files`].
     pub file: usize,
     pub path: &'d Arc<Path>,
@@ -79,11 +79,11 @@ pub(super) struct Spot<'d> {
     pub start: usize,
 }
 
-impl Spot<'_> {
+impl LineLocation<'_> {
     /// Places a finding on this line.
-    pub fn problem(&self, span: Range<usize>, finding: Finding) -> Problem {
+    pub fn problem(&self, span: Range<usize>, finding: Diagnostic) -> Problem {
         let column = u32::try_from(span.start.saturating_sub(self.start) + 1).unwrap_or(u32::MAX);
-        let Finding { code, severity, message, label, help } = finding;
+        let Diagnostic { code, severity, message, label, help } = finding;
         let (file, path, line) = (self.file, Arc::clone(self.path), self.line);
         Problem { code, severity, file, path, span, line, column, message, label, help }
     }

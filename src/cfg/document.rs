@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use super::branch::{Blocks, Conditional};
 use super::code;
-use super::diagnostic::{Finding, Problem, Spot};
+use super::diagnostic::{Diagnostic, LineLocation, Problem};
 use super::environment::Environment;
 use super::keywords::section;
 use super::syntax::{
-    self, Fault, MAX_EXPANSION, MAX_WORDS, PackedWords, Split, Surroundings, Word, is_blank,
+    self, MAX_EXPANSION, MAX_WORDS, PackedWords, ParseContext, Split, SplitError, Word, is_blank,
 };
 use super::version::Version;
 use line::Entry;
@@ -143,7 +143,7 @@ impl Reader {
                 break;
             }
             let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |feed| start + feed + 1);
-            let spot = Spot { file: index, path: &path, line, start };
+            let spot = LineLocation { file: index, path: &path, line, start };
             entries.push(self.line(&spot, &bytes[start..end], &mut position));
             start = end;
         }
@@ -152,14 +152,15 @@ impl Reader {
         let (conditionals, left_open) = blocks.finish();
         for (line, span) in left_open {
             let start = memchr::memrchr(b'\n', &bytes[..span.start]).map_or(0, |feed| feed + 1);
-            let spot = Spot { file: index, path: &path, line, start };
-            let finding = Finding::error(code::OPEN_BLOCK, "this `.if` is not closed before the file ends");
+            let spot = LineLocation { file: index, path: &path, line, start };
+            let finding =
+                Diagnostic::error(code::OPEN_BLOCK, "this `.if` is not closed before the file ends");
             self.problems.push(spot.problem(span, finding.help("write `.endif` after its last line")));
         }
         File { path, bytes, conditionals, entries, words }
     }
 
-    fn line(&mut self, spot: &Spot<'_>, raw: &[u8], position: &mut Position<'_>) -> Entry {
+    fn line(&mut self, spot: &LineLocation<'_>, raw: &[u8], position: &mut Position<'_>) -> Entry {
         let ending = Ending::of(raw);
         let text = &raw[..raw.len() - ending.bytes().len()];
         let nul = memchr::memchr(0, text);
@@ -177,13 +178,13 @@ impl Reader {
         Entry::new(spot.start, first_word, comment, ending, active)
     }
 
-    fn check_bytes(&mut self, spot: &Spot<'_>, text: &[u8], nul: Option<usize>, ending: Ending) {
+    fn check_bytes(&mut self, spot: &LineLocation<'_>, text: &[u8], nul: Option<usize>, ending: Ending) {
         if nul.is_none() && ending != Ending::None {
             return;
         }
         let fatal = self.environment.version >= Version::new(2, 3);
         let finding = |code, message: &str| {
-            if fatal { Finding::error(code, message) } else { Finding::warning(code, message) }
+            if fatal { Diagnostic::error(code, message) } else { Diagnostic::warning(code, message) }
         };
         if let Some(nul) = nul {
             let at = spot.start + nul;
@@ -200,7 +201,7 @@ impl Reader {
     }
 
     /// Checks a `[name]` line. SPOE files use these, but any file may contain them.
-    fn scope(&mut self, spot: &Spot<'_>, text: &[u8], indent: usize) {
+    fn scope(&mut self, spot: &LineLocation<'_>, text: &[u8], indent: usize) {
         let name = text[1..].iter().take_while(|b| b.is_ascii_alphanumeric() || b".:_-".contains(b)).count();
         let after = &text[1 + name..];
         let tail = after.get(1..).unwrap_or_default().iter().find(|b| !is_blank(**b));
@@ -208,12 +209,12 @@ impl Reader {
             return;
         }
         let at = spot.start + indent;
-        let finding = Finding::error(code::SCOPE, "invalid scope: expected `[NAME]` and nothing after it");
+        let finding = Diagnostic::error(code::SCOPE, "invalid scope: expected `[NAME]` and nothing after it");
         self.problems.push(spot.problem(at..at + 1, finding));
     }
 
-    fn split(&mut self, spot: &Spot<'_>, text: &[u8], position: &mut Position<'_>) -> Split {
-        let around = Surroundings {
+    fn split(&mut self, spot: &LineLocation<'_>, text: &[u8], position: &mut Position<'_>) -> Split {
+        let around = ParseContext {
             environment: &self.environment,
             file: position.file,
             line: spot.line,
@@ -231,7 +232,7 @@ impl Reader {
         self.room -= split.expanded;
         if let Some(unread) = &split.unread {
             let finding =
-                Finding::warning(code::STRAY_CARRIAGE_RETURN, "a carriage return ends the line here")
+                Diagnostic::warning(code::STRAY_CARRIAGE_RETURN, "a carriage return ends the line here")
                     .label("ignored");
             self.problems.push(spot.problem(unread.clone(), finding));
         }
@@ -241,7 +242,7 @@ impl Reader {
         split
     }
 
-    fn check_empty_word(&mut self, spot: &Spot<'_>, words: &[Word<'_>]) {
+    fn check_empty_word(&mut self, spot: &LineLocation<'_>, words: &[Word<'_>]) {
         let Some(empty) = words.iter().position(|word| word.bytes.is_empty()) else { return };
         let refused = self.environment.version >= Version::new(3, 3);
         if !refused && empty + 1 == words.len() {
@@ -249,9 +250,9 @@ impl Reader {
         }
         let message = "an empty word ends the line: HAProxy ignores the rest";
         let finding = if refused {
-            Finding::error(code::EMPTY_WORD, "empty word: HAProxy rejects the line from 3.3 on")
+            Diagnostic::error(code::EMPTY_WORD, "empty word: HAProxy rejects the line from 3.3 on")
         } else {
-            Finding::warning(code::EMPTY_WORD, message)
+            Diagnostic::warning(code::EMPTY_WORD, message)
         };
         let finding = finding.help("is a variable unset? give it a default: \"${NAME-default}\"");
         self.problems.push(spot.problem(words[empty].span.clone(), finding));
@@ -259,7 +260,7 @@ impl Reader {
 
     /// Applies a line that controls the reading itself. Returns whether the line is active, if it decides
     /// that.
-    fn obey(&mut self, spot: &Spot<'_>, first: usize, position: &mut Position<'_>) -> Option<bool> {
+    fn obey(&mut self, spot: &LineLocation<'_>, first: usize, position: &mut Position<'_>) -> Option<bool> {
         let version = self.environment.version;
         let keyword = position.words.get(first, position.bytes).filter(|word| !word.bytes.is_empty())?;
         if keyword.bytes[0] == b'.' && version >= Version::new(2, 4) {
@@ -282,26 +283,26 @@ impl Reader {
     }
 }
 
-fn explain(fault: Fault) -> Finding {
+fn explain(fault: SplitError) -> Diagnostic {
     match fault {
-        Fault::UnmatchedQuote => {
-            Finding::error(code::UNMATCHED_QUOTE, "a quote is opened and never closed").label("opened here")
+        SplitError::UnmatchedQuote => {
+            Diagnostic::error(code::UNMATCHED_QUOTE, "a quote is opened and never closed").label("opened here")
         }
-        Fault::UnmatchedBrace => {
-            Finding::error(code::UNMATCHED_BRACE, "`${` is not closed").label("opened here").help(
+        SplitError::UnmatchedBrace => {
+            Diagnostic::error(code::UNMATCHED_BRACE, "`${` is not closed").label("opened here").help(
                 "`${NAME}` since 2.2, `${NAME[*]}` since 2.3, `${NAME-default}` since 2.5; nothing else is allowed inside",
             )
         }
-        Fault::VariableName => Finding::error(code::VARIABLE_NAME, "a variable name cannot start with this byte")
+        SplitError::VariableName => Diagnostic::error(code::VARIABLE_NAME, "a variable name cannot start with this byte")
             .help("write `\\$` for a dollar sign in double quotes, or use single quotes"),
-        Fault::Hexadecimal => {
-            Finding::error(code::HEXADECIMAL, "`\\x` is not followed by two hexadecimal digits")
+        SplitError::Hexadecimal => {
+            Diagnostic::error(code::HEXADECIMAL, "`\\x` is not followed by two hexadecimal digits")
         }
-        Fault::WordExpansion => Finding::error(code::WORD_EXPANSION, "only `[*]` may follow a variable's name"),
-        Fault::TooManyWords => {
-            Finding::error(code::TOO_MANY_WORDS, format!("the line has more than {MAX_WORDS} words"))
+        SplitError::WordExpansion => Diagnostic::error(code::WORD_EXPANSION, "only `[*]` may follow a variable's name"),
+        SplitError::TooManyWords => {
+            Diagnostic::error(code::TOO_MANY_WORDS, format!("the line has more than {MAX_WORDS} words"))
         }
-        Fault::TooLong => Finding::error(
+        SplitError::TooLong => Diagnostic::error(
             code::TOO_LONG,
             format!(
                 "the variables expand to more than {} kB on this line, or {} MB on all lines",

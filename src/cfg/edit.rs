@@ -92,7 +92,7 @@ fn indentation(line: Line<'_>) -> &[u8] {
 }
 
 /// Returns the span of the whole line, with its ending.
-fn whole(line: Line<'_>) -> Range<usize> {
+fn full_span(line: Line<'_>) -> Range<usize> {
     line.span().start..line.span().end + line.ending().bytes().len()
 }
 

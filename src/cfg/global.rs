@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::address::SocketAddress;
 use super::code;
-use super::diagnostic::Finding;
+use super::diagnostic::Diagnostic;
 use super::environment::Environment;
 use super::interpret::Statement;
 use super::model::{Level, StatsSocket};
@@ -93,7 +93,7 @@ pub(super) fn max_reloads(words: &[Cow<'_, str>]) -> Option<u32> {
 pub(super) fn stats_socket(
     line: &Statement<'_>,
     environment: &Environment,
-) -> Option<Result<StatsSocket, (usize, Finding)>> {
+) -> Option<Result<StatsSocket, (usize, Diagnostic)>> {
     match line.words() {
         [stats, socket, rest @ ..] if stats == "stats" && socket == "socket" => {
             Some(read(line, rest, environment))
@@ -106,13 +106,13 @@ fn read(
     line: &Statement<'_>,
     words: &[Cow<'_, str>],
     environment: &Environment,
-) -> Result<StatsSocket, (usize, Finding)> {
+) -> Result<StatsSocket, (usize, Diagnostic)> {
     let Some((address, parameters)) = words.split_first() else {
-        let finding = Finding::error(code::SOCKET_ADDRESS, "`stats socket` is missing its address");
+        let finding = Diagnostic::error(code::SOCKET_ADDRESS, "`stats socket` is missing its address");
         return Err((1, finding.help("stats socket /run/haproxy/admin.sock level admin")));
     };
     let address = SocketAddress::parse(address, environment)
-        .map_err(|error| (2, Finding::error(code::SOCKET_ADDRESS, error.to_string())))?;
+        .map_err(|error| (2, Diagnostic::error(code::SOCKET_ADDRESS, error.to_string())))?;
     let mut level = Level::Operator;
     let mut at = 0;
     while let Some(parameter) = parameters.get(at) {
@@ -125,16 +125,16 @@ fn read(
     Ok(StatsSocket { address, level, place: line.place() })
 }
 
-fn level(word: Option<&str>) -> Result<Level, Finding> {
+fn level(word: Option<&str>) -> Result<Level, Diagnostic> {
     match word {
         Some("user") => Ok(Level::User),
         Some("operator") => Ok(Level::Operator),
         Some("admin") => Ok(Level::Admin),
         Some(other) => {
             let message = format!("invalid level `{other}`: expected user, operator or admin");
-            Err(Finding::error(code::SOCKET_LEVEL, message))
+            Err(Diagnostic::error(code::SOCKET_LEVEL, message))
         }
-        None => Err(Finding::error(
+        None => Err(Diagnostic::error(
             code::SOCKET_LEVEL,
             "`level` is missing its value: expected user, operator or admin",
         )),

@@ -10,19 +10,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::code;
-use super::diagnostic::{Finding, Problem, Spot};
+use super::diagnostic::{Diagnostic, LineLocation, Problem};
 use super::document::{Document, File, Line};
 use super::environment::Environment;
 use super::global::{self, StateFiles};
 use super::keywords;
 use super::model::{Configuration, Place, Proxy, StatsSocket};
-use super::proxy::{Defaults, Draft, Modifier};
+use super::proxy::{Defaults, Modifier, SectionDraft};
 use super::server::KnownSettings;
 use super::version::Version;
 
 /// An active line, as texts.
 pub(super) struct Statement<'d> {
-    spot: Spot<'d>,
+    spot: LineLocation<'d>,
     line: Line<'d>,
     /// The words up to the first empty one, where `HAProxy` stops reading.
     words: Vec<Cow<'d, str>>,
@@ -32,7 +32,7 @@ pub(super) struct Statement<'d> {
 
 impl<'d> Statement<'d> {
     /// Creates a statement. `room` is an empty list that receives the words.
-    fn new(spot: Spot<'d>, line: Line<'d>, mut room: Vec<Cow<'d, str>>) -> Self {
+    fn new(spot: LineLocation<'d>, line: Line<'d>, mut room: Vec<Cow<'d, str>>) -> Self {
         match line.plain_text() {
             // One check of the whole line is cheaper than one for each word.
             Some(text) => {
@@ -63,7 +63,7 @@ impl<'d> Statement<'d> {
     }
 
     /// Creates a problem at one of the words, or after the last one.
-    pub fn problem(&self, word: usize, finding: Finding) -> Problem {
+    pub fn problem(&self, word: usize, finding: Diagnostic) -> Problem {
         let span = match self.line.word(word + self.skipped) {
             Some(word) => word.span,
             None => {
@@ -80,8 +80,8 @@ enum Section<'d> {
     None,
     Global,
     /// A proxy section, or `defaults`.
-    Proxy(Box<Draft<'d>>),
-    Defaults(Option<String>, Box<Draft<'d>>),
+    Proxy(Box<SectionDraft<'d>>),
+    Defaults(Option<String>, Box<SectionDraft<'d>>),
     /// Any other section, whose lines are skipped.
     Other,
 }
@@ -148,8 +148,12 @@ impl<'d> Interpreter<'d> {
             let directive =
                 self.environment.version >= Version::new(2, 4) && keyword.bytes.first() == Some(&b'.');
             if line.is_active() && !directive {
-                let spot =
-                    Spot { file: index, path: &file.path, line: line.number(), start: line.span().start };
+                let spot = LineLocation {
+                    file: index,
+                    path: &file.path,
+                    line: line.number(),
+                    start: line.span().start,
+                };
                 room = self.statement(Statement::new(spot, line, room));
                 room.clear();
             }
@@ -160,7 +164,7 @@ impl<'d> Interpreter<'d> {
     fn end_section(&mut self) {
         match std::mem::replace(&mut self.section, Section::None) {
             Section::Proxy(draft) => {
-                if let Some((place, name, finding)) = draft.oddity() {
+                if let Some((place, name, finding)) = draft.lint() {
                     self.problems.extend(problem_at(self.document, &place, &name, finding));
                 }
                 self.proxies.extend(draft.finish());
@@ -210,7 +214,7 @@ impl<'d> Interpreter<'d> {
         let keyword = &line.words[0];
         if ["setenv", "presetenv"].contains(&&**keyword) && line.words.len() < 3 {
             let message = format!("`{keyword}` takes a name and a value");
-            self.problems.push(line.problem(0, Finding::error(code::ENVIRONMENT, message)));
+            self.problems.push(line.problem(0, Diagnostic::error(code::ENVIRONMENT, message)));
         }
         self.problems.extend(
             keywords::removed(line.words(), self.environment.version).map(|finding| line.problem(0, finding)),
@@ -237,7 +241,7 @@ impl<'d> Interpreter<'d> {
                 "`{}` is only allowed before `option`, `log` and a few other keywords",
                 line.words[0]
             );
-            self.problems.push(line.problem(0, Finding::error(code::MODIFIER, message)));
+            self.problems.push(line.problem(0, Diagnostic::error(code::MODIFIER, message)));
             return None;
         }
         line.words.remove(0);
@@ -257,8 +261,9 @@ const MODIFIABLE: &[&str] = &[
     "numa-cpu-mapping",
 ];
 
-fn out_of_section(keyword: &str) -> Finding {
-    let finding = Finding::error(code::OUT_OF_SECTION, format!("`{keyword}` comes before the first section"));
+fn out_of_section(keyword: &str) -> Diagnostic {
+    let finding =
+        Diagnostic::error(code::OUT_OF_SECTION, format!("`{keyword}` comes before the first section"));
     if keyword.starts_with('\u{feff}') {
         return finding.help("the file starts with a byte order mark: save it without one");
     }
@@ -269,12 +274,12 @@ fn out_of_section(keyword: &str) -> Finding {
 }
 
 /// Returns a problem at the last occurrence of this word on the line, or at the whole line if there is none.
-fn problem_at(document: &Document, place: &Place, word: &str, finding: Finding) -> Option<Problem> {
+fn problem_at(document: &Document, place: &Place, word: &str, finding: Diagnostic) -> Option<Problem> {
     let (index, file) = document.files.iter().enumerate().find(|(_, file)| file.path == place.path)?;
     let line = file.line(place.line)?;
     let named = line.words().rev().find(|candidate| candidate.is(word));
     let span = named.map_or(line.span(), |word| word.span);
-    let spot = Spot { file: index, path: &file.path, line: place.line, start: line.span().start };
+    let spot = LineLocation { file: index, path: &file.path, line: place.line, start: line.span().start };
     Some(spot.problem(span, finding))
 }
 

@@ -37,7 +37,7 @@ pub(super) fn same_length(file: &File) -> Vec<u8> {
 /// Returns the file's text with its secrets hidden: passwords of `userlist`, `stats auth` and mailers, values of
 /// environment variables, and values of headers that authorise.
 #[must_use]
-pub fn shown(file: &File) -> String {
+pub fn masked(file: &File) -> String {
     let mut out = Vec::with_capacity(file.bytes.len());
     let mut done = 0;
     for secret in file.lines().flat_map(secrets) {
@@ -115,7 +115,7 @@ mod tests {
                     http-request set-header Authorization \"Basic s3cret\" if x\n server a 10.0.0.1:80\n";
         let file = SourceFile { path: "h.cfg".into(), bytes: text.as_bytes().to_vec() };
         let document = read(vec![file], &Environment::new([].into(), Version::new(2, 6)));
-        let shown = shown(&document.files[0]);
+        let shown = masked(&document.files[0]);
         assert!(!shown.contains("s3cret"), "{shown}");
         assert_eq!(shown.matches("***").count(), 5);
         let same = same_length(&document.files[0]);
@@ -131,7 +131,7 @@ mod tests {
         let text = format!("backend b\n {line}\n");
         let file = SourceFile { path: "h.cfg".into(), bytes: text.into_bytes() };
         let document = read(vec![file], &Environment::new([].into(), Version::new(2, 6)));
-        shown(&document.files[0])
+        masked(&document.files[0])
     }
 
     #[test]

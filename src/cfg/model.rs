@@ -40,7 +40,7 @@ impl Configuration {
 
     /// Returns the `server-state-file` from which a reload restores states, if a section reads it.
     #[must_use]
-    pub fn kept_states(&self) -> Option<&Path> {
+    pub fn saved_states_file(&self) -> Option<&Path> {
         let is_read = self.proxies.iter().any(|proxy| proxy.keeps_state);
         self.server_state_file.as_deref().filter(|_| is_read)
     }
@@ -49,7 +49,7 @@ impl Configuration {
     #[must_use]
     pub fn state_files(&self) -> BTreeSet<PathBuf> {
         let own = self.proxies.iter().filter_map(|proxy| proxy.own_state_file.clone());
-        self.kept_states().map(Path::to_owned).into_iter().chain(own).collect()
+        self.saved_states_file().map(Path::to_owned).into_iter().chain(own).collect()
     }
 
     /// Returns the backend or listen section with this name.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::check::CheckRules;
 use super::code;
-use super::diagnostic::{Finding, Problem};
+use super::diagnostic::{Diagnostic, Problem};
 use super::environment::Environment;
 use super::interpret::Statement;
 use super::keywords::proxy::{self, CHECK_OPTIONS};
@@ -67,7 +67,7 @@ pub(super) enum Modifier {
 }
 
 /// A section while it is being read. A `defaults` section has no kind.
-pub(super) struct Draft<'d> {
+pub(super) struct SectionDraft<'d> {
     kind: Option<ProxyKind>,
     name: String,
     place: Place,
@@ -80,7 +80,7 @@ pub(super) struct Draft<'d> {
     named: FxHashMap<Cow<'d, str>, usize>,
 }
 
-impl<'d> Draft<'d> {
+impl<'d> SectionDraft<'d> {
     /// Starts a section with the settings that it inherits.
     pub fn new(kind: Option<ProxyKind>, name: String, place: Place, inherited: &Defaults) -> Self {
         let says = Defaults { check: inherited.check.inherit(), ..inherited.clone() };
@@ -103,8 +103,8 @@ impl<'d> Draft<'d> {
     }
 
     /// Returns a finding about the section as a whole, with the section's place and name.
-    pub fn oddity(&self) -> Option<(Place, String, Finding)> {
-        let finding = self.says.check.oddity()?;
+    pub fn lint(&self) -> Option<(Place, String, Diagnostic)> {
+        let finding = self.says.check.lint()?;
         Some((self.place.clone(), self.name.clone(), finding))
     }
 
@@ -197,7 +197,7 @@ impl<'d> Draft<'d> {
             }
             "http-check" => {
                 let added = self.says.check.add(&words[1..]);
-                added.map_err(|reason| (1, Finding::error(code::CHECK, reason)))
+                added.map_err(|reason| (1, Diagnostic::error(code::CHECK, reason)))
             }
             "tcp-check" => {
                 self.says.check.add_tcp();
@@ -210,7 +210,7 @@ impl<'d> Draft<'d> {
             "timeout" => self.timeout(words),
             "stick" | "use-server" if self.kind.is_none() => {
                 let message = format!("`{keyword}` is not allowed in `defaults`");
-                Err((0, Finding::error(code::MISPLACED_KEYWORD, message)))
+                Err((0, Diagnostic::error(code::MISPLACED_KEYWORD, message)))
             }
             "stick" => {
                 self.sticks |= words.get(1).is_some_and(|rule| STICK_RULES.contains(&&**rule));
@@ -238,7 +238,7 @@ impl<'d> Draft<'d> {
         }
     }
 
-    fn option(&mut self, words: &[Cow<'_, str>], modifier: Modifier, version: Version) -> Outcome {
+    fn option(&mut self, words: &[Cow<'_, str>], modifier: Modifier, version: Version) -> ReadResult {
         let Some(option) = words.get(1) else { return Err((0, lacks("option", "its name"))) };
         let set = modifier == Modifier::None;
         match &**option {
@@ -246,7 +246,7 @@ impl<'d> Draft<'d> {
             "persist" => self.says.persist = set,
             check if CHECK_OPTIONS.contains(&check) && !set => {
                 let message = format!("`option {check}` cannot be negated");
-                let finding = Finding::error(code::MODIFIER, message);
+                let finding = Diagnostic::error(code::MODIFIER, message);
                 return Err((
                     1,
                     finding.help("choose another `option …-check` instead; `option tcp-check` only connects"),
@@ -254,7 +254,7 @@ impl<'d> Draft<'d> {
             }
             check if CHECK_OPTIONS.contains(&check) => {
                 let chosen = self.says.check.choose(check, &words[2..], version);
-                return chosen.map_err(|reason| (1, Finding::error(code::CHECK, reason)));
+                return chosen.map_err(|reason| (1, Diagnostic::error(code::CHECK, reason)));
             }
             other => {
                 if let Some(meant) = proxy::misspelled_option(other) {
@@ -265,7 +265,7 @@ impl<'d> Draft<'d> {
         Ok(())
     }
 
-    fn mode(&mut self, words: &[Cow<'_, str>], version: Version) -> Outcome {
+    fn mode(&mut self, words: &[Cow<'_, str>], version: Version) -> ReadResult {
         let Some(mode) = words.get(1) else { return Err((0, lacks("mode", "its value"))) };
         self.says.mode = match &**mode {
             "http" => Mode::Http,
@@ -275,26 +275,26 @@ impl<'d> Draft<'d> {
             "health" if version < Version::new(2, 3) => Mode::Other(mode.clone().into_owned()),
             _ => {
                 let message = format!("HAProxy {version} has no mode `{mode}`");
-                return Err((1, Finding::error(code::UNKNOWN_MODE, message).help("use `http` or `tcp`")));
+                return Err((1, Diagnostic::error(code::UNKNOWN_MODE, message).help("use `http` or `tcp`")));
             }
         };
         Ok(())
     }
 
-    fn balance(&mut self, words: &[Cow<'_, str>], version: Version) -> Outcome {
+    fn balance(&mut self, words: &[Cow<'_, str>], version: Version) -> ReadResult {
         let algorithm = words.get(1).map_or(default_balance(version), |word| &**word);
         let name = algorithm.split('(').next().unwrap_or_default();
         if !ALGORITHMS.contains(&name) {
             let nearest = super::keywords::nearest(name, ALGORITHMS.iter().copied());
             let finding =
-                Finding::error(code::UNKNOWN_BALANCE, format!("unknown balance algorithm `{algorithm}`"));
+                Diagnostic::error(code::UNKNOWN_BALANCE, format!("unknown balance algorithm `{algorithm}`"));
             return Err((1, finding.suggest(nearest)));
         }
         algorithm.clone_into(&mut self.says.balance);
         Ok(())
     }
 
-    fn timeout(&mut self, words: &[Cow<'_, str>]) -> Outcome {
+    fn timeout(&mut self, words: &[Cow<'_, str>]) -> ReadResult {
         let [_, which, values @ ..] = words else { return Ok(()) };
         if !TIMEOUTS.contains(&&**which) {
             return Ok(());
@@ -302,13 +302,13 @@ impl<'d> Draft<'d> {
         let setting = format!("timeout {which}");
         let Some(text) = values.first() else { return Err((1, lacks(&setting, "its value"))) };
         let read = time::read(text)
-            .map_err(|error| (2, Finding::error(code::TIME, format!("`{setting} {text}`: {error}"))))?;
+            .map_err(|error| (2, Diagnostic::error(code::TIME, format!("`{setting} {text}`: {error}"))))?;
         if which == "check" {
             self.says.timeout_check = Some(read.length);
         }
         if let Some(more) = values.get(1) {
             let finding =
-                Finding::error(code::TIME, format!("`{setting}` takes one value: unexpected `{more}`"));
+                Diagnostic::error(code::TIME, format!("`{setting}` takes one value: unexpected `{more}`"));
             let parted = time::is_unit(more);
             return Err((3, if parted { finding.help(time::ONE_WORD) } else { finding }));
         }
@@ -330,7 +330,7 @@ fn use_backend(line: &Statement<'_>) -> Option<UseBackend> {
 }
 
 /// The result of a line. A finding comes with the index of the word that it is about.
-type Outcome = Result<(), (usize, Finding)>;
+type ReadResult = Result<(), (usize, Diagnostic)>;
 
 /// The rules that tie a client to a server; a `stick-table` alone does not.
 const STICK_RULES: &[&str] = &["on", "match", "store-request", "store-response"];
@@ -373,12 +373,12 @@ const ALGORITHMS: &[&str] = &[
     "sticky",
 ];
 
-fn lacks(keyword: &str, what: &str) -> Finding {
-    Finding::error(code::SERVER_ARGUMENT, format!("`{keyword}` is missing {what}"))
+fn lacks(keyword: &str, what: &str) -> Diagnostic {
+    Diagnostic::error(code::SERVER_ARGUMENT, format!("`{keyword}` is missing {what}"))
 }
 
-fn unknown(code: &'static str, word: &str, what: &str, meant: &str) -> Finding {
-    Finding::error(code, format!("unknown {what} `{word}` in this section"))
+fn unknown(code: &'static str, word: &str, what: &str, meant: &str) -> Diagnostic {
+    Diagnostic::error(code, format!("unknown {what} `{word}` in this section"))
         .label("unknown")
         .suggest(Some(meant))
 }

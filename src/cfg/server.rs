@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::address::Address;
 use super::code;
-use super::diagnostic::Finding;
+use super::diagnostic::Diagnostic;
 use super::environment::Environment;
 use super::keywords::{self, Arity, SERVER, ServerKeyword};
 use super::model::ServerSettings;
@@ -30,7 +30,7 @@ pub(super) struct Settings {
 
 /// The kind of line that contains the settings.
 #[derive(Copy, Clone, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum LineKind {
     Server,
     DefaultServer,
 }
@@ -46,9 +46,9 @@ impl Settings {
         &mut self,
         words: &[Cow<'_, str>],
         first: usize,
-        line: Line,
+        line: LineKind,
         environment: &Environment,
-    ) -> Vec<(usize, Finding)> {
+    ) -> Vec<(usize, Diagnostic)> {
         let mut findings = Vec::new();
         let mut at = first;
         while let Some(word) = words.get(at) {
@@ -71,7 +71,12 @@ impl Settings {
         findings
     }
 
-    fn set(&mut self, word: &str, value: Option<&str>, environment: &Environment) -> Result<(), Refused> {
+    fn set(
+        &mut self,
+        word: &str,
+        value: Option<&str>,
+        environment: &Environment,
+    ) -> Result<(), RefusedSetting> {
         let server = &mut self.server;
         let text = || value.map(str::to_owned).ok_or_else(|| missing(word));
         match word {
@@ -158,23 +163,23 @@ impl Settings {
 }
 
 /// A finding about a setting, which points at its value or at its keyword.
-struct Refused {
-    finding: Finding,
+struct RefusedSetting {
+    finding: Diagnostic,
     points_at_value: bool,
 }
 
-fn bad_value(code: &'static str, message: String) -> Refused {
-    Refused { finding: Finding::error(code, message).label("this value"), points_at_value: true }
+fn bad_value(code: &'static str, message: String) -> RefusedSetting {
+    RefusedSetting { finding: Diagnostic::error(code, message).label("this value"), points_at_value: true }
 }
 
-fn missing(word: &str) -> Refused {
-    let finding = Finding::error(code::SERVER_VALUE, format!("`{word}` is missing its value"));
-    Refused { finding, points_at_value: false }
+fn missing(word: &str) -> RefusedSetting {
+    let finding = Diagnostic::error(code::SERVER_VALUE, format!("`{word}` is missing its value"));
+    RefusedSetting { finding, points_at_value: false }
 }
 
-fn unknown(word: &str) -> Finding {
+fn unknown(word: &str) -> Diagnostic {
     let nearest = keywords::nearest(word, SERVER.iter().map(|keyword| keyword.word));
-    let finding = Finding::error(code::SERVER_KEYWORD, format!("unknown server setting `{word}`"));
+    let finding = Diagnostic::error(code::SERVER_KEYWORD, format!("unknown server setting `{word}`"));
     if time::is_unit(word) {
         return finding.help(time::ONE_WORD);
     }
@@ -190,37 +195,37 @@ fn refused(
     keyword: &ServerKeyword,
     word: &str,
     value: Option<&str>,
-    line: Line,
+    line: LineKind,
     environment: &Environment,
-) -> Option<Refused> {
+) -> Option<RefusedSetting> {
     let takes_a_value = matches!(keyword.arity, Arity::One | Arity::Source);
     let finding = if keyword.arity == Arity::InsideSource {
-        Finding::error(code::SERVER_KEYWORD, format!("`{word}` is only allowed after `source ADDRESS`"))
+        Diagnostic::error(code::SERVER_KEYWORD, format!("`{word}` is only allowed after `source ADDRESS`"))
     } else if keyword.absent_in.is_some_and(|absent| environment.version <= absent) {
         let message = format!("HAProxy {} does not know the setting `{word}`", environment.version);
-        Finding::error(code::SERVER_KEYWORD, message).help("to read the file as another version, use --as")
-    } else if line == Line::DefaultServer && !keyword.in_default_server {
+        Diagnostic::error(code::SERVER_KEYWORD, message).help("to read the file as another version, use --as")
+    } else if line == LineKind::DefaultServer && !keyword.in_default_server {
         let message = format!("`{word}` has no effect in `default-server`");
-        Finding::warning(code::NOT_IN_DEFAULT_SERVER, message)
+        Diagnostic::warning(code::NOT_IN_DEFAULT_SERVER, message)
     } else if takes_a_value && value.is_none() && !NEEDS_NO_VALUE.contains(&keyword.word) {
         return Some(missing(word));
     } else {
         return None;
     };
-    Some(Refused { finding, points_at_value: false })
+    Some(RefusedSetting { finding, points_at_value: false })
 }
 
 /// A value, with a warning if the value is doubtful.
-type Read<T> = (T, Result<(), Refused>);
+type Read<T> = (T, Result<(), RefusedSetting>);
 
 /// Stores a value, and returns the warning about it.
-fn put<T>(place: &mut Option<T>, (value, doubt): Read<T>) -> Result<(), Refused> {
+fn put<T>(place: &mut Option<T>, (value, doubt): Read<T>) -> Result<(), RefusedSetting> {
     *place = Some(value);
     doubt
 }
 
 /// Reads a number in a range, like C's `atol()`: the digits at the start count, and a word without any is 0.
-fn number(word: &str, text: Option<&str>, range: RangeInclusive<u32>) -> Result<Read<u32>, Refused> {
+fn number(word: &str, text: Option<&str>, range: RangeInclusive<u32>) -> Result<Read<u32>, RefusedSetting> {
     let shown = text.unwrap_or_default();
     let digits = shown.bytes().take_while(u8::is_ascii_digit).count();
     let read = if digits == 0 && !shown.starts_with('-') { Ok(0) } else { shown[..digits].parse() };
@@ -241,22 +246,22 @@ fn loose_number(word: &str, text: Option<&str>, high: u32) -> Read<u32> {
     number(word, text, 0..=high).unwrap_or_else(|_| (0, Err(doubtful(word, text, 0))))
 }
 
-fn doubtful(word: &str, text: Option<&str>, read: u32) -> Refused {
+fn doubtful(word: &str, text: Option<&str>, read: u32) -> RefusedSetting {
     let message = match text {
         Some(text) => format!("`{word}` expects a number; `{text}` counts as {read}"),
         None => format!("`{word}` expects a number; without one it is {read}"),
     };
-    Refused { finding: Finding::warning(code::NOT_A_NUMBER, message), points_at_value: true }
+    RefusedSetting { finding: Diagnostic::warning(code::NOT_A_NUMBER, message), points_at_value: true }
 }
 
-fn any_time(word: &str, text: &str) -> Result<Read<Duration>, Refused> {
+fn any_time(word: &str, text: &str) -> Result<Read<Duration>, RefusedSetting> {
     let read =
         time::read(text).map_err(|error| bad_value(code::TIME, format!("`{word} {text}`: {error}")))?;
-    let doubt = read.doubt(word, text).map(|finding| Refused { finding, points_at_value: true });
+    let doubt = read.doubt(word, text).map(|finding| RefusedSetting { finding, points_at_value: true });
     Ok((read.length, doubt.map_or(Ok(()), Err)))
 }
 
-fn positive_time(word: &str, text: &str) -> Result<Read<Duration>, Refused> {
+fn positive_time(word: &str, text: &str) -> Result<Read<Duration>, RefusedSetting> {
     let (time, doubt) = any_time(word, text)?;
     if time.is_zero() {
         return Err(bad_value(code::TIME, format!("`{word}` cannot be 0")));
@@ -264,7 +269,7 @@ fn positive_time(word: &str, text: &str) -> Result<Read<Duration>, Refused> {
     Ok((time, doubt))
 }
 
-fn one_of<'t>(word: &str, text: &'t str, known: &[&str]) -> Result<&'t str, Refused> {
+fn one_of<'t>(word: &str, text: &'t str, known: &[&str]) -> Result<&'t str, RefusedSetting> {
     if known.contains(&text) {
         return Ok(text);
     }

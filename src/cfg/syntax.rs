@@ -56,7 +56,7 @@ impl<'d> Word<'d> {
 
 /// The reason why a line cannot be split into words.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum SplitError {
     /// A quote is not closed on its line.
     UnmatchedQuote,
     /// `${` without its `}`.
@@ -85,7 +85,7 @@ pub(super) struct Split {
 }
 
 /// The values that variables in a line can have.
-pub(super) struct Surroundings<'a> {
+pub(super) struct ParseContext<'a> {
     /// The version, and the variables as they are at this line.
     pub environment: &'a Environment,
     /// `$.FILE`.
@@ -101,12 +101,12 @@ pub(super) struct Surroundings<'a> {
 /// The parsers' error: its position, and a fault if it is fatal. Without a fault, the parser tries another
 /// alternative.
 #[derive(Debug)]
-pub(super) struct Broken<'a> {
+pub(super) struct SyntaxError<'a> {
     pub rest: &'a [u8],
-    pub fault: Option<Fault>,
+    pub fault: Option<SplitError>,
 }
 
-impl<'a> ParseError<&'a [u8]> for Broken<'a> {
+impl<'a> ParseError<&'a [u8]> for SyntaxError<'a> {
     fn from_error_kind(rest: &'a [u8], _: ErrorKind) -> Self {
         Self { rest, fault: None }
     }
@@ -116,11 +116,11 @@ impl<'a> ParseError<&'a [u8]> for Broken<'a> {
     }
 }
 
-pub(super) type Parsed<'a, T> = IResult<&'a [u8], T, Broken<'a>>;
+pub(super) type Parsed<'a, T> = IResult<&'a [u8], T, SyntaxError<'a>>;
 
 /// Stops parsing the line with a fault at `rest`.
-pub(super) fn fatal<T>(rest: &[u8], fault: Fault) -> Parsed<'_, T> {
-    Err(nom::Err::Failure(Broken { rest, fault: Some(fault) }))
+pub(super) fn fatal<T>(rest: &[u8], fault: SplitError) -> Parsed<'_, T> {
+    Err(nom::Err::Failure(SyntaxError { rest, fault: Some(fault) }))
 }
 
 /// Returns whether a byte is a blank, like C's `isspace()`.
@@ -134,7 +134,7 @@ struct Lexer<'a, 'w> {
     /// The offset of the line in the file.
     offset: usize,
     rest: &'a [u8],
-    around: &'a Surroundings<'a>,
+    around: &'a ParseContext<'a>,
     words: &'w mut PackedWords,
     /// The number of words before the first one of this line.
     before: usize,
@@ -162,9 +162,9 @@ struct Started {
 pub(super) fn split(
     line: &[u8],
     offset: usize,
-    around: &Surroundings<'_>,
+    around: &ParseContext<'_>,
     words: &mut PackedWords,
-) -> Result<Split, (Fault, Range<usize>)> {
+) -> Result<Split, (SplitError, Range<usize>)> {
     let before = words.len();
     let at = plain::split(line, offset, words);
     if at == line.len() {
@@ -183,16 +183,16 @@ fn without_leading_blanks(bytes: &[u8]) -> &[u8] {
 }
 
 impl<'a> Lexer<'a, '_> {
-    fn split(mut self) -> Result<Split, (Fault, Range<usize>)> {
+    fn split(mut self) -> Result<Split, (SplitError, Range<usize>)> {
         self.run().map_err(|broken| {
             let at = self.offset_of(broken.rest);
             let end = if broken.rest.is_empty() { at } else { at + 1 };
             self.words.truncate(self.before);
-            (broken.fault.unwrap_or(Fault::UnmatchedQuote), at..end)
+            (broken.fault.unwrap_or(SplitError::UnmatchedQuote), at..end)
         })
     }
 
-    fn run(&mut self) -> Result<Split, Broken<'a>> {
+    fn run(&mut self) -> Result<Split, SyntaxError<'a>> {
         while !self.rest.is_empty() {
             let at = self.rest;
             let parsed = match self.quote {
@@ -201,7 +201,7 @@ impl<'a> Lexer<'a, '_> {
             };
             let (rest, piece) = parsed.map_err(|error| match error {
                 nom::Err::Error(broken) | nom::Err::Failure(broken) => broken,
-                nom::Err::Incomplete(_) => Broken { rest: at, fault: None },
+                nom::Err::Incomplete(_) => SyntaxError { rest: at, fault: None },
             })?;
             self.rest = rest;
             match piece {
@@ -227,9 +227,9 @@ impl<'a> Lexer<'a, '_> {
         self.finish(end, Split::default())
     }
 
-    fn finish(&mut self, at: &'a [u8], split: Split) -> Result<Split, Broken<'a>> {
+    fn finish(&mut self, at: &'a [u8], split: Split) -> Result<Split, SyntaxError<'a>> {
         if let Some(rest) = self.quote {
-            return Err(Broken { rest, fault: Some(Fault::UnmatchedQuote) });
+            return Err(SyntaxError { rest, fault: Some(SplitError::UnmatchedQuote) });
         }
         self.end_word(at)?;
         Ok(Split { expanded: self.expanded, ..split })
@@ -250,7 +250,7 @@ impl<'a> Lexer<'a, '_> {
         self.word.get_or_insert(Started { at, bytes: Vec::new(), vanishes: false })
     }
 
-    fn end_word(&mut self, at: &'a [u8]) -> Result<(), Broken<'a>> {
+    fn end_word(&mut self, at: &'a [u8]) -> Result<(), SyntaxError<'a>> {
         let Some(Started { at: start, mut bytes, vanishes }) = self.word.take() else { return Ok(()) };
         if vanishes && bytes.is_empty() {
             return Ok(());
@@ -261,7 +261,7 @@ impl<'a> Lexer<'a, '_> {
         }
         if self.words.len() - self.before == MAX_WORDS {
             let rest = &self.line[start - self.offset..];
-            return Err(Broken { rest, fault: Some(Fault::TooManyWords) });
+            return Err(SyntaxError { rest, fault: Some(SplitError::TooManyWords) });
         }
         let end = self.offset_of(at);
         let written = &self.line[start - self.offset..end - self.offset];
@@ -273,7 +273,7 @@ impl<'a> Lexer<'a, '_> {
         Ok(())
     }
 
-    fn expand(&mut self, variable: &Variable<'a>, at: &'a [u8]) -> Result<(), Broken<'a>> {
+    fn expand(&mut self, variable: &Variable<'a>, at: &'a [u8]) -> Result<(), SyntaxError<'a>> {
         self.word(at);
         let Some(text) = variable.value(self.around) else {
             self.unset(variable, at);
@@ -281,7 +281,7 @@ impl<'a> Lexer<'a, '_> {
         };
         self.expanded += text.len();
         if self.expanded > self.around.room {
-            return Err(Broken { rest: at, fault: Some(Fault::TooLong) });
+            return Err(SyntaxError { rest: at, fault: Some(SplitError::TooLong) });
         }
         if !variable.splits {
             self.word(at).bytes.extend_from_slice(&text);

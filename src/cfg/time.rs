@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::code;
-use super::diagnostic::Finding;
+use super::diagnostic::Diagnostic;
 
 /// The longest time: `HAProxy` counts milliseconds in 31 bits.
 const MAX_MILLISECONDS: u64 = i32::MAX as u64;
@@ -50,10 +50,10 @@ pub struct Time<'t> {
 impl Time<'_> {
     /// Returns a warning about the part that `HAProxy` ignores, for a value of this setting. `HAProxy` plans to
     /// refuse such values in a later version.
-    pub(super) fn doubt(&self, setting: &str, text: &str) -> Option<Finding> {
+    pub(super) fn doubt(&self, setting: &str, text: &str) -> Option<Diagnostic> {
         let Self { length, ignored } = self;
         let message = || format!("`{setting} {text}` counts as {length:?}: HAProxy ignores the `{ignored}`");
-        (!ignored.is_empty()).then(|| Finding::warning(code::TIME_TAIL, message()).label("this value"))
+        (!ignored.is_empty()).then(|| Diagnostic::warning(code::TIME_TAIL, message()).label("this value"))
     }
 }
 

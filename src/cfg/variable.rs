@@ -6,7 +6,7 @@ use nom::Parser;
 use nom::bytes::complete::{tag, take_while};
 use nom::combinator::opt;
 
-use super::syntax::{Broken, Fault, Parsed, Surroundings, fatal};
+use super::syntax::{ParseContext, Parsed, SplitError, SyntaxError, fatal};
 use super::version::Version;
 
 /// A variable as written.
@@ -22,7 +22,7 @@ pub(super) struct Variable<'a> {
 
 impl Variable<'_> {
     /// Returns the bytes that replace the variable, or `None` if it is unset and has no default.
-    pub fn value<'v>(&'v self, around: &'v Surroundings<'_>) -> Option<Cow<'v, [u8]>> {
+    pub fn value<'v>(&'v self, around: &'v ParseContext<'_>) -> Option<Cow<'v, [u8]>> {
         let known = match self.name {
             ".LINE" => Some(Cow::Owned(around.line.to_string().into_bytes())),
             ".FILE" => Some(Cow::Borrowed(around.file.as_bytes())),
@@ -45,7 +45,7 @@ pub(super) fn variable(version: Version, input: &[u8]) -> Parsed<'_, Variable<'_
     let (rest, default) = default(version, rest);
     match rest {
         [b'}', rest @ ..] => Ok((rest, Variable { name, default, splits })),
-        _ => fatal(at_brace, Fault::UnmatchedBrace),
+        _ => fatal(at_brace, SplitError::UnmatchedBrace),
     }
 }
 
@@ -53,20 +53,20 @@ fn name(version: Version, input: &[u8]) -> Parsed<'_, &str> {
     let pseudo = input.first() == Some(&b'.');
     let letters = &input[usize::from(pseudo)..];
     let (rest, tail) =
-        take_while::<_, _, Broken>(|b: u8| b.is_ascii_alphanumeric() || b == b'_').parse(letters)?;
+        take_while::<_, _, SyntaxError>(|b: u8| b.is_ascii_alphanumeric() || b == b'_').parse(letters)?;
     let name = std::str::from_utf8(&input[..usize::from(pseudo) + tail.len()]).unwrap_or_default();
     let legal = if pseudo {
         version >= Version::new(2, 4) && [".LINE", ".FILE", ".SECTION"].contains(&name)
     } else {
         name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
     };
-    if legal { Ok((rest, name)) } else { fatal(input, Fault::VariableName) }
+    if legal { Ok((rest, name)) } else { fatal(input, SplitError::VariableName) }
 }
 
 fn word_expansion(version: Version, input: &[u8]) -> Parsed<'_, bool> {
     match input {
         [b'[', b'*', b']', rest @ ..] if version >= Version::new(2, 3) => Ok((rest, true)),
-        [b'[', ..] if version >= Version::new(2, 3) => fatal(input, Fault::WordExpansion),
+        [b'[', ..] if version >= Version::new(2, 3) => fatal(input, SplitError::WordExpansion),
         _ => Ok((input, false)),
     }
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize;
 
 use super::help;
-use crate::settings::Span;
+use crate::settings::DurationArg;
 
 /// The commands of `drainswap config`.
 #[derive(Debug, Subcommand)]
@@ -38,7 +38,7 @@ pub enum ConfigCommand {
     #[command(after_help = help::CONFIG_DIFF)]
     Diff {
         #[command(flatten)]
-        wanted: WantedConfig,
+        wanted: DesiredConfigArgs,
         /// Exit with 20 if there is something to change
         #[arg(long)]
         exit_code: bool,
@@ -50,7 +50,7 @@ pub enum ConfigCommand {
     #[command(after_help = help::CONFIG_APPLY)]
     Apply {
         #[command(flatten)]
-        wanted: WantedConfig,
+        wanted: DesiredConfigArgs,
         #[command(flatten)]
         reload: ReloadFlags,
     },
@@ -66,7 +66,7 @@ pub struct Templates {
 
 /// The source of the new haproxy.cfg.
 #[derive(Args, Debug)]
-pub struct WantedConfig {
+pub struct DesiredConfigArgs {
     /// The services whose backends are rendered into haproxy.cfg [default: all in drainswap.toml]
     #[arg(value_name = "SERVICE", conflicts_with = "from")]
     pub services: Vec<String>,
@@ -91,10 +91,10 @@ pub struct ReloadFlags {
     pub reload_by: Option<String>,
     /// How long HAProxy may take to run the new file [default: 30s]
     #[arg(long, value_name = "TIME", env = "DRAINSWAP_RELOAD_TIMEOUT")]
-    pub reload_timeout: Option<Span>,
+    pub reload_timeout: Option<DurationArg>,
     /// How long the sessions of a removed server may take to end [default: 5m]
     #[arg(long, value_name = "TIME", env = "DRAINSWAP_DRAIN_TIMEOUT")]
-    pub drain_timeout: Option<Span>,
+    pub drain_timeout: Option<DurationArg>,
 }
 
 /// The occasions on which HAProxy is reloaded.

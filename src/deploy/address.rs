@@ -5,15 +5,15 @@ use std::net::SocketAddr;
 
 use tokio_util::sync::CancellationToken;
 
-use super::balancers::Seen;
+use super::balancers::BalancerStates;
 use super::rotation::LOOK_EVERY;
 use super::wait::{OUTAGE, Waited, until};
-use super::{Executor, Failure};
-use crate::event::Fact;
+use super::{Executor, StepError};
+use crate::event::EventKind;
 use crate::ids::{ContainerId, ServerId};
 use crate::observation::{AdminState, Container, ContainerState, ServerState};
 use crate::plan::LaneServer;
-use crate::plan::place::Place;
+use crate::plan::place::ContainerPlace;
 use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
 use crate::probe::Probe;
 
@@ -22,11 +22,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 {
     /// Fails if a running container lacks the address of one of the lane's servers, according to the engine. Remembers
     /// the new address of each server whose line has a host name.
-    pub(super) async fn has_addresses(
+    pub(super) async fn check_addresses(
         &self,
         lane: usize,
         container: Option<&ContainerId>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepError> {
         let Some((id, (replacement, engine))) = container.zip(self.at(lane).swap) else { return Ok(()) };
         let container = match engine.container(id).await {
             Ok(container) if container.state == ContainerState::Running => container,
@@ -37,9 +37,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let plan = self.plan;
         for server in &plan.lanes[lane].servers {
             match server.place_of(&container, replacement.old.as_ref()) {
-                Place::There => {}
-                Place::Named(address) => self.at(lane).send_to(server.id.clone(), address),
-                Place::Elsewhere => return Err(elsewhere(server, &container)),
+                ContainerPlace::AtAddress => {}
+                ContainerPlace::ByHostName(address) => self.at(lane).send_to(server.id.clone(), address),
+                ContainerPlace::Elsewhere => return Err(wrong_address(server, &container)),
             }
         }
         Ok(())
@@ -60,7 +60,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Points the lane's servers whose lines have a host name at the address that their container has now. Sets the
     /// address only in maint and without sessions. With `resolvers`, `HAProxy` sets it itself, and this function waits
     /// for that.
-    pub(super) async fn follow(&self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn update_addresses(&self, lane: usize) -> Result<(), StepError> {
         let plan = self.plan;
         for server in &plan.lanes[lane].servers {
             let Some(address) = self.at(lane).sent_to.borrow().get(&server.id).copied() else { continue };
@@ -68,42 +68,42 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let limit = if name.is_resolved { plan.policy.ready_timeout } else { OUTAGE };
             let stop = CancellationToken::new();
             let waited = until(LOOK_EVERY, limit, &stop, async || {
-                let seen = Seen { all: self.look_anew(lane).await?, is_new: false };
+                let seen = BalancerStates { all: self.lane_states(lane).await?, is_new: false };
                 let states = seen.server(&server.id, self.is_undoing(lane))?;
                 let is_there = states.iter().all(|state| state.address == Some(address));
                 let may_be_set = !name.is_resolved && is_out(&seen, &states);
-                Ok::<_, Failure>((is_there || may_be_set).then_some(is_there))
+                Ok::<_, StepError>((is_there || may_be_set).then_some(is_there))
             });
             match waited.await? {
                 Waited::Done(true) => continue,
                 Waited::Done(false) => {}
                 Waited::TimedOut | Waited::Stopped => {
-                    return Err(Failure::NotFollowed { server: server.id.clone(), address, limit });
+                    return Err(StepError::AddressNotUpdated { server: server.id.clone(), address, limit });
                 }
             }
-            self.everywhere(lane, async |it| it.set_address(&server.id, address).await).await?;
+            self.on_all(lane, async |it| it.set_address(&server.id, address).await).await?;
             let message = format!(
                 "HAProxy sends {} to {address} now, because its container has a new address. A reload resolves {} again and must get that address",
                 server.id, name.name
             );
-            self.tell(Fact::Warned { message });
+            self.emit(EventKind::Warned { message });
         }
         Ok(())
     }
 }
 
 /// Returns whether a server is in maint at every load balancer and holds no session.
-fn is_out(seen: &Seen, states: &[&ServerState]) -> bool {
+fn is_out(seen: &BalancerStates, states: &[&ServerState]) -> bool {
     let is_idle = |state: &&ServerState| state.admin.state() == AdminState::Maint && state.sessions == 0;
     let servers: Vec<ServerId> = states.iter().map(|state| state.id.clone()).collect();
     states.iter().all(is_idle) && seen.all.iter().all(|it| it.sessions_in_old_workers(&servers) == 0)
 }
 
-fn elsewhere(server: &LaneServer, container: &Container) -> Failure {
+fn wrong_address(server: &LaneServer, container: &Container) -> StepError {
     let ports = container.published.iter().map(|it| SocketAddr::new(it.ip, it.port).to_string());
     let own = container.networks.iter().flat_map(|it| &it.addresses).map(ToString::to_string);
     let has: Vec<String> = ports.chain(own).collect();
-    Failure::Elsewhere {
+    StepError::WrongAddress {
         server: server.id.clone(),
         container: container.name.clone(),
         address: server.address,

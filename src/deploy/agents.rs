@@ -6,11 +6,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::balancers::Seen;
+use super::balancers::BalancerStates;
 use super::rotation::LOOK_EVERY;
 use super::wait::{Waited, until};
-use super::{Executor, Failure, Tracked};
-use crate::event::Fact;
+use super::{Executor, StepError, Tracked};
+use crate::event::EventKind;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Checker, Checking, LoadBalancerState, ServerState};
 use crate::plan::{Lane, LaneServer};
@@ -40,13 +40,13 @@ pub(super) fn is_any_on(lane: &Lane, seen: &LoadBalancerState) -> bool {
 
 /// Turns the agents of these servers on or off at a load balancer. Turns an agent on even if it is on, so that the
 /// command supersedes a late one that turns it off.
-pub(super) async fn turn(
+pub(super) async fn set_agents(
     load_balancer: &impl LoadBalancer,
     lane: &Lane,
     servers: &[ServerId],
     on: bool,
 ) -> Result<(), LoadBalancerError> {
-    let seen = match load_balancer.glance(&lane.backends()).await {
+    let seen = match load_balancer.state(&lane.backends()).await {
         // A reload removed the backend.
         Err(LoadBalancerError::NoSuchBackend { .. }) => return Ok(()),
         seen => seen?,
@@ -87,48 +87,48 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Turns the agents of the lane's servers off, waits until none of them is being queried, and sets again what the
     /// last answers changed. The servers are in `state` already, so that an agent that hangs does not keep them in
     /// service.
-    pub(super) async fn agents_off(&self, lane: usize, state: AdminState) -> Result<(), Failure> {
+    pub(super) async fn agents_off(&self, lane: usize, state: AdminState) -> Result<(), StepError> {
         if !self.has_agents(lane) {
             return Ok(());
         }
         let (plan, servers, stop) = (self.plan, self.lane_of(lane).ids(), self.stop_request(lane));
-        self.everywhere(lane, async |it: &Tracked<L>| turn(it, &plan.lanes[lane], &servers, false).await)
+        self.on_all(lane, async |it: &Tracked<L>| set_agents(it, &plan.lanes[lane], &servers, false).await)
             .await?;
         let (mut asked, mut all): (BTreeSet<ServerId>, _) = (BTreeSet::new(), Vec::new());
         let waited = until(LOOK_EVERY, LAST_ANSWER, &stop, async || {
             self.report_lane_stop(lane);
-            all = self.look_anew(lane).await?;
+            all = self.lane_states(lane).await?;
             let states = all.iter().flat_map(|seen| with_agents(&plan.lanes[lane], seen));
             let states = states.map(|(_, state)| state);
             asked = states.filter(|state| state.checks.asks_agent).map(|state| state.id.clone()).collect();
-            Ok::<_, Failure>(asked.is_empty().then_some(()))
+            Ok::<_, StepError>(asked.is_empty().then_some(()))
         });
         match (waited.await?, asked.pop_first()) {
             (Waited::Stopped, _) => {
                 self.report_lane_stop(lane);
-                return Err(Failure::Stopped);
+                return Err(StepError::Stopped);
             }
             (Waited::TimedOut, Some(server)) if !self.is_undoing(lane) => {
-                return Err(Failure::AgentAsked { server, limit: LAST_ANSWER });
+                return Err(StepError::AgentStillPending { server, limit: LAST_ANSWER });
             }
             (Waited::TimedOut, Some(server)) => {
                 let message =
                     format!("the agent of {server} is still being queried and may change the server's state");
-                self.tell(Fact::Warned { message });
+                self.emit(EventKind::Warned { message });
             }
             (Waited::Done(()) | Waited::TimedOut, _) => {}
         }
-        let moved = self.moved(lane, &Seen { all, is_new: false }, state)?;
+        let moved = self.not_yet_out(lane, &BalancerStates { all, is_new: false }, state)?;
         self.set(lane, &moved).await
     }
 
     /// Turns the agents of these servers of the lane on again.
-    pub(super) async fn agents_on(&self, lane: usize, servers: &[ServerId]) -> Result<(), Failure> {
+    pub(super) async fn agents_on(&self, lane: usize, servers: &[ServerId]) -> Result<(), StepError> {
         if !self.has_agents(lane) {
             return Ok(());
         }
         let plan = self.plan;
-        self.everywhere(lane, async |it: &Tracked<L>| turn(it, &plan.lanes[lane], servers, true).await)
+        self.on_all(lane, async |it: &Tracked<L>| set_agents(it, &plan.lanes[lane], servers, true).await)
             .await
             .map(drop)
     }

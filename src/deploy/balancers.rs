@@ -7,9 +7,9 @@ use tokio::time::timeout;
 
 use super::agents;
 use super::rotation::LOOK_EVERY;
-use super::wait::{OUTAGE, insist};
-use super::{Direction, Executor, Failure, Tracked};
-use crate::event::Fact;
+use super::wait::{OUTAGE, retry};
+use super::{Direction, Executor, StepError, Tracked};
+use crate::event::EventKind;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, LoadBalancerState, ServerState};
 use crate::plan::{Lane, LbQuorum};
@@ -19,7 +19,7 @@ use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerEr
 const BRIEFLY: Duration = Duration::from_millis(250);
 
 /// The states of all load balancers at one moment.
-pub(super) struct Seen {
+pub(super) struct BalancerStates {
     /// The states of those that answered.
     pub all: Vec<LoadBalancerState>,
     /// Whether one of them runs a new process, which does not know what was set.
@@ -27,38 +27,38 @@ pub(super) struct Seen {
 }
 
 /// Returns the state of one load balancer, if it answered.
-pub(super) fn said_by<'a>(
+pub(super) fn state_from<'a>(
     all: &'a [LoadBalancerState],
     load_balancer: &impl LoadBalancer,
 ) -> Option<&'a LoadBalancerState> {
     all.iter().find(|seen| seen.name == load_balancer.name())
 }
 
-impl Seen {
+impl BalancerStates {
     /// Returns every load balancer's state of a server. Fails if one does not know the server, unless a lane is being
     /// undone: a server that a reload removed needs no undo.
-    pub fn server(&self, id: &ServerId, is_undoing: bool) -> Result<Vec<&ServerState>, Failure> {
+    pub fn server(&self, id: &ServerId, is_undoing: bool) -> Result<Vec<&ServerState>, StepError> {
         if !is_undoing {
-            all_known(&self.all, [id])?;
+            require_known(&self.all, [id])?;
         }
         Ok(self.all.iter().filter_map(|seen| seen.server(id)).collect())
     }
 }
 
 /// Fails if a load balancer does not know one of these servers.
-pub(super) fn all_known<'a>(
+pub(super) fn require_known<'a>(
     seen: &[LoadBalancerState],
     ids: impl IntoIterator<Item = &'a ServerId>,
-) -> Result<(), Failure> {
+) -> Result<(), StepError> {
     let mut ids = ids.into_iter();
     match ids.find(|id| seen.iter().any(|it| it.server(id).is_none())) {
-        Some(server) => Err(Failure::Vanished { server: server.clone() }),
+        Some(server) => Err(StepError::Vanished { server: server.clone() }),
         None => Ok(()),
     }
 }
 
 /// Sets the states of servers. While a lane is being undone, skips servers that a reload removed.
-pub(super) async fn set_known(
+pub(super) async fn set_known_states(
     load_balancer: &impl LoadBalancer,
     states: &[(ServerId, AdminState)],
     is_undoing: bool,
@@ -67,7 +67,7 @@ pub(super) async fn set_known(
     if !is_undoing || set.as_ref().err().is_none_or(LoadBalancerError::is_silence) {
         return set;
     }
-    let seen = load_balancer.glance(&[]).await?;
+    let seen = load_balancer.state(&[]).await?;
     let known: Vec<_> = states.iter().filter(|(id, _)| seen.server(id).is_some()).cloned().collect();
     if known.len() == states.len() {
         return set;
@@ -80,54 +80,55 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 {
     /// Sets the states of servers everywhere. Waits for a load balancer that is restarting. One that was silent the
     /// last time only gets servers back in service: nothing leaves there before it has been checked.
-    pub(super) async fn set(&self, lane: usize, states: &[(ServerId, AdminState)]) -> Result<(), Failure> {
+    pub(super) async fn set(&self, lane: usize, states: &[(ServerId, AdminState)]) -> Result<(), StepError> {
         let is_undoing = self.is_undoing(lane);
         let set = async |it: &Tracked<L>| {
             if self.at(lane).processes.borrow().contains_key(&it.name()) {
-                set_known(it, states, is_undoing).await
+                set_known_states(it, states, is_undoing).await
             } else {
                 let ready = states.iter().filter(|(_, state)| *state == AdminState::Ready);
-                set_known(it, &ready.cloned().collect::<Vec<_>>(), is_undoing).await
+                set_known_states(it, &ready.cloned().collect::<Vec<_>>(), is_undoing).await
             }
         };
-        self.everywhere(lane, set).await.map(drop)
+        self.on_all(lane, set).await.map(drop)
     }
 
     /// Queries the lane's backends, whatever processes answer. Waits for a load balancer that is restarting.
-    pub(super) async fn look_anew(&self, lane: usize) -> Result<Vec<LoadBalancerState>, Failure> {
+    pub(super) async fn lane_states(&self, lane: usize) -> Result<Vec<LoadBalancerState>, StepError> {
         let (backends, is_undoing) = (self.lane_of(lane).backends(), self.is_undoing(lane));
-        let look = async |it: &Tracked<L>| match it.look(&backends).await {
-            Err(LoadBalancerError::NoSuchBackend { .. }) if is_undoing => it.look(&[]).await,
+        let look = async |it: &Tracked<L>| match it.full_state(&backends).await {
+            Err(LoadBalancerError::NoSuchBackend { .. }) if is_undoing => it.full_state(&[]).await,
             seen => seen,
         };
-        let all = self.everywhere(lane, look).await?;
+        let all = self.on_all(lane, look).await?;
         self.note_agents(lane, &all);
-        self.show(lane, &all);
+        self.record_outages(lane, &all);
         Ok(all)
     }
 
     /// Explains why a step of the lane failed: for a server that a reload removed, `HAProxy` replies only that it
     /// cannot execute the command.
-    pub(super) async fn explained(&self, lane: usize, failure: Failure) -> Failure {
-        let Failure::LoadBalancer(error) = &failure else { return failure };
+    pub(super) async fn explain_failure(&self, lane: usize, failure: StepError) -> StepError {
+        let StepError::LoadBalancer(error) = &failure else { return failure };
         if error.is_silence() {
             return failure;
         }
-        match self.everywhere(lane, async |it: &Tracked<L>| it.glance(&[]).await).await {
-            Ok(all) => all_known(&all, &self.lane_of(lane).ids()).err().unwrap_or(failure),
+        match self.on_all(lane, async |it: &Tracked<L>| it.state(&[]).await).await {
+            Ok(all) => require_known(&all, &self.lane_of(lane).ids()).err().unwrap_or(failure),
             Err(_) => failure,
         }
     }
 
     /// Calls all load balancers at once, for a lane. Fails if one does not answer, unless it may miss the call: then
     /// that is recorded.
-    pub(super) async fn everywhere<T>(
+    pub(super) async fn on_all<T>(
         &self,
         lane: usize,
         call: impl AsyncFn(&Tracked<L>) -> Result<T, LoadBalancerError>,
-    ) -> Result<Vec<T>, Failure> {
-        let all = &self.world.load_balancers;
-        let results = join_all(all.iter().map(|it| self.patiently(it, async || call(it).await))).await;
+    ) -> Result<Vec<T>, StepError> {
+        let all = &self.site.load_balancers;
+        let results =
+            join_all(all.iter().map(|it| self.with_restart_grace(it, async || call(it).await))).await;
         let may_miss = match self.at(lane).direction.get() {
             Direction::Undo { needs_all: false } => true,
             Direction::Undo { needs_all: true } | Direction::Forward => {
@@ -138,7 +139,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         for (load_balancer, result) in all.iter().zip(results) {
             match result {
                 Err(error) if may_miss && error.is_silence() => {
-                    self.has_missed(&load_balancer.name());
+                    self.mark_stale(&load_balancer.name());
                     missing = Some(error);
                 }
                 result => answers.push(result?),
@@ -153,23 +154,23 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Records that a load balancer missed a change: when it comes back, in whatever process, it does not have that
     /// change.
-    fn has_missed(&self, name: &str) {
+    fn mark_stale(&self, name: &str) {
         for lane in &self.lanes {
             lane.processes.borrow_mut().remove(name);
         }
         self.watch.forget(name);
         if self.fleet.mark_stale(name) {
             let message = format!("{name} does not answer; the run goes on with the other load balancers");
-            self.tell(Fact::Warned { message });
+            self.emit(EventKind::Warned { message });
         }
     }
 
     /// Queries the lane's backends and detects reloads. After a reload, only the master can report what the process
     /// that the plan was made for still holds.
-    pub(super) async fn look(&self, lane: usize) -> Result<Seen, Failure> {
-        let mut all = self.look_anew(lane).await?;
-        if self.fleet.is_any_stale(&all) && self.catch_up(Some(lane)).await {
-            all = self.look_anew(lane).await?;
+    pub(super) async fn refresh(&self, lane: usize) -> Result<BalancerStates, StepError> {
+        let mut all = self.lane_states(lane).await?;
+        if self.fleet.is_any_stale(&all) && self.resync(Some(lane)).await {
+            all = self.lane_states(lane).await?;
         }
         let mut is_new = false;
         for seen in &all {
@@ -177,17 +178,17 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             match was {
                 Some(was) if was == seen.pid => continue,
                 Some(was) if seen.old_workers.is_none() => {
-                    return Err(Failure::Reloaded { was, is: seen.pid });
+                    return Err(StepError::Reloaded { was, is: seen.pid });
                 }
                 Some(was) if self.fleet.reports_reload(&seen.name, seen.pid) => {
-                    self.tell(Fact::HaproxyReloaded { was, is: seen.pid });
+                    self.emit(EventKind::HaproxyReloaded { was, is: seen.pid });
                 }
                 Some(_) | None => {}
             }
             self.sees_process(lane, seen);
             is_new = true;
         }
-        Ok(Seen { all, is_new })
+        Ok(BalancerStates { all, is_new })
     }
 
     /// Takes over the process that answers at a load balancer as the one that the lane knows.
@@ -201,19 +202,20 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Puts finished servers in service at load balancers that missed that, and returns whether that changed any. Skips
     /// the lane in progress.
-    pub(super) async fn catch_up(&self, but: Option<usize>) -> bool {
+    pub(super) async fn resync(&self, but: Option<usize>) -> bool {
         let plan = self.plan;
-        let through = self.all_lanes().filter(|lane| Some(*lane) != but && self.is_through(*lane));
+        let through = self.all_lanes().filter(|lane| Some(*lane) != but && self.is_confirmed(*lane));
         let through: Vec<&Lane> = through.map(|lane| &plan.lanes[lane]).collect();
         let servers = through.iter().flat_map(|lane| lane.enabled_ids());
         let states: Vec<_> = servers.map(|server| (server, AdminState::Ready)).collect();
         let mut has_changed = false;
-        for load_balancer in self.world.load_balancers.iter().filter(|_| !states.is_empty()) {
+        for load_balancer in self.site.load_balancers.iter().filter(|_| !states.is_empty()) {
             if !self.fleet.is_stale(&load_balancer.name()) {
                 continue;
             }
             let set = load_balancer.set_admin_states(&states).await;
-            let turn_on = async |lane: &&Lane| agents::turn(load_balancer, lane, &lane.ids(), true).await;
+            let turn_on =
+                async |lane: &&Lane| agents::set_agents(load_balancer, lane, &lane.ids(), true).await;
             let turned_on = join_all(through.iter().map(turn_on)).await;
             if set.is_ok() && turned_on.iter().all(Result::is_ok) {
                 has_changed |= self.fleet.is_resynced(&load_balancer.name());
@@ -224,26 +226,26 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Calls a load balancer. Waits for one that is restarting, but not for one that was silent the last time, so that
     /// it does not delay the checks of the others.
-    async fn patiently<T>(
+    async fn with_restart_grace<T>(
         &self,
         load_balancer: &Tracked<L>,
         mut call: impl AsyncFnMut() -> Result<T, LoadBalancerError>,
     ) -> Result<T, LoadBalancerError> {
         let name = load_balancer.name();
         let result = if self.fleet.answered(&name) {
-            insist(LOOK_EVERY, OUTAGE, LoadBalancerError::is_silence, call).await
+            retry(LOOK_EVERY, OUTAGE, LoadBalancerError::is_silence, call).await
         } else {
             let reason = "it did not answer before and still does not".to_owned();
             let silence = || LoadBalancerError::Unreachable { socket: name, reason };
             let backends = self.plan.backends();
-            let look = timeout(BRIEFLY, load_balancer.glance(&backends));
+            let look = timeout(BRIEFLY, load_balancer.state(&backends));
             // Only a query may be cut off: a change may still take effect after its caller stopped waiting.
             match look.await.unwrap_or_else(|_| Err(silence())) {
                 Ok(_) => call().await,
                 Err(error) => Err(error),
             }
         };
-        let among = self.world.load_balancers.len();
+        let among = self.site.load_balancers.len();
         result.map_err(|error| error.at(load_balancer.name(), among))
     }
 }

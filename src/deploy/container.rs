@@ -12,10 +12,10 @@ use tokio::time::Instant;
 
 use super::recovery::{TRY_EVERY, TRY_FOR};
 use super::unanswered::TrackedEngine;
-use super::wait::{Waited, insist, patiently, until};
-use super::{Executor, Failure, Mark, Swap, millis};
+use super::wait::{Waited, retry, until, wait_with_ticks};
+use super::{Executor, Mark, ReplacementOnEngine, StepError, millis};
 use crate::command_line::shell;
-use crate::event::{EnginePull, Fact};
+use crate::event::{EnginePull, EventKind};
 use crate::ids::ContainerId;
 use crate::image::{Image, previous};
 use crate::journal::Record;
@@ -26,7 +26,7 @@ use crate::ports::{
     ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, PullProgress, WallClock,
 };
 use crate::probe::{Probe, distinct};
-use crate::topology::matching::Aside;
+use crate::topology::matching::ContainerRole;
 
 /// How many containers are created at once.
 const AT_ONCE: usize = 8;
@@ -36,7 +36,7 @@ pub(super) const OLD_LIMIT: Duration = Duration::from_secs(60);
 
 /// The container that must answer. It determines which lines are probed, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum ProbeSubject {
     New,
     Old,
     /// The existing container, where nothing is replaced.
@@ -55,15 +55,15 @@ const ASK_EVERY: Duration = Duration::from_millis(25);
 impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Executor<'a, L, E, P, C, H, J>
 {
-    pub(super) async fn pull(&self, image: &Image) -> Result<(), Failure> {
+    pub(super) async fn pull(&self, image: &Image) -> Result<(), StepError> {
         let begun = Instant::now();
-        self.tell(Fact::PullStarted { image: image.clone() });
+        self.emit(EventKind::PullStarted { image: image.clone() });
         let (sender, mut receiver) = tokio::sync::watch::channel(Vec::<PullProgress>::new());
         let sender = &sender;
-        let creates = |(it, _): &Swap<'_, E>| it.is_created() && it.image == *image;
+        let creates = |(it, _): &ReplacementOnEngine<'_, E>| it.is_created() && it.image == *image;
         let engines = self.engines(creates);
         let names: BTreeSet<&str> = engines.keys().copied().collect();
-        let platform = self.world.descriptions.get(&self.plan.backend).and_then(|it| it.platform.as_ref());
+        let platform = self.site.descriptions.get(&self.plan.backend).and_then(|it| it.platform.as_ref());
         let pulls = engines.values().enumerate().map(|(index, engine)| async move {
             let progress = move |progress| {
                 sender.send_if_modified(|all| {
@@ -80,45 +80,45 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             tokio::select! {
                 biased;
                 pulled = &mut pulling => break pulled.map(drop)?,
-                () = self.stop.asked.cancelled() => return Err(Failure::Stopped),
+                () = self.stop.asked.cancelled() => return Err(StepError::Stopped),
                 Ok(()) = receiver.changed() => {
                     let now = receiver.borrow_and_update().clone();
                     if !has_broken_off && now.iter().any(|it| it.is_retrying) {
                         has_broken_off = true;
                         let message =
                             format!("the registry closed the connection while the engine pulled {image}; the engine retries");
-                        self.tell(Fact::Warned { message });
+                        self.emit(EventKind::Warned { message });
                     }
-                    self.tell(progressed(&names, &now));
+                    self.emit(pull_progress(&names, &now));
                 }
             }
         }
-        self.tell(Fact::Pulled { image: image.clone(), took_ms: millis(begun) });
+        self.emit(EventKind::Pulled { image: image.clone(), took_ms: millis(begun) });
         Ok(())
     }
 
     /// Returns the engines of the selected replacements, by name.
     pub(super) fn engines(
         &self,
-        is_meant: impl Fn(&Swap<'a, E>) -> bool,
+        is_meant: impl Fn(&ReplacementOnEngine<'a, E>) -> bool,
     ) -> BTreeMap<&'a str, &'a TrackedEngine<E>> {
         let meant = self.lanes.iter().filter_map(|lane| lane.swap).filter(is_meant);
         meant.map(|(replacement, engine)| (replacement.like.engine.as_str(), engine)).collect()
     }
 
     /// Creates every new container, several at a time: they are only created, so their order does not matter.
-    pub(super) async fn create_all(&self) -> Result<(), Failure> {
+    pub(super) async fn create_all(&self) -> Result<(), StepError> {
         let creating = self.all_lanes().filter(|lane| self.lane_of(*lane).steps.contains(&Step::Create));
         let creating: Vec<_> = creating.filter_map(|lane| Some((lane, self.at(lane).swap?))).collect();
         for (lane, _) in &creating {
-            self.begin(*lane, Step::Create).await?;
+            self.record_begun(*lane, Step::Create).await?;
         }
         let creations = creating.iter().map(|(lane, swap)| self.create_candidate(*lane, *swap));
         let created: Vec<_> = stream::iter(creations).buffered(AT_ONCE).collect().await;
         let mut failed = Ok(());
         for ((lane, (replacement, _)), result) in creating.into_iter().zip(created) {
             match result {
-                Ok(container) => self.has_created(lane, replacement, container).await?,
+                Ok(container) => self.record_created(lane, replacement, container).await?,
                 Err(failure) if failed.is_ok() => failed = Err(failure),
                 Err(_) => {}
             }
@@ -128,10 +128,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 
     /// Checks that no other run is about to replace the same containers. Every run checks after it has created its own,
     /// so that of two runs which began at once at least one sees the other.
-    pub(super) async fn is_alone(&self) -> Result<(), Failure> {
+    pub(super) async fn check_no_concurrent_run(&self) -> Result<(), StepError> {
         for (name, engine) in self.engines(|_| true) {
             let containers = engine.containers().await?;
-            if let Some(refusal) = other_runs::rival(self.plan, name, &containers) {
+            if let Some(refusal) = other_runs::competing_run(self.plan, name, &containers) {
                 return Err(refusal.into());
             }
         }
@@ -141,168 +141,172 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     async fn create_candidate(
         &self,
         lane: usize,
-        (replacement, engine): Swap<'_, E>,
-    ) -> Result<ContainerId, Failure> {
-        let description = self.world.descriptions.get(&self.lane_of(lane).name().backend);
-        let recipe = replacement.recipe(&self.plan.run, description);
+        (replacement, engine): ReplacementOnEngine<'_, E>,
+    ) -> Result<ContainerId, StepError> {
+        let description = self.site.descriptions.get(&self.lane_of(lane).name().backend);
+        let recipe = replacement.create_spec(&self.plan.run, description);
         let container = engine.create(&recipe).await?;
         // Until a new container has answered it is not restarted, so that its exit code shows why it exited.
         engine.set_restart(&container, &RestartPolicy::never()).await?;
         Ok(container)
     }
 
-    async fn has_created(
+    async fn record_created(
         &self,
         lane: usize,
         replacement: &Replacement,
         container: ContainerId,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepError> {
         self.ledger.record_anyway(&Record::Created { lane, container }).await?;
-        self.end(lane, Step::Create).await?;
+        self.record_done(lane, Step::Create).await?;
         let (container, like) = (replacement.candidate_name(&self.plan.run), replacement.like.name.clone());
         let servers = self.lane_of(lane).ids();
-        self.tell(Fact::Created { servers, container, like });
+        self.emit(EventKind::Created { servers, container, like });
         Ok(())
     }
 
     /// Waits for the answer to a change of a container. Its servers are out, and stay out until the answer comes. Warns
     /// if that takes long.
-    pub(super) async fn answer<T>(
+    pub(super) async fn await_answer<T>(
         &self,
         call: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
         let mut seconds = 0;
-        patiently(TICK, call, || {
+        wait_with_ticks(TICK, call, || {
             self.report_stop_requests();
             seconds += TICK.as_secs();
             if seconds == PATIENCE.as_secs() {
                 let message = format!(
                     "the engine has not answered for {seconds} s: drainswap does nothing else until it does, for ten minutes at most"
                 );
-                self.tell(Fact::Warned { message });
+                self.emit(EventKind::Warned { message });
             }
         })
         .await
     }
 
     /// Waits until a lane's engine has answered its earlier calls, or can no longer carry them out.
-    pub(super) async fn until_answered(&self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn wait_for_lane_engine(&self, lane: usize) -> Result<(), StepError> {
         match self.at(lane).swap {
-            Some((_, engine)) => self.until_it_answers(engine).await,
+            Some((_, engine)) => self.wait_for_engine(engine).await,
             None => Ok(()),
         }
     }
 
     /// Waits until a container that may be stopping has stopped, before it is started: otherwise that stop would end it
     /// afterwards. Does nothing while its servers are in service.
-    async fn ends(
+    async fn finish_pending_stop(
         &self,
         lane: usize,
         engine: &TrackedEngine<E>,
         container: &ContainerId,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepError> {
         if engine.is_stopping(container) && self.at(lane).is(Mark::Out) {
-            self.answer(engine.stop(container)).await?;
+            self.await_answer(engine.stop(container)).await?;
         }
         Ok(())
     }
 
     /// Returns whether a stop of the lane's old container may be under way.
     pub(super) fn old_may_be_stopping(&self, lane: usize) -> bool {
-        self.old(lane).is_some_and(|(old, engine)| engine.is_stopping(&old.id))
+        self.old_container(lane).is_some_and(|(old, engine)| engine.is_stopping(&old.id))
     }
 
-    pub(super) async fn until_it_answers(&self, engine: &TrackedEngine<E>) -> Result<(), Failure> {
+    pub(super) async fn wait_for_engine(&self, engine: &TrackedEngine<E>) -> Result<(), StepError> {
         for call in engine.unanswered() {
             let message = format!(
                 "the engine has not answered the call to {call}, and may still carry it out: drainswap does not touch that container until this is settled"
             );
-            self.tell(Fact::Warned { message });
+            self.emit(EventKind::Warned { message });
         }
         Ok(engine.settle().await?)
     }
 
     /// Stops the old container and puts it aside. Switches its restart policy off, so that a restart of the engine does
     /// not start it beside its successor.
-    pub(super) async fn keep(
+    pub(super) async fn stop_and_keep(
         &self,
         lane: usize,
-        (replacement, engine): Swap<'_, E>,
+        (replacement, engine): ReplacementOnEngine<'_, E>,
         old: &Container,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepError> {
         let begun = Instant::now();
         let (container, as_name) = (old.name.clone(), replacement.kept_name(&self.plan.run));
-        self.answer(engine.set_restart(&old.id, &RestartPolicy::never())).await?;
-        self.answer(engine.stop(&old.id)).await?;
-        self.answer(engine.rename(&old.id, &as_name)).await?;
+        self.await_answer(engine.set_restart(&old.id, &RestartPolicy::never())).await?;
+        self.await_answer(engine.stop(&old.id)).await?;
+        self.await_answer(engine.rename(&old.id, &as_name)).await?;
         let took_ms = millis(begun);
         self.at(lane).time(|timing| timing.engine_ms += took_ms);
-        self.tell(Fact::ContainerKept { container, as_name, took_ms });
+        self.emit(EventKind::ContainerStopped { container, as_name, took_ms });
         Ok(())
     }
 
     pub(super) async fn start(
         &self,
         lane: usize,
-        (replacement, engine): Swap<'_, E>,
+        (replacement, engine): ReplacementOnEngine<'_, E>,
         new: &ContainerId,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepError> {
         let begun = Instant::now();
-        self.ends(lane, engine, new).await?;
+        self.finish_pending_stop(lane, engine, new).await?;
         let name = replacement.name.clone();
-        self.answer(engine.rename(new, &name)).await?;
-        self.answer(engine.start(new)).await?;
+        self.await_answer(engine.rename(new, &name)).await?;
+        self.await_answer(engine.start(new)).await?;
         let took_ms = millis(begun);
         self.at(lane).time(|timing| timing.engine_ms += took_ms);
-        self.tell(Fact::ContainerStarted { container: name, took_ms });
+        self.emit(EventKind::ContainerStarted { container: name, took_ms });
         Ok(())
     }
 
     /// Waits until the container runs, is healthy if Docker checks it, and answers on every line. Fails at once if it
     /// exits or is restarted. An old container that answers counts as back, whatever Docker reports when the time is
     /// up.
-    pub(super) async fn prove(&self, lane: usize, container: Option<ContainerId>) -> Result<(), Failure> {
+    pub(super) async fn wait_ready(
+        &self,
+        lane: usize,
+        container: Option<ContainerId>,
+    ) -> Result<(), StepError> {
         let begun = Instant::now();
-        self.has_addresses(lane, container.as_ref()).await?;
+        self.check_addresses(lane, container.as_ref()).await?;
         let policy = &self.plan.policy;
         // The old container gets more time: there is nothing else to return to.
-        let asked = self.asked(lane, container.as_ref());
+        let asked = self.probe_subject(lane, container.as_ref());
         let (limit, rise) = match asked {
-            Asked::New => (policy.ready_timeout, policy.rise),
-            Asked::Old | Asked::Same => (self.old_limit(), 1),
+            ProbeSubject::New => (policy.ready_timeout, policy.rise),
+            ProbeSubject::Old | ProbeSubject::Same => (self.old_limit(), 1),
         };
         let stop = self.stop_at_once(lane);
         let (mut last, mut booted_after, mut in_a_row) = (String::from("it was never probed"), 0, 0);
         let waited = until(ASK_EVERY, limit, &stop, async || {
             self.report_lane_stop(lane);
-            let answer = self.ask(lane, container.as_ref()).await?;
+            let answer = self.check_container(lane, container.as_ref()).await?;
             if let Answer::NotReady(why) = &answer {
                 // The old one was up when it was stopped, so waiting for it restores service sooner.
-                if asked == Asked::New {
-                    self.keeps_promise(lane)?;
+                if asked == ProbeSubject::New {
+                    self.check_promise(lane)?;
                 }
                 (booted_after, in_a_row) = (millis(begun), 0);
                 if *why != last {
                     last.clone_from(why);
                     let server = self.lane_of(lane).name().clone();
-                    self.tell(Fact::NotReadyYet { server, answer: why.clone() });
+                    self.emit(EventKind::NotReadyYet { server, answer: why.clone() });
                 }
             }
             if answer.is_ready() {
                 in_a_row += 1;
                 last = format!("{}, but only {in_a_row} of {rise} times in a row (--rise)", answer.detail());
             }
-            Ok::<_, Failure>(Some(answer).filter(|_| in_a_row >= rise))
+            Ok::<_, StepError>(Some(answer).filter(|_| in_a_row >= rise))
         });
         let mut waited = waited.await?;
-        if asked == Asked::Old && waited == Waited::TimedOut {
-            let answer = self.ask_lines(lane, asked).await;
+        if asked == ProbeSubject::Old && waited == Waited::TimedOut {
+            let answer = self.probe_lines(lane, asked).await;
             if answer.is_ready() {
                 let (servers, within) = (list(&self.lane_of(lane).ids()), limit.as_secs_f64());
                 let message = format!(
                     "{servers}: Docker did not report the old container healthy again within {within} s ({last}). It answers, so it is put back in service"
                 );
-                self.tell(Fact::Warned { message });
+                self.emit(EventKind::Warned { message });
                 waited = Waited::Done(answer);
             }
         }
@@ -310,47 +314,49 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             Waited::Done(answer) => {
                 self.at(lane).time(|timing| timing.boot_ms = booted_after);
                 let servers = self.lane_of(lane).ids();
-                self.tell(Fact::BecameReady {
+                self.emit(EventKind::BecameReady {
                     servers,
                     answer: answer.detail().to_owned(),
                     took_ms: millis(begun),
                 });
                 Ok(())
             }
-            Waited::TimedOut => Err(Failure::NeverReady { limit, last_answer: last }),
+            Waited::TimedOut => Err(StepError::NeverReady { limit, last_answer: last }),
             Waited::Stopped => {
                 self.report_lane_stop(lane);
-                Err(Failure::Stopped)
+                Err(StepError::Stopped)
             }
         }
     }
 
     /// Returns the container that a lane replaces, unless it is gone, and its engine.
-    pub(super) fn old(&self, lane: usize) -> Option<(&'a Container, &'a TrackedEngine<E>)> {
+    pub(super) fn old_container(&self, lane: usize) -> Option<(&'a Container, &'a TrackedEngine<E>)> {
         self.at(lane).swap.and_then(|(replacement, engine)| replacement.old.as_ref().map(|old| (old, engine)))
     }
 
     /// Returns the new container of a lane, once it exists, and its engine.
-    pub(super) fn new_one(&self, lane: usize) -> Option<(ContainerId, &'a TrackedEngine<E>)> {
+    pub(super) fn new_container(&self, lane: usize) -> Option<(ContainerId, &'a TrackedEngine<E>)> {
         self.created(lane).zip(self.at(lane).swap).map(|(new, (_, engine))| (new, engine))
     }
 
-    fn asked(&self, lane: usize, container: Option<&ContainerId>) -> Asked {
+    fn probe_subject(&self, lane: usize, container: Option<&ContainerId>) -> ProbeSubject {
         match container {
-            None => Asked::Same,
-            Some(_) if container == self.created(lane).as_ref() => Asked::New,
-            Some(_) => Asked::Old,
+            None => ProbeSubject::Same,
+            Some(_) if container == self.created(lane).as_ref() => ProbeSubject::New,
+            Some(_) => ProbeSubject::Old,
         }
     }
 
     /// Returns whether Docker's healthcheck counts in addition to an answer. For an old container it counts only if
     /// that was healthy before the run and can be healthy again in time: there is nothing else to return to, and its
     /// servers are out until then.
-    fn heeds_health(&self, lane: usize, container: Option<&ContainerId>) -> bool {
+    fn uses_healthcheck(&self, lane: usize, container: Option<&ContainerId>) -> bool {
         let limit = self.old_limit();
-        match self.asked(lane, container) {
-            Asked::New | Asked::Same => true,
-            Asked::Old => self.old(lane).is_some_and(|(old, _)| old.is_healthy_again_within(limit)),
+        match self.probe_subject(lane, container) {
+            ProbeSubject::New | ProbeSubject::Same => true,
+            ProbeSubject::Old => {
+                self.old_container(lane).is_some_and(|(old, _)| old.is_healthy_again_within(limit))
+            }
         }
     }
 
@@ -360,13 +366,20 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     }
 
     /// Inspects a container once, and probes each of its lines once.
-    pub(super) async fn ask(&self, lane: usize, container: Option<&ContainerId>) -> Result<Answer, Failure> {
+    pub(super) async fn check_container(
+        &self,
+        lane: usize,
+        container: Option<&ContainerId>,
+    ) -> Result<Answer, StepError> {
         if let Some((id, (_, engine))) = container.zip(self.at(lane).swap) {
-            let pulse = engine.pulse(id).await?;
+            let pulse = engine.status(id).await?;
             if !pulse.running {
-                return Err(Failure::Died { exit_code: pulse.exit_code, out_of_memory: pulse.out_of_memory });
+                return Err(StepError::Exited {
+                    exit_code: pulse.exit_code,
+                    out_of_memory: pulse.out_of_memory,
+                });
             }
-            match pulse.health.filter(|_| self.heeds_health(lane, Some(id))) {
+            match pulse.health.filter(|_| self.uses_healthcheck(lane, Some(id))) {
                 Some((Health::Starting, _)) => {
                     return Ok(Answer::NotReady("Docker's healthcheck is starting".to_owned()));
                 }
@@ -376,25 +389,25 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 Some((Health::Healthy, _)) | None => {}
             }
         }
-        Ok(self.ask_lines(lane, self.asked(lane, container)).await)
+        Ok(self.probe_lines(lane, self.probe_subject(lane, container)).await)
     }
 
     /// Probes each line on which that container must answer; a new container also gets the probes that apply only to
     /// new ones.
-    pub(super) async fn ask_lines(&self, lane: usize, asked: Asked) -> Answer {
+    pub(super) async fn probe_lines(&self, lane: usize, asked: ProbeSubject) -> Answer {
         let (index, lane) = (lane, self.lane_of(lane));
         let servers: Vec<&LaneServer> = match asked {
-            Asked::New | Asked::Same => lane.alive().collect(),
-            Asked::Old => lane.asked_of_old().collect(),
+            ProbeSubject::New | ProbeSubject::Same => lane.alive().collect(),
+            ProbeSubject::Old => lane.asked_of_old().collect(),
         };
         let probes = servers.into_iter().flat_map(|it| {
-            let also = it.also.iter().filter(|_| asked == Asked::New);
+            let also = it.also.iter().filter(|_| asked == ProbeSubject::New);
             std::iter::once(&it.probe).chain(also).map(|probe| self.probe_of(index, it, probe))
         });
         let probes: Vec<Cow<'_, Probe>> = probes.collect();
         let mut answer = Answer::NotReady("no server line to probe".to_owned());
         for probe in distinct(probes.iter().map(AsRef::as_ref)) {
-            answer = self.world.prober.probe(probe).await;
+            answer = self.site.prober.probe(probe).await;
             if !answer.is_ready() {
                 break;
             }
@@ -405,25 +418,25 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     pub(super) async fn remove(
         &self,
         lane: usize,
-        (replacement, engine): Swap<'_, E>,
-    ) -> Result<(), Failure> {
+        (replacement, engine): ReplacementOnEngine<'_, E>,
+    ) -> Result<(), StepError> {
         let plan = self.plan;
         if let Some(image) = replacement.image_kept(plan.policy.keep) {
             engine.tag(image, &previous::name(self.lane_of(lane).name())).await?;
         }
         for (id, container) in replacement.removed(&plan.run, plan.policy.keep) {
             // A running container is in use, whatever its name says. A missing one needs no removal.
-            if matches!(engine.pulse(id).await, Ok(pulse) if pulse.running) {
+            if matches!(engine.status(id).await, Ok(pulse) if pulse.running) {
                 let is_old = replacement.old.as_ref().is_some_and(|old| old.id == *id);
                 if !(is_old && self.at(lane).is(Mark::RunsAgain)) {
-                    self.tell(Fact::Warned {
+                    self.emit(EventKind::Warned {
                         message: format!("{container} is running, so it is not removed"),
                     });
                 }
                 continue;
             }
             engine.remove(id).await?;
-            self.tell(Fact::Removed { container });
+            self.emit(EventKind::Removed { container });
         }
         Ok(())
     }
@@ -433,9 +446,9 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     pub(super) async fn discard(
         &self,
         lane: usize,
-        (replacement, engine): Swap<'_, E>,
+        (replacement, engine): ReplacementOnEngine<'_, E>,
         mut new: Option<ContainerId>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepError> {
         if let Some(kept) = &replacement.returning {
             engine.set_restart(&kept.id, &RestartPolicy::never()).await?;
             engine.stop(&kept.id).await?;
@@ -449,21 +462,21 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         if let Some(new) = new {
             if self.has_begun(lane, Step::Ready) {
                 // It has served, so let it finish its work. It may be gone already.
-                match self.answer(engine.stop(&new)).await {
+                match self.await_answer(engine.stop(&new)).await {
                     Ok(()) | Err(EngineError::Refused { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
             // If it never served, its new volumes hold nothing of value. Otherwise clients may have written to them.
-            let description = self.world.descriptions.get(&self.lane_of(lane).name().backend);
+            let description = self.site.descriptions.get(&self.lane_of(lane).name().backend);
             let has_served = self.has_begun(lane, Step::Ready);
             match replacement.volumes_before(description) {
                 Some(before) if !has_served => {
-                    self.answer(engine.remove_with_volumes(&new, &before)).await?;
+                    self.await_answer(engine.remove_with_volumes(&new, &before)).await?;
                 }
                 before => {
                     self.note_volumes(engine, &new, before).await;
-                    self.answer(engine.remove(&new)).await?;
+                    self.await_answer(engine.remove(&new)).await?;
                 }
             }
         }
@@ -496,51 +509,51 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let message = format!(
             "new containers that had served were removed, but not their volumes, because clients may have written data there. To remove that data: {remove}"
         );
-        self.tell(Fact::Warned { message });
+        self.emit(EventKind::Warned { message });
     }
 
     /// Checks that the container to be replaced is still the one that the plan was made for.
-    pub(super) async fn old_is_there(&self, lane: usize) -> Result<(), Failure> {
-        let Some((old, engine)) = self.old(lane) else { return Ok(()) };
-        match engine.pulse(&old.id).await {
-            Err(EngineError::Refused { .. }) => Err(self.drifted(lane, old)),
+    pub(super) async fn old_is_there(&self, lane: usize) -> Result<(), StepError> {
+        let Some((old, engine)) = self.old_container(lane) else { return Ok(()) };
+        match engine.status(&old.id).await {
+            Err(EngineError::Refused { .. }) => Err(self.drift_error(lane, old)),
             answer => Ok(answer.map(|_| ())?),
         }
     }
 
     /// Checks the same, and that no other tool put its own container there. Retries while the engine may be restarting.
-    pub(super) async fn old_is_still_in_place(&self, lane: usize) -> Result<(), Failure> {
-        insist(TRY_EVERY, TRY_FOR, Failure::is_outage, async || self.old_is_there(lane).await).await?;
-        match self.old(lane).filter(|_| self.at(lane).is(Mark::TakenOver)) {
-            Some((old, _)) => Err(self.drifted(lane, old)),
+    pub(super) async fn old_is_still_in_place(&self, lane: usize) -> Result<(), StepError> {
+        retry(TRY_EVERY, TRY_FOR, StepError::is_outage, async || self.old_is_there(lane).await).await?;
+        match self.old_container(lane).filter(|_| self.at(lane).is(Mark::TakenOver)) {
+            Some((old, _)) => Err(self.drift_error(lane, old)),
             None => Ok(()),
         }
     }
 
-    pub(super) fn drifted(&self, lane: usize, old: &Container) -> Failure {
-        Failure::Drifted { server: self.lane_of(lane).name().clone(), container: old.name.clone() }
+    pub(super) fn drift_error(&self, lane: usize, old: &Container) -> StepError {
+        StepError::Drifted { server: self.lane_of(lane).name().clone(), container: old.name.clone() }
     }
 
     /// Returns whether a lane's old container was removed, and no container but the lane's new one has its name now.
     pub(super) async fn old_is_gone(&self, lane: usize) -> bool {
-        let Some((old, engine)) = self.old(lane) else { return false };
-        let look = async || engine.containers().await.map_err(Failure::from);
+        let Some((old, engine)) = self.old_container(lane) else { return false };
+        let look = async || engine.containers().await.map_err(StepError::from);
         // If the engine does not answer, the next step reports it.
-        let Ok(all) = insist(TRY_EVERY, TRY_FOR, Failure::is_outage, look).await else { return false };
+        let Ok(all) = retry(TRY_EVERY, TRY_FOR, StepError::is_outage, look).await else { return false };
         let new = self.created(lane);
         all.iter().all(|it| it.id != old.id && (it.name != old.name || Some(&it.id) == new.as_ref()))
     }
 
     /// Returns whether a lane's new container still exists. Assumes so if the engine does not answer.
     pub(super) async fn new_is_there(&self, lane: usize) -> bool {
-        let look = self.new_one(lane).map(|(new, engine)| async move {
-            insist(TRY_EVERY, TRY_FOR, EngineError::is_outage, async || engine.pulse(&new).await).await
+        let look = self.new_container(lane).map(|(new, engine)| async move {
+            retry(TRY_EVERY, TRY_FOR, EngineError::is_outage, async || engine.status(&new).await).await
         });
         !matches!(OptionFuture::from(look).await, None | Some(Err(EngineError::Refused { .. })))
     }
 
     /// Gives a new container the restart policy of its predecessor, because it is trusted from now on.
-    pub(super) async fn restore_restart(&self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn restore_restart(&self, lane: usize) -> Result<(), StepError> {
         let Some((new, (replacement, engine))) = self.created(lane).zip(self.at(lane).swap) else {
             return Ok(());
         };
@@ -549,24 +562,24 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 
     /// Gives the old container its name back, and starts it if it ran before. An engine may choose other ports at each
     /// start: if it does, the old container is kept, and a copy with the former ports takes its place.
-    pub(super) async fn return_old(
+    pub(super) async fn restore_old(
         &self,
         lane: usize,
-        swap: Swap<'_, E>,
+        swap: ReplacementOnEngine<'_, E>,
         old: &Container,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepError> {
         let (replacement, engine) = swap;
         if let Some(copy) = self.copy_of(engine, old).await? {
             engine.set_restart(&copy, &old.restart).await?;
             engine.start(&copy).await?;
-            self.stands_in(lane, copy, old, &replacement.kept_name(&self.plan.run));
+            self.record_stand_in(lane, copy, old, &replacement.kept_name(&self.plan.run));
             return Ok(());
         }
-        self.ends(lane, engine, &old.id).await?;
-        self.answer(engine.rename(&old.id, &old.name)).await?;
-        self.answer(engine.set_restart(&old.id, &old.restart)).await?;
+        self.finish_pending_stop(lane, engine, &old.id).await?;
+        self.await_answer(engine.rename(&old.id, &old.name)).await?;
+        self.await_answer(engine.set_restart(&old.id, &old.restart)).await?;
         if matches!(old.state, ContainerState::Running | ContainerState::Restarting) {
-            self.answer(engine.start(&old.id)).await?;
+            self.await_answer(engine.start(&old.id)).await?;
         }
         let (tcp, udp) = (&replacement.pinned.ports, &replacement.pinned.udp_ports);
         let has_all = |now: &Container| {
@@ -575,7 +588,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         };
         match engine.container(&old.id).await? {
             now if now.state == ContainerState::Running && !has_all(&now) => {
-                self.stand_in(lane, swap, old).await
+                self.create_stand_in(lane, swap, old).await
             }
             _ => Ok(()),
         }
@@ -586,51 +599,51 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         &self,
         engine: &TrackedEngine<E>,
         old: &Container,
-    ) -> Result<Option<ContainerId>, Failure> {
+    ) -> Result<Option<ContainerId>, StepError> {
         let all = engine.containers().await?;
-        let is_kept = |it: &Container| it.id == old.id && Aside::Old.read(&it.name).is_some();
+        let is_kept = |it: &Container| it.id == old.id && ContainerRole::Previous.read(&it.name).is_some();
         let is_copy = |it: &&Container| it.id != old.id && it.name == old.name && it.image == old.image;
         let copy = all.iter().find(is_copy).filter(|_| all.iter().any(is_kept));
         Ok(copy.map(|copy| copy.id.clone()))
     }
 
     /// Puts the old container aside again, and starts a copy that requests its former ports.
-    async fn stand_in(
+    async fn create_stand_in(
         &self,
         lane: usize,
-        (replacement, engine): Swap<'_, E>,
+        (replacement, engine): ReplacementOnEngine<'_, E>,
         old: &Container,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepError> {
         engine.set_restart(&old.id, &RestartPolicy::never()).await?;
         engine.stop(&old.id).await?;
-        let copy = engine.create(&replacement.copy_recipe(old, &self.plan.run)).await?;
+        let copy = engine.create(&replacement.copy_spec(old, &self.plan.run)).await?;
         let kept = replacement.kept_name(&self.plan.run);
         engine.rename(&old.id, &kept).await?;
         engine.rename(&copy, &old.name).await?;
         engine.set_restart(&copy, &old.restart).await?;
         engine.start(&copy).await?;
-        self.stands_in(lane, copy, old, &kept);
+        self.record_stand_in(lane, copy, old, &kept);
         Ok(())
     }
 
-    fn stands_in(&self, lane: usize, copy: ContainerId, old: &Container, kept: &str) {
+    fn record_stand_in(&self, lane: usize, copy: ContainerId, old: &Container, kept: &str) {
         *self.at(lane).stand_in.borrow_mut() = Some(copy);
         let message = format!(
             "{} could not get its port back, because the engine chooses a new one at each start (-p without a host port, or a range). A copy that requests the old port replaces it, and the original is kept as {kept}",
             old.name
         );
-        self.tell(Fact::Warned { message });
+        self.emit(EventKind::Warned { message });
     }
 }
 
 /// Returns the pull progress of the engines with these names.
-fn progressed(names: &BTreeSet<&str>, now: &[PullProgress]) -> Fact {
+fn pull_progress(names: &BTreeSet<&str>, now: &[PullProgress]) -> EventKind {
     let each = names.iter().zip(now).map(|(name, it)| EnginePull {
         engine: (*name).to_owned(),
         received: it.received,
         expected: it.expected,
     });
-    Fact::PullProgressed {
+    EventKind::PullProgressed {
         received: now.iter().map(|it| it.received).fold(0, u64::saturating_add),
         expected: now.iter().map(|it| it.expected).fold(0, u64::saturating_add),
         engines: each.filter(|_| names.len() > 1).collect(),
@@ -645,8 +658,8 @@ mod tests {
     fn a_pull_by_several_engines_reports_each_of_them() {
         let pull = |received, expected| PullProgress { received, expected, is_retrying: false };
         let told = |names: &[&str], now: &[PullProgress]| {
-            let fact = progressed(&names.iter().copied().collect(), now);
-            let Fact::PullProgressed { received, expected, engines } = fact else { panic!("{fact:?}") };
+            let fact = pull_progress(&names.iter().copied().collect(), now);
+            let EventKind::PullProgressed { received, expected, engines } = fact else { panic!("{fact:?}") };
             (received, expected, engines.len())
         };
         assert_eq!(told(&[""], &[pull(1, 4)]), (1, 4, 0));

@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::agents;
-use super::balancers::{Seen, said_by};
-use super::idle::{Idle, SETTLE};
+use super::balancers::{BalancerStates, state_from};
+use super::idle::{IdleTracker, SETTLE};
 use super::rotation::LOOK_EVERY;
 use super::wait::{Waited, until};
-use super::{Executor, Failure, Mark, Tracked, millis};
-use crate::event::Fact;
+use super::{Executor, Mark, StepError, Tracked, millis};
+use crate::event::EventKind;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Session, SessionKind};
 use crate::plan::{LaneServer, OnDrainTimeout, Step, floor};
@@ -30,19 +30,19 @@ const END_EVERY: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(10);
 
 /// The progress of one wait for the last session.
-struct Watch {
+struct DrainProgress {
     begun: Instant,
     sessions: u64,
-    idle: Idle,
+    idle: IdleTracker,
     /// When the remaining sessions were last reported, and how many there were.
     told: (Instant, u64),
     woken: Option<Instant>,
 }
 
-impl Watch {
+impl DrainProgress {
     fn begin() -> Self {
         let now = Instant::now();
-        Self { begun: now, sessions: 0, idle: Idle::default(), told: (now, 0), woken: None }
+        Self { begun: now, sessions: 0, idle: IdleTracker::default(), told: (now, 0), woken: None }
     }
 }
 
@@ -51,33 +51,33 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 {
     /// Drains the lane's servers. They leave through the capacity gate: no other lane leaves between the check and the
     /// drain.
-    pub(super) async fn drain(&self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn drain(&self, lane: usize) -> Result<(), StepError> {
         let gate = self.capacity.enter().await;
         let seen = self.with_room(lane, async || self.look_with_room(lane).await).await?;
         let servers = self.lane_of(lane).ids();
         // A server in maint gets no traffic already, and drain would give persistent clients back to it.
         let can_leave = |load_balancer: &Tracked<L>, id: &ServerId| {
-            let state = said_by(&seen.all, load_balancer).and_then(|seen| seen.server(id));
+            let state = state_from(&seen.all, load_balancer).and_then(|seen| seen.server(id));
             state.is_some_and(|state| state.admin.state() != AdminState::Maint)
         };
         self.at(lane).leaves_rotation();
         self.capacity.leaves(lane, self.lane_of(lane).id_set());
-        self.tell(Fact::DrainStarted { servers: servers.clone() });
+        self.emit(EventKind::DrainStarted { servers: servers.clone() });
         let drain = async |it: &Tracked<L>| {
             let leaving = servers.iter().filter(|server| can_leave(it, server));
             let states: Vec<_> = leaving.map(|server| (server.clone(), AdminState::Drain)).collect();
             it.set_admin_states(&states).await
         };
-        self.everywhere(lane, drain).await?;
+        self.on_all(lane, drain).await?;
         drop(gate);
         self.agents_off(lane, AdminState::Drain).await
     }
 
     /// Looks, and checks the capacity again if HAProxy was reloaded or other lanes are out.
-    async fn look_with_room(&self, lane: usize) -> Result<Seen, Failure> {
-        let seen = self.look(lane).await?;
+    async fn look_with_room(&self, lane: usize) -> Result<BalancerStates, StepError> {
+        let seen = self.refresh(lane).await?;
         if seen.is_new || !self.capacity.others(lane).is_empty() {
-            self.spares(lane, &seen)?;
+            self.require_capacity_without(lane, &seen)?;
         }
         Ok(seen)
     }
@@ -86,21 +86,21 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn with_room<T>(
         &self,
         lane: usize,
-        check: impl AsyncFn() -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+        check: impl AsyncFn() -> Result<T, StepError>,
+    ) -> Result<T, StepError> {
         let limit = self.plan.policy.drain_timeout + self.plan.policy.ready_timeout;
         let stop = self.stop_request(lane);
         let waited = until(LOOK_EVERY, limit, &stop, async || {
             // Before the check: they may come back during it.
             let are_others_out = !self.capacity.others(lane).is_empty();
             match check().await {
-                Err(Failure::Refused(_)) if are_others_out => Ok(None),
+                Err(StepError::Refused(_)) if are_others_out => Ok(None),
                 result => result.map(Some),
             }
         });
         match waited.await? {
             Waited::Done(found) => Ok(found),
-            Waited::Stopped => Err(Failure::Stopped),
+            Waited::Stopped => Err(StepError::Stopped),
             // Their own limits have passed: the refusal stands.
             Waited::TimedOut => check().await,
         }
@@ -108,7 +108,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Fails where a load balancer cannot spare the lane's servers beside those of the other lanes that are out: one
     /// that has just come, or come back, or one whose remaining servers have gone since.
-    fn spares(&self, lane: usize, seen: &Seen) -> Result<(), Failure> {
+    fn require_capacity_without(&self, lane: usize, seen: &BalancerStates) -> Result<(), StepError> {
         // A lane that is undone has failed, or was checked first.
         if self.is_undoing(lane) {
             return Ok(());
@@ -131,15 +131,15 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    pub(super) async fn await_idle(&self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn await_idle(&self, lane: usize) -> Result<(), StepError> {
         let servers = self.lane_of(lane).ids();
         let limit = self.plan.policy.drain_timeout;
         if let Err(failure) = self.until_idle(lane, AdminState::Drain, SETTLE, limit).await {
-            let Failure::DrainTimedOut { sessions, .. } = failure else { return Err(failure) };
+            let StepError::DrainTimedOut { sessions, .. } = failure else { return Err(failure) };
             match self.plan.policy.on_drain_timeout {
                 OnDrainTimeout::Fail => return Err(failure),
                 OnDrainTimeout::Force => {
-                    self.tell(Fact::DrainForced { servers, sessions });
+                    self.emit(EventKind::DrainForced { servers, sessions });
                     return Ok(());
                 }
                 OnDrainTimeout::Maint => {
@@ -148,26 +148,26 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 }
                 OnDrainTimeout::Shutdown => {
                     self.end_persistence(lane, sessions).await?;
-                    self.watched(lane, self.shut_down(lane)).await?;
+                    self.with_outage_watch(lane, self.shut_down(lane)).await?;
                     self.until_idle(lane, AdminState::Maint, SETTLE, GRACE).await?;
                 }
             }
         }
         let took_ms = self.at(lane).timing.get().drain_ms;
-        self.tell(Fact::Drained { servers, took_ms });
+        self.emit(EventKind::Drained { servers, took_ms });
         Ok(())
     }
 
     /// Sends persistent clients (by cookie or stick table) elsewhere too. Sessions in flight go on.
-    async fn end_persistence(&self, lane: usize, sessions: u64) -> Result<(), Failure> {
+    async fn end_persistence(&self, lane: usize, sessions: u64) -> Result<(), StepError> {
         self.maint(lane).await?;
-        self.tell(Fact::PersistenceEnded { servers: self.lane_of(lane).ids(), sessions });
+        self.emit(EventKind::PersistenceEnded { servers: self.lane_of(lane).ids(), sessions });
         Ok(())
     }
 
     /// Shuts the remaining sessions down, spread over time so that their clients do not all reconnect at once. Looks
     /// each session up right before: its name is an address in memory, which a later session of another client may get.
-    async fn shut_down(&self, lane: usize) -> Result<(), Failure> {
+    async fn shut_down(&self, lane: usize) -> Result<(), StepError> {
         let servers = self.lane_of(lane).ids();
         let over = self.plan.policy.shutdown_over;
         let count = u32::try_from(self.sessions_left(&servers).await?.len()).unwrap_or(u32::MAX).max(1);
@@ -177,28 +177,28 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let stop = self.stop_at_once(lane);
         let mut sessions = 0;
         let ended = until(every, over + GRACE, &stop, async || {
-            self.keeps_promise(lane)?;
+            self.check_promise(lane)?;
             let left = self.sessions_left(&servers).await?;
             for (load_balancer, session) in left.iter().take(at_once) {
                 load_balancer.end_session(session).await?;
                 sessions += 1;
             }
-            Ok::<_, Failure>((left.len() <= at_once).then_some(()))
+            Ok::<_, StepError>((left.len() <= at_once).then_some(()))
         });
         match ended.await? {
-            Waited::Stopped => return Err(Failure::Stopped),
+            Waited::Stopped => return Err(StepError::Stopped),
             // The next wait counts what is left by then.
             Waited::Done(()) | Waited::TimedOut => {}
         }
-        self.tell(Fact::SessionsShutDown { servers, sessions });
+        self.emit(EventKind::SessionsShutDown { servers, sessions });
         Ok(())
     }
 
-    pub(super) async fn settle(&self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn recheck_idle(&self, lane: usize) -> Result<(), StepError> {
         if self.plan.policy.on_drain_timeout == OnDrainTimeout::Force {
-            let seen = self.look(lane).await?;
+            let seen = self.refresh(lane).await?;
             if seen.is_new {
-                return self.set_out_again(lane, &seen, AdminState::Maint).await;
+                return self.take_out_again(lane, &seen, AdminState::Maint).await;
             }
             return self.sessions(lane, &seen).map(|_| ());
         }
@@ -214,40 +214,40 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         state: AdminState,
         settle: Duration,
         limit: Duration,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepError> {
         let servers = self.lane_of(lane).ids();
         let stop = self.stop_request(lane);
-        let (mut watch, mut healed) = (Watch::begin(), BTreeSet::new());
+        let (mut watch, mut healed) = (DrainProgress::begin(), BTreeSet::new());
         let waited = until(LOOK_EVERY, limit, &stop, async || {
             self.report_lane_stop(lane);
-            let seen = self.look(lane).await?;
+            let seen = self.refresh(lane).await?;
             if seen.is_new || seen.all.iter().any(|seen| agents::is_any_on(self.lane_of(lane), seen)) {
-                self.set_out_again(lane, &seen, state).await?;
-                watch.idle = Idle::default();
+                self.take_out_again(lane, &seen, state).await?;
+                watch.idle = IdleTracker::default();
                 return Ok(None);
             }
-            if !self.is_undoing(lane) && self.heal(lane, &seen, &mut healed).await? {
+            if !self.is_undoing(lane) && self.override_stale_check(lane, &seen, &mut healed).await? {
                 return Ok(None);
             }
             // Once the old container is being stopped, going back would not restore service sooner.
-            if !self.has_begun(lane, Step::Keep) {
-                self.spares(lane, &seen)?;
+            if !self.has_begun(lane, Step::Stop) {
+                self.require_capacity_without(lane, &seen)?;
             }
-            self.keeps_promise(lane)?;
+            self.check_promise(lane)?;
             let (now, total) = self.sessions(lane, &seen)?;
             if now != watch.sessions {
                 watch.sessions = now;
                 let after_ms = millis(watch.begun);
-                self.tell(Fact::SessionsLeft { servers: servers.clone(), sessions: now, after_ms });
+                self.emit(EventKind::SessionsLeft { servers: servers.clone(), sessions: now, after_ms });
             }
             self.wake_queues(lane, &seen, &mut watch).await?;
-            if watch.idle.holds(now, total, settle) {
+            if watch.idle.update(now, total, settle) {
                 return Ok(Some(()));
             }
             if watch.told.0.elapsed() >= TELL_EVERY {
-                self.tell_what_is_left(&servers, &mut watch).await?;
+                self.report_sessions_left(&servers, &mut watch).await?;
             }
-            Ok::<_, Failure>(None)
+            Ok::<_, StepError>(None)
         });
         let waited = waited.await?;
         self.at(lane).time(|timing| {
@@ -255,22 +255,26 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         });
         match waited {
             Waited::Done(()) => Ok(()),
-            Waited::TimedOut => Err(Failure::DrainTimedOut { sessions: watch.sessions, limit }),
+            Waited::TimedOut => Err(StepError::DrainTimedOut { sessions: watch.sessions, limit }),
             Waited::Stopped => {
                 self.report_lane_stop(lane);
-                Err(Failure::Stopped)
+                Err(StepError::Stopped)
             }
         }
     }
 
-    async fn tell_what_is_left(&self, servers: &[ServerId], watch: &mut Watch) -> Result<(), Failure> {
+    async fn report_sessions_left(
+        &self,
+        servers: &[ServerId],
+        watch: &mut DrainProgress,
+    ) -> Result<(), StepError> {
         let left = self.sessions_left(servers).await?;
         let count = |is_meant: &dyn Fn(&Session) -> bool| {
             u64::try_from(left.iter().filter(|(_, session)| is_meant(session)).count()).unwrap_or(u64::MAX)
         };
         let (all, before) = (count(&|_| true), watch.told.1);
         watch.told = (Instant::now(), all);
-        self.tell(Fact::DrainGoesOn {
+        self.emit(EventKind::DrainProgressed {
             servers: servers.to_vec(),
             waiting: count(&|session| session.kind == SessionKind::Waiting),
             answering: count(&|session| session.kind == SessionKind::Answering),
@@ -283,9 +287,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Returns the sessions in flight, each with its load balancer.
-    async fn sessions_left(&self, servers: &[ServerId]) -> Result<Vec<(&Tracked<L>, Session)>, Failure> {
+    async fn sessions_left(&self, servers: &[ServerId]) -> Result<Vec<(&Tracked<L>, Session)>, StepError> {
         let mut left = Vec::new();
-        for load_balancer in &self.world.load_balancers {
+        for load_balancer in &self.site.load_balancers {
             match load_balancer.sessions(servers).await {
                 Ok(sessions) => left.extend(sessions.into_iter().map(|session| (load_balancer, session))),
                 // The next check decides whether one may be missing.
@@ -298,31 +302,36 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Wakes stalled queues: `HAProxy` does not hand requests that were queued when the last primary left to a free
     /// backup.
-    async fn wake_queues(&self, lane: usize, seen: &Seen, watch: &mut Watch) -> Result<(), Failure> {
+    async fn wake_queues(
+        &self,
+        lane: usize,
+        seen: &BalancerStates,
+        watch: &mut DrainProgress,
+    ) -> Result<(), StepError> {
         if watch.woken.is_some_and(|woken| woken.elapsed() < WAKE_EVERY) {
             return Ok(());
         }
         let (plan, out): (_, BTreeSet<ServerId>) = (self.plan, self.lane_of(lane).id_set());
         for balance in plan.balances.iter().filter(|balance| balance.has_any(&out)) {
-            for load_balancer in &self.world.load_balancers {
-                let stalled = said_by(&seen.all, load_balancer).and_then(|seen| balance.stalled(seen));
+            for load_balancer in &self.site.load_balancers {
+                let stalled = state_from(&seen.all, load_balancer).and_then(|seen| balance.stalled(seen));
                 let Some(stalled) = stalled else { continue };
                 load_balancer.wake_queue(&stalled.server, stalled.limit).await?;
                 watch.woken = Some(Instant::now());
-                self.tell(Fact::QueueWoken { server: stalled.server, queued: stalled.queued });
+                self.emit(EventKind::QueueWoken { server: stalled.server, queued: stalled.queued });
             }
         }
         Ok(())
     }
 
     /// Returns the sessions in flight on the lane's servers, and their total so far.
-    pub(super) fn sessions(&self, lane: usize, seen: &Seen) -> Result<(u64, u64), Failure> {
+    pub(super) fn sessions(&self, lane: usize, seen: &BalancerStates) -> Result<(u64, u64), StepError> {
         let (mut now, mut total) = (0, 0);
         for LaneServer { id, .. } in &self.lane_of(lane).servers {
             for state in seen.server(id, self.is_undoing(lane))? {
                 let found = state.admin.state();
                 if found == AdminState::Ready {
-                    return Err(Failure::TakenOver { server: id.clone(), found });
+                    return Err(StepError::StateChanged { server: id.clone(), found });
                 }
                 now += state.sessions;
                 total += state.sessions_total;
@@ -334,22 +343,22 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Takes the lane's servers out again at a load balancer that lost their state, if it can spare them.
-    pub(super) async fn set_out_again(
+    pub(super) async fn take_out_again(
         &self,
         lane: usize,
-        seen: &Seen,
+        seen: &BalancerStates,
         state: AdminState,
-    ) -> Result<(), Failure> {
-        self.spares(lane, seen)?;
+    ) -> Result<(), StepError> {
+        self.require_capacity_without(lane, seen)?;
         // Servers without a container come first: HAProxy would send them the traffic of those that leave.
         let mut states = self.lost_maint(lane, seen);
-        states.extend(self.moved(lane, seen, state)?);
+        states.extend(self.not_yet_out(lane, seen, state)?);
         self.set(lane, &states).await?;
         self.agents_off(lane, state).await
     }
 
     /// Returns the servers of other lanes that a reload put into rotation although they must be in maint.
-    fn lost_maint(&self, lane: usize, seen: &Seen) -> Vec<(ServerId, AdminState)> {
+    fn lost_maint(&self, lane: usize, seen: &BalancerStates) -> Vec<(ServerId, AdminState)> {
         let others = self.all_lanes().filter(|other| *other != lane && self.at(*other).is(Mark::Out));
         let mut lost: Vec<ServerId> = others.flat_map(|other| self.lane_of(other).ids()).collect();
         let is_lost = |id: &ServerId| {
@@ -361,12 +370,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Returns the lane's servers that are not yet in at least this state, each with the state that it must get.
-    pub(super) fn moved(
+    pub(super) fn not_yet_out(
         &self,
         lane: usize,
-        seen: &Seen,
+        seen: &BalancerStates,
         state: AdminState,
-    ) -> Result<Vec<(ServerId, AdminState)>, Failure> {
+    ) -> Result<Vec<(ServerId, AdminState)>, StepError> {
         let mut moved = Vec::new();
         for server in &self.lane_of(lane).servers {
             // Drain would let persistent clients return to a server that is in maint. A server that an undo takes out

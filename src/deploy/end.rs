@@ -1,10 +1,10 @@
 //! How a run ends: what it says, and what it removes.
 
 use super::{Executor, Mark, median, millis};
-use crate::event::{Fact, Timing};
+use crate::event::{EventKind, Timing};
 use crate::ids::ServerId;
 use crate::journal::Record;
-use crate::outcome::{Outcome, Rest, StaysOut};
+use crate::outcome::{OutOfService, Outcome, Rest};
 use crate::plan::Step;
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 use tokio::time::Instant;
@@ -13,14 +13,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     Executor<'_, L, E, P, C, H, J>
 {
     /// Ends the run at a safe point: replaced servers stay replaced, and the rest stay as they are.
-    pub(super) async fn give_up(&self) -> Outcome {
+    pub(super) async fn cancel(&self) -> Outcome {
         // A lane that was skipped, or undone, is as it was.
         let replaced: Vec<usize> = self.all_lanes().filter(|lane| self.traffic_touched(*lane)).collect();
-        if let Err(failed) = Box::pin(self.last_look(&replaced)).await {
-            return Box::pin(self.after(vec![failed])).await;
+        if let Err(failed) = Box::pin(self.final_check(&replaced)).await {
+            return Box::pin(self.handle_failure(vec![failed])).await;
         }
         self.discard_candidates().await;
-        self.remove_old(&replaced).await;
+        self.remove_old_containers(&replaced).await;
         self.cancelled(&replaced)
     }
 
@@ -42,7 +42,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Returns the selected servers that an operator, haproxy.cfg or an agent keeps out of service.
-    pub(super) fn out_of_service(&self, is_meant: impl Fn(&ServerId) -> bool) -> Vec<StaysOut> {
+    pub(super) fn out_of_service(&self, is_meant: impl Fn(&ServerId) -> bool) -> Vec<OutOfService> {
         let by_agents = self.out_by_agents.borrow();
         let all = self.plan.rest.out_of_service.iter().chain(by_agents.iter());
         all.filter(|it| is_meant(&it.server)).cloned().collect()
@@ -61,45 +61,47 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Removes the old containers of these lanes. A failure is only a warning: an old container that is left costs only
     /// disk space.
-    pub(super) async fn remove_old(&self, lanes: &[usize]) {
+    pub(super) async fn remove_old_containers(&self, lanes: &[usize]) {
         self.warn_of_restarted(lanes).await;
         let plan = self.plan;
         for &lane in lanes.iter().filter(|lane| plan.lanes[**lane].steps.contains(&Step::Remove)) {
-            if let Err(error) = self.step(lane, Step::Remove).await {
-                self.tell(Fact::Warned { message: format!("the old container was not removed: {error}") });
+            if let Err(error) = self.run_step(lane, Step::Remove).await {
+                self.emit(EventKind::Warned {
+                    message: format!("the old container was not removed: {error}"),
+                });
             }
         }
     }
 
     pub(super) async fn close(&self, outcome: Outcome, started: Instant) -> Outcome {
         let plan = self.plan;
-        let outcome = Box::pin(self.settled(outcome)).await;
+        let outcome = Box::pin(self.settled_outcome(outcome)).await;
         for name in self.fleet.stale() {
             let servers = plan.lanes.iter().flat_map(crate::plan::Lane::ids).collect::<Vec<_>>();
             let message = format!(
                 "{name} did not answer before the run ended: check there that these servers are in service: {}",
                 crate::outcome::list(&servers)
             );
-            self.tell(Fact::Warned { message });
+            self.emit(EventKind::Warned { message });
         }
         self.name_volumes_left();
-        for (engine, call) in self.world.engines.unanswered() {
-            let at = self.world.clock.now();
+        for (engine, call) in self.site.engines.unanswered() {
+            let at = self.site.clock.now();
             // The journal's error is reported below.
             let _told = self.ledger.record(&Record::Unanswered { at, engine, call }).await;
         }
         self.after_run(&outcome).await;
-        let at = self.world.clock.now();
+        let at = self.site.clock.now();
         if let Err(error) = self.ledger.record(&Record::Closed { at, outcome: outcome.clone() }).await {
-            let typed = |words: &[&str]| self.world.typed.command(words);
+            let typed = |words: &[&str]| self.site.typed.command(words);
             let (status, resume) = (typed(&["status"]), typed(&["resume", &plan.backend]));
             let message = format!(
                 "the run ended, but its journal could not record that: {error}. If `{status}` reports the run as unfinished, `{resume}` closes it"
             );
-            self.tell(Fact::Warned { message });
+            self.emit(EventKind::Warned { message });
         }
         let own_ms = median(self.timings.borrow().iter().map(Timing::own_ms).collect());
-        self.tell(Fact::RunEnded { outcome: outcome.clone(), took_ms: millis(started), own_ms });
+        self.emit(EventKind::RunEnded { outcome: outcome.clone(), took_ms: millis(started), own_ms });
         outcome
     }
 }

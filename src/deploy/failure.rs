@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use super::late::LateCommand;
 use super::unanswered::UnansweredCall;
-use crate::hook::Moment;
+use crate::hook::HookPoint;
 use crate::ids::ServerId;
 use crate::observation::AdminState;
 use crate::plan::refusal::Refusal;
-use crate::plan::undo::Care;
+use crate::plan::undo::UndoMode;
 use crate::ports::{EngineError, HookError, JournalError, LoadBalancerError};
 
 /// The reason why a step failed. The container's log is not part of it; the caller that reports the failure collects
 /// it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub enum StepError {
     #[error(transparent)]
     LoadBalancer(#[from] LoadBalancerError),
     #[error(transparent)]
@@ -45,9 +45,9 @@ pub enum Failure {
     Vanished { server: ServerId },
     /// A person or another tool set the server's state during the run.
     #[error("{server} was set to {found} outside this run")]
-    TakenOver { server: ServerId, found: AdminState },
+    StateChanged { server: ServerId, found: AdminState },
     #[error("the container exited with code {exit_code}{}", if *.out_of_memory { " (out of memory)" } else { "" })]
-    Died {
+    Exited {
         exit_code: i64,
         /// Whether the kernel killed it for lack of memory.
         out_of_memory: bool,
@@ -56,28 +56,28 @@ pub enum Failure {
     NeverReady { limit: Duration, last_answer: String },
     /// The container answered, was put in service, and then stopped answering.
     #[error("the container answered, was put in service, and then failed: {answer}")]
-    FellSilent { answer: String },
+    StoppedAnswering { answer: String },
     #[error("server {server} is not up in HAProxy: {status}")]
-    NotUp { server: ServerId, status: String },
+    ServerNotUp { server: ServerId, status: String },
     /// The server's own check, which decides whether it is up, did not bring it up in time.
     #[error(
         "HAProxy's check did not bring {server} up within {} s (--ready-timeout plus the check's rise time): {status}",
         .limit.as_secs_f32()
     )]
-    NeverRose { server: ServerId, status: String, limit: Duration },
+    CheckNeverPassed { server: ServerId, status: String, limit: Duration },
     #[error("HAProxy did not report within {} s (--ready-timeout) whether {server} is up", .limit.as_secs_f32())]
-    NotSeen { server: ServerId, limit: Duration },
+    StateUnknown { server: ServerId, limit: Duration },
     #[error(
         "the remaining servers were not ready to take over from {server} within {} s (--drain-timeout): still in slow start, or requests are still queued",
         .limit.as_secs_f32()
     )]
-    NotCarried { server: ServerId, limit: Duration },
+    TakeoverTimedOut { server: ServerId, limit: Duration },
     /// An agent that was turned off has not answered its last query.
     #[error(
         "the agent (agent-check) of {server} was turned off, but did not answer its last query within {} s, and a late answer could put the server back into rotation. Check what hangs at its agent-port",
         .limit.as_secs()
     )]
-    AgentAsked { server: ServerId, limit: Duration },
+    AgentStillPending { server: ServerId, limit: Duration },
     /// No server of a backend serves, although the plan keeps at least one in service.
     #[error(
         "no server of {backend} serves at {load_balancer}, although the plan keeps at least one in service (--floor). Check why the remaining servers went down, then deploy again"
@@ -97,16 +97,16 @@ pub enum Failure {
         "container {container} does not have {} of {server}, so it is not behind that server (it has {has}). Anything that answers there is another process",
         .address.map_or_else(|| "the planned address".to_owned(), |it| format!("the address {it}"))
     )]
-    Elsewhere { server: ServerId, container: String, address: Option<SocketAddr>, has: String },
+    WrongAddress { server: ServerId, container: String, address: Option<SocketAddr>, has: String },
     #[error(
         "HAProxy did not change the address of {server} to {address}, where its container is now, within {} s",
         .limit.as_secs_f32()
     )]
-    NotFollowed { server: ServerId, address: SocketAddr, limit: Duration },
+    AddressNotUpdated { server: ServerId, address: SocketAddr, limit: Duration },
     #[error(
         "{container} behind {server} was stopped and runs again: a supervisor (systemd, supervisord, another deploy tool) restarts it. Take it out of that supervisor first"
     )]
-    StartedAgain { server: ServerId, container: String },
+    OldRestarted { server: ServerId, container: String },
     /// The address still answers although the old container is stopped.
     #[error(
         "{address} of {server} still answers although {container} is stopped: another process answers there, so {container} is not what serves {server}. Find that process (ss -ltnp), or set silence_check = false if a relay keeps answering there"
@@ -114,28 +114,28 @@ pub enum Failure {
     StillAnswers { server: ServerId, container: String, address: SocketAddr },
     #[error("the hook {hook} {}", match .code { Some(code) => format!("exited with code {code}"), None => "was killed".to_owned() })]
     Hook {
-        hook: Moment,
+        hook: HookPoint,
         /// Its exit code; `None` if it timed out or a signal killed it.
         code: Option<i32>,
     },
     #[error(transparent)]
-    NoHook(#[from] HookError),
+    HookNotRun(#[from] HookError),
     #[error("asked to stop")]
     Stopped,
 }
 
-impl Failure {
+impl StepError {
     /// Returns how gracefully the new container must be taken away, given what the failure says about it.
-    pub(super) fn care(&self) -> Care {
+    pub(super) fn undo_mode(&self) -> UndoMode {
         match self {
-            Self::Died { .. }
+            Self::Exited { .. }
             | Self::NeverReady { .. }
-            | Self::FellSilent { .. }
-            | Self::NotUp { .. }
-            | Self::NeverRose { .. }
-            | Self::Elsewhere { .. }
-            | Self::NotFollowed { .. }
-            | Self::Unserved { .. } => Care::Failed,
+            | Self::StoppedAnswering { .. }
+            | Self::ServerNotUp { .. }
+            | Self::CheckNeverPassed { .. }
+            | Self::WrongAddress { .. }
+            | Self::AddressNotUpdated { .. }
+            | Self::Unserved { .. } => UndoMode::Immediate,
             Self::LoadBalancer(_)
             | Self::LateCommand(_)
             | Self::UnansweredCall(_)
@@ -143,19 +143,19 @@ impl Failure {
             | Self::Journal(_)
             | Self::Refused(_)
             | Self::DrainTimedOut { .. }
-            | Self::NotCarried { .. }
-            | Self::AgentAsked { .. }
-            | Self::NotSeen { .. }
+            | Self::TakeoverTimedOut { .. }
+            | Self::AgentStillPending { .. }
+            | Self::StateUnknown { .. }
             | Self::Reloaded { .. }
             | Self::Vanished { .. }
-            | Self::TakenOver { .. }
+            | Self::StateChanged { .. }
             | Self::Drifted { .. }
             | Self::KeptGone { .. }
-            | Self::StartedAgain { .. }
+            | Self::OldRestarted { .. }
             | Self::StillAnswers { .. }
             | Self::Hook { .. }
-            | Self::NoHook(_)
-            | Self::Stopped => Care::Serving,
+            | Self::HookNotRun(_)
+            | Self::Stopped => UndoMode::Graceful,
         }
     }
 
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn one_session_is_singular() {
         let timed_out = |sessions| {
-            let failure = Failure::DrainTimedOut { sessions, limit: Duration::from_secs(1) };
+            let failure = StepError::DrainTimedOut { sessions, limit: Duration::from_secs(1) };
             failure.to_string()
         };
         assert!(timed_out(1).starts_with("1 session had not ended within 1 s (--drain-timeout); "));
@@ -196,15 +196,15 @@ mod tests {
         let unreachable = EngineError::Unreachable { endpoint: String::new(), reason: String::new() };
         let (subject, reason) = (String::new(), String::new());
         let refused = EngineError::Refused { action: "inspect", subject, reason };
-        assert!(Failure::from(unreachable).is_outage());
-        assert!(!Failure::from(refused).is_outage() && !Failure::Stopped.is_outage());
+        assert!(StepError::from(unreachable).is_outage());
+        assert!(!StepError::from(refused).is_outage() && !StepError::Stopped.is_outage());
         let refused = LoadBalancerError::Refused { command: String::new(), reply: String::new() };
-        assert!(!Failure::from(refused).is_silence() && !Failure::Stopped.is_silence());
+        assert!(!StepError::from(refused).is_silence() && !StepError::Stopped.is_silence());
     }
 
     #[test]
     fn an_exit_for_lack_of_memory_is_named() {
-        let died = |out_of_memory| Failure::Died { exit_code: 137, out_of_memory }.to_string();
+        let died = |out_of_memory| StepError::Exited { exit_code: 137, out_of_memory }.to_string();
         assert_eq!(died(false), "the container exited with code 137");
         assert_eq!(died(true), "the container exited with code 137 (out of memory)");
     }

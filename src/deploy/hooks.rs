@@ -3,16 +3,16 @@
 use futures_util::future::OptionFuture;
 use tokio::time::Instant;
 
-use super::{Executor, Failure, millis};
-use crate::event::Fact;
-use crate::hook::{HookFacts, Moment, SKIP, VERSION};
+use super::{Executor, StepError, millis};
+use crate::event::EventKind;
+use crate::hook::{HookContext, HookPoint, SKIP, VERSION};
 use crate::outcome::Outcome;
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
 /// A hook's verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
-    GoOn,
+pub(super) enum HookVerdict {
+    Continue,
     /// Skip this run or lane.
     Skip,
 }
@@ -21,28 +21,28 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     Executor<'_, L, E, P, C, H, J>
 {
     /// Runs the hook of a moment, if there is one. A stop request ends it.
-    pub(super) async fn hook(&self, hook: Moment, lane: Option<usize>) -> Result<Wish, Failure> {
+    pub(super) async fn hook(&self, hook: HookPoint, lane: Option<usize>) -> Result<HookVerdict, StepError> {
         if !self.plan.hooks.contains(&hook) {
-            return Ok(Wish::GoOn);
+            return Ok(HookVerdict::Continue);
         }
-        let facts = self.facts(hook, lane, None);
+        let facts = self.hook_context(hook, lane, None);
         let stop = lane.map_or_else(|| self.stop.asked.clone(), |lane| self.stop_request(lane));
         // Until the old container is stopped, its servers can go back into service at once.
-        let may_go_back = lane.filter(|_| hook == Moment::AfterDrain).map(|lane| self.lane_of(lane));
-        let unserved = OptionFuture::from(may_go_back.map(|lane| self.watch.until_broken(lane)));
+        let may_go_back = lane.filter(|_| hook == HookPoint::AfterDrain).map(|lane| self.lane_of(lane));
+        let unserved = OptionFuture::from(may_go_back.map(|lane| self.watch.wait_for_promised_outage(lane)));
         let begun = Instant::now();
         let ended = tokio::select! {
             biased;
             () = stop.cancelled() => {
                 self.report_stop_requests();
-                return Err(Failure::Stopped);
+                return Err(StepError::Stopped);
             }
-            ended = self.world.hooks.run(&facts) => ended?,
+            ended = self.site.hooks.run(&facts) => ended?,
             Some(failure) = unserved => return Err(failure),
         };
-        let Some(ended) = ended else { return Ok(Wish::GoOn) };
+        let Some(ended) = ended else { return Ok(HookVerdict::Continue) };
         let code = ended.code;
-        self.tell(Fact::HookEnded {
+        self.emit(EventKind::HookEnded {
             hook,
             servers: facts.servers,
             code,
@@ -50,34 +50,34 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             took_ms: millis(begun),
         });
         match code {
-            Some(0) => Ok(Wish::GoOn),
-            Some(SKIP) if hook.may_skip() => Ok(Wish::Skip),
-            code => Err(Failure::Hook { hook, code }),
+            Some(0) => Ok(HookVerdict::Continue),
+            Some(SKIP) if hook.may_skip() => Ok(HookVerdict::Skip),
+            code => Err(StepError::Hook { hook, code }),
         }
     }
 
     /// Runs the last hook, which does not change how the run ended.
     pub(super) async fn after_run(&self, outcome: &Outcome) {
-        let (hook, begun) = (Moment::AfterRun, Instant::now());
-        let facts = self.facts(hook, None, Some(outcome.word().to_owned()));
-        match self.world.hooks.run(&facts).await {
+        let (hook, begun) = (HookPoint::AfterRun, Instant::now());
+        let facts = self.hook_context(hook, None, Some(outcome.word().to_owned()));
+        match self.site.hooks.run(&facts).await {
             Ok(None) => {}
-            Ok(Some(ended)) => self.tell(Fact::HookEnded {
+            Ok(Some(ended)) => self.emit(EventKind::HookEnded {
                 hook,
                 servers: facts.servers,
                 code: ended.code,
                 output: ended.output,
                 took_ms: millis(begun),
             }),
-            Err(error) => self.tell(Fact::Warned { message: error.to_string() }),
+            Err(error) => self.emit(EventKind::Warned { message: error.to_string() }),
         }
     }
 
-    fn facts(&self, hook: Moment, lane: Option<usize>, outcome: Option<String>) -> HookFacts {
+    fn hook_context(&self, hook: HookPoint, lane: Option<usize>, outcome: Option<String>) -> HookContext {
         let plan = self.plan;
         let replacement = lane.and_then(|lane| self.replacement(lane));
         let lanes = lane.map_or(&plan.lanes[..], |lane| &plan.lanes[lane..=lane]);
-        HookFacts {
+        HookContext {
             version: VERSION,
             hook,
             run: plan.run.clone(),

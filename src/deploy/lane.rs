@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Swap;
+use super::ReplacementOnEngine;
 use crate::event::Timing;
 use crate::ids::{ContainerId, ServerId};
 
@@ -39,7 +39,7 @@ pub(super) enum Direction {
 /// The state of one lane.
 pub(super) struct LaneRun<'a, E> {
     /// The replacement and its engine; `None` if the lane only puts servers back in service.
-    pub swap: Option<Swap<'a, E>>,
+    pub swap: Option<ReplacementOnEngine<'a, E>>,
     /// Cancelled when the lane must stop at its next safe point.
     pub stop: CancellationToken,
     pub direction: Cell<Direction>,
@@ -59,7 +59,7 @@ pub(super) struct LaneRun<'a, E> {
 impl<'a, E> LaneRun<'a, E> {
     /// Returns a lane that has done nothing, and knows these processes. It stops when `stop` is cancelled.
     pub fn new(
-        swap: Option<Swap<'a, E>>,
+        swap: Option<ReplacementOnEngine<'a, E>>,
         stop: &CancellationToken,
         processes: BTreeMap<String, u32>,
     ) -> Self {

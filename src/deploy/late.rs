@@ -34,14 +34,14 @@ pub struct Tracked<L> {
 #[derive(Debug, Default)]
 struct Tracking {
     /// The last change of each kind that `HAProxy` has made or may have made.
-    wanted: Vec<Change>,
+    wanted: Vec<PendingChange>,
     /// Set while a command may still take effect.
     late: Option<Late>,
 }
 
 /// A change that a late command may undo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
+enum PendingChange {
     State(AdminState),
     /// Sets the state, with the server down until its checks have passed.
     Unproven(AdminState),
@@ -50,7 +50,7 @@ enum Change {
     Checking(Checker, bool),
 }
 
-impl Change {
+impl PendingChange {
     /// Returns whether another change supersedes this one.
     fn is_replaced_by(self, other: Self) -> bool {
         match (self, other) {
@@ -67,7 +67,7 @@ impl Change {
 
     /// Returns whether the server is known to have this change. Weights and checks never are: setting them again is
     /// harmless.
-    fn is_so(self, now: &ServerState) -> bool {
+    fn is_applied(self, now: &ServerState) -> bool {
         match self {
             Self::State(state) | Self::Unproven(state) => {
                 now.admin.state() == state || now.admin.is_inherited()
@@ -77,7 +77,7 @@ impl Change {
         }
     }
 
-    async fn perform(self, on: &impl LoadBalancer, server: &ServerId) -> Result<(), LoadBalancerError> {
+    async fn apply(self, on: &impl LoadBalancer, server: &ServerId) -> Result<(), LoadBalancerError> {
         match self {
             Self::State(state) => on.set_admin_states(&[(server.clone(), state)]).await,
             Self::Unproven(state) => on.set_unproven(&[(server.clone(), state)]).await,
@@ -90,12 +90,12 @@ impl Change {
 
 /// A server that was set again because a late command had changed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SetAgain {
+pub struct Reapplied {
     pub server: ServerId,
     pub state: AdminState,
 }
 
-impl fmt::Display for SetAgain {
+impl fmt::Display for Reapplied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { server, state } = self;
         write!(f, "a late command changed {server}; it is in {state} again")
@@ -114,11 +114,11 @@ pub struct LateCommand {
 
 /// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum CallResult {
     /// `HAProxy` made the change, or some of several.
-    Made,
+    Applied,
     /// `HAProxy` did not make it, and will not.
-    NotMade,
+    NotApplied,
     /// `HAProxy` may still make it: the connection ended without an answer, or the caller stopped waiting.
     Unknown,
 }
@@ -126,17 +126,17 @@ enum End {
 /// A call whose changes are under way.
 struct Call<'a, L> {
     tracked: &'a Tracked<L>,
-    changes: Vec<(ServerId, Change)>,
-    end: End,
+    changes: Vec<(ServerId, PendingChange)>,
+    end: CallResult,
 }
 
 impl<L> Call<'_, L> {
     fn end(mut self, result: Result<(), LoadBalancerError>) -> Result<(), LoadBalancerError> {
         self.end = match &result {
-            Err(LoadBalancerError::Unanswered { .. }) => End::Unknown,
-            Err(LoadBalancerError::Unreachable { .. }) => End::NotMade,
-            Err(_) if self.changes.len() == 1 => End::NotMade,
-            Ok(()) | Err(_) => End::Made,
+            Err(LoadBalancerError::Unanswered { .. }) => CallResult::Unknown,
+            Err(LoadBalancerError::Unreachable { .. }) => CallResult::NotApplied,
+            Err(_) if self.changes.len() == 1 => CallResult::NotApplied,
+            Ok(()) | Err(_) => CallResult::Applied,
         };
         result
     }
@@ -145,9 +145,9 @@ impl<L> Call<'_, L> {
 /// Records the changes even if the call is dropped before its end.
 impl<L> Drop for Call<'_, L> {
     fn drop(&mut self) {
-        if self.end != End::NotMade {
+        if self.end != CallResult::NotApplied {
             for (server, change) in &self.changes {
-                self.tracked.remember(server, *change, self.end == End::Unknown);
+                self.tracked.remember(server, *change, self.end == CallResult::Unknown);
             }
         }
     }
@@ -158,7 +158,7 @@ impl<L> Tracked<L> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember(&self, server: &ServerId, change: Change, is_late: bool) {
+    fn remember(&self, server: &ServerId, change: PendingChange, is_late: bool) {
         let mut servers = self.servers();
         let tracking = servers.entry(server.clone()).or_default();
         tracking.wanted.retain(|it| !it.is_replaced_by(change));
@@ -193,7 +193,7 @@ impl<L: LoadBalancer> Tracked<L> {
                 "{} has not answered a command that changes {}, which may still take effect: drainswap watches for that until HAProxy has answered other commands for {} s",
                 self.name(),
                 list(&servers),
-                self.late_for().as_secs()
+                self.late_effect_window().as_secs()
             )
         };
         (!servers.is_empty()).then(waited)
@@ -206,16 +206,16 @@ impl<L: LoadBalancer> Tracked<L> {
     /// Awaits changes, and remembers them if `HAProxy` made them or may have made them.
     async fn change(
         &self,
-        changes: Vec<(ServerId, Change)>,
+        changes: Vec<(ServerId, PendingChange)>,
         made: impl Future<Output = Result<(), LoadBalancerError>>,
     ) -> Result<(), LoadBalancerError> {
-        let call = Call { tracked: self, changes, end: End::Unknown };
+        let call = Call { tracked: self, changes, end: CallResult::Unknown };
         call.end(made.await)
     }
 
     /// Makes one check of the servers that a late command may change, and sets those again that it has changed.
-    async fn watch(&self) -> Vec<SetAgain> {
-        let unsettled: Vec<(ServerId, Vec<Change>)> = {
+    async fn watch(&self) -> Vec<Reapplied> {
+        let unsettled: Vec<(ServerId, Vec<PendingChange>)> = {
             let servers = self.servers();
             let late = servers.iter().filter(|(_, it)| it.late.is_some());
             late.map(|(server, it)| (server.clone(), it.wanted.clone())).collect()
@@ -225,9 +225,9 @@ impl<L: LoadBalancer> Tracked<L> {
         if backends.is_empty() {
             return Vec::new();
         }
-        let Ok(seen) = self.inner.glance(&backends).await else {
+        let Ok(seen) = self.inner.state(&backends).await else {
             // While it does not answer, it executes nothing either.
-            self.answers(None);
+            self.note_answer(None);
             return Vec::new();
         };
         let now = Instant::now();
@@ -235,21 +235,21 @@ impl<L: LoadBalancer> Tracked<L> {
         for (server, changes) in unsettled {
             // A server that HAProxy does not know any more needs no change.
             let Some(state) = seen.server(&server) else { continue };
-            for change in changes.into_iter().filter(|change| !change.is_so(state)) {
-                if let (Ok(()), Change::State(state) | Change::Unproven(state)) =
-                    (change.perform(self, &server).await, change)
+            for change in changes.into_iter().filter(|change| !change.is_applied(state)) {
+                if let (Ok(()), PendingChange::State(state) | PendingChange::Unproven(state)) =
+                    (change.apply(self, &server).await, change)
                 {
-                    set_again.push(SetAgain { server: server.clone(), state });
+                    set_again.push(Reapplied { server: server.clone(), state });
                 }
             }
         }
-        self.answers(Some(now));
+        self.note_answer(Some(now));
         set_again
     }
 
     /// Records whether the load balancer answers now, and forgets commands that can no longer take effect.
-    fn answers(&self, now: Option<Instant>) {
-        let late_for = self.inner.late_for();
+    fn note_answer(&self, now: Option<Instant>) {
+        let late_for = self.inner.late_effect_window();
         for it in self.servers().values_mut() {
             if it.late.as_mut().is_some_and(|late| late.is_over(now, late_for)) {
                 it.late = None;
@@ -263,12 +263,12 @@ impl<L: LoadBalancer> Tracked<L> {
 ///
 /// # Errors
 /// Fails if a load balancer does not answer for long enough, within one minute more than that takes.
-pub async fn settle<L: LoadBalancer>(
+pub async fn wait_until_settled<L: LoadBalancer>(
     load_balancers: &[&Tracked<L>],
-    mut tell: impl FnMut(SetAgain),
+    mut tell: impl FnMut(Reapplied),
 ) -> Result<(), LateCommand> {
     let late = load_balancers.iter().filter(|it| !it.is_settled());
-    let Some(longest) = late.map(|it| it.late_for()).max() else { return Ok(()) };
+    let Some(longest) = late.map(|it| it.late_effect_window()).max() else { return Ok(()) };
     let never = CancellationToken::new();
     let Ok(waited) = until(LOOK_EVERY, longest + AWAY, &never, async || {
         join_all(load_balancers.iter().map(|it| it.watch())).await.into_iter().flatten().for_each(&mut tell);
@@ -288,11 +288,11 @@ pub async fn settle<L: LoadBalancer>(
 
 /// Waits until `HAProxy` has answered for so long that no command whose connection has ended can still take effect.
 /// Returns whether that happened within one minute more than it takes.
-pub async fn outwait(load_balancer: &impl LoadBalancer) -> bool {
-    let late_for = load_balancer.late_for();
+pub async fn wait_out_commands(load_balancer: &impl LoadBalancer) -> bool {
+    let late_for = load_balancer.late_effect_window();
     let (never, mut late) = (CancellationToken::new(), Late::default());
     let Ok(waited) = until(LOOK_EVERY, late_for + AWAY, &never, async || {
-        let answers = load_balancer.glance(&[]).await.is_ok();
+        let answers = load_balancer.state(&[]).await.is_ok();
         let is_over = late.is_over(answers.then(Instant::now), late_for);
         Ok::<_, Infallible>(is_over.then_some(()))
     })
@@ -305,35 +305,35 @@ impl<L: LoadBalancer> LoadBalancer for Tracked<L> {
         self.inner.name()
     }
 
-    fn late_for(&self) -> Duration {
-        self.inner.late_for()
+    fn late_effect_window(&self) -> Duration {
+        self.inner.late_effect_window()
     }
 
-    async fn look(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
-        self.inner.look(backends).await
+    async fn full_state(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
+        self.inner.full_state(backends).await
     }
 
-    async fn glance(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
-        self.inner.glance(backends).await
+    async fn state(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
+        self.inner.state(backends).await
     }
 
     async fn set_admin_states(&self, states: &[(ServerId, AdminState)]) -> Result<(), LoadBalancerError> {
-        let changes = states.iter().map(|(server, state)| (server.clone(), Change::State(*state)));
+        let changes = states.iter().map(|(server, state)| (server.clone(), PendingChange::State(*state)));
         self.change(changes.collect(), self.inner.set_admin_states(states)).await
     }
 
     async fn set_unproven(&self, states: &[(ServerId, AdminState)]) -> Result<(), LoadBalancerError> {
-        let changes = states.iter().map(|(server, state)| (server.clone(), Change::Unproven(*state)));
+        let changes = states.iter().map(|(server, state)| (server.clone(), PendingChange::Unproven(*state)));
         self.change(changes.collect(), self.inner.set_unproven(states)).await
     }
 
     async fn set_address(&self, server: &ServerId, address: SocketAddr) -> Result<(), LoadBalancerError> {
-        let change = (server.clone(), Change::Address(address));
+        let change = (server.clone(), PendingChange::Address(address));
         self.change(vec![change], self.inner.set_address(server, address)).await
     }
 
     async fn set_weight(&self, server: &ServerId, weight: Weight) -> Result<(), LoadBalancerError> {
-        let change = (server.clone(), Change::Weight(weight));
+        let change = (server.clone(), PendingChange::Weight(weight));
         self.change(vec![change], self.inner.set_weight(server, weight)).await
     }
 
@@ -343,7 +343,7 @@ impl<L: LoadBalancer> LoadBalancer for Tracked<L> {
         checker: Checker,
         on: bool,
     ) -> Result<(), LoadBalancerError> {
-        let change = (server.clone(), Change::Checking(checker, on));
+        let change = (server.clone(), PendingChange::Checking(checker, on));
         self.change(vec![change], self.inner.set_checking(server, checker, on)).await
     }
 

@@ -30,7 +30,7 @@ pub enum Outage {
 
 /// A change of state that a sample caused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum OutageChange {
     /// An outage began: no server has served for this long.
     Began(Duration),
     /// An outage ended: a server serves again after this long.
@@ -39,14 +39,14 @@ pub enum Turn {
 
 impl Outage {
     /// Takes a sample: whether a server serves. Returns the beginning or the end of an outage that it caused.
-    pub fn take(&mut self, serves: bool) -> Option<Turn> {
+    pub fn record(&mut self, serves: bool) -> Option<OutageChange> {
         let now = Instant::now();
         let (next, turn) = match *self {
-            Self::On(since) if serves => (Self::None, Some(Turn::Ended(now - since))),
+            Self::On(since) if serves => (Self::None, Some(OutageChange::Ended(now - since))),
             _ if serves => (Self::None, None),
             // A period without samples proves nothing.
             Self::Suspected { since, seen } if now - seen < GAP && now - since >= AFTER => {
-                (Self::On(since), Some(Turn::Began(now - since)))
+                (Self::On(since), Some(OutageChange::Began(now - since)))
             }
             Self::Suspected { since, seen } if now - seen < GAP => {
                 (Self::Suspected { since, seen: now }, None)
@@ -78,33 +78,33 @@ mod tests {
         let (mut outage, mut turns) = (Outage::default(), Vec::new());
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(5) {
-            turns.extend(outage.take(false));
+            turns.extend(outage.record(false));
             assert_eq!(outage.is_on(), began.elapsed() >= AFTER, "{:?}", began.elapsed());
             advance(LOOK).await;
         }
-        turns.extend(outage.take(true));
+        turns.extend(outage.record(true));
         assert!(!outage.is_on());
-        assert_eq!(outage.take(true), None, "it ends once");
-        assert_eq!(turns, [Turn::Began(AFTER), Turn::Ended(Duration::from_secs(5))]);
+        assert_eq!(outage.record(true), None, "it ends once");
+        assert_eq!(turns, [OutageChange::Began(AFTER), OutageChange::Ended(Duration::from_secs(5))]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_serves_in_between_restarts_the_time() {
         let mut outage = Outage::default();
         for serves in [[false; 9], [true; 9], [false; 9]].into_iter().flatten() {
-            assert_eq!(outage.take(serves), None);
+            assert_eq!(outage.record(serves), None);
             advance(LOOK).await;
         }
-        assert_eq!(outage.take(false), None, "the time counts from the last server that served");
+        assert_eq!(outage.record(false), None, "the time counts from the last server that served");
         advance(LOOK).await;
-        assert_eq!(outage.take(false), Some(Turn::Began(AFTER)));
+        assert_eq!(outage.record(false), Some(OutageChange::Began(AFTER)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_period_without_samples_is_not_an_outage() {
         let mut outage = Outage::default();
-        assert_eq!(outage.take(false), None);
+        assert_eq!(outage.record(false), None);
         advance(LOOK * 25).await;
-        assert_eq!(outage.take(false), None, "two samples far apart prove nothing");
+        assert_eq!(outage.record(false), None, "two samples far apart prove nothing");
     }
 }

@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::container::Asked;
-use super::wait::{Waited, insist, until};
+use super::container::ProbeSubject;
+use super::wait::{Waited, retry, until};
 use super::wave::Failed;
-use super::{Direction, Executor, Failure, Mark};
+use super::{Direction, Executor, Mark, StepError};
 use crate::command_line::shell;
-use crate::event::Fact;
+use crate::event::EventKind;
 use crate::ids::{ContainerId, ServerId};
 use crate::journal::Record;
 use crate::observation::{AdminState, Container, ContainerState, RestartPolicy};
-use crate::outcome::{Outcome, Stranded, list};
-use crate::plan::undo::{Care, is_replaced, put_back, undo};
+use crate::outcome::{Outcome, StuckServer, list};
+use crate::plan::undo::{UndoMode, is_replaced, restore_steps, undo};
 use crate::plan::{LaneServer, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
@@ -31,11 +31,11 @@ pub(super) const TRY_FOR: Duration = Duration::from_secs(35);
 const RELOADS: u32 = 5;
 
 /// The result of undoing a lane.
-pub(super) enum TakenBack {
+pub(super) enum LaneUndo {
     /// The lane is as it was.
     Undone,
     /// The lane could not be undone without loss, for this reason, and keeps serving with the new container.
-    Serves(Failure),
+    KeptNew(StepError),
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
@@ -45,7 +45,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// at the first lane that can neither be undone nor keep serving.
     pub(super) async fn roll_back(
         &self,
-        lanes: &[(usize, Care)],
+        lanes: &[(usize, UndoMode)],
         reason: String,
         mut kept: Vec<usize>,
     ) -> Outcome {
@@ -54,14 +54,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             if !self.traffic_touched(lane) {
                 continue;
             }
-            match self.take_lane_back(lane, care).await {
-                Ok(TakenBack::Undone) => {}
-                Ok(TakenBack::Serves(_)) => kept.push(lane),
+            match self.undo_lane(lane, care).await {
+                Ok(LaneUndo::Undone) => {}
+                Ok(LaneUndo::KeptNew(_)) => kept.push(lane),
                 Err(failure) => return self.stuck(reason, &[(lane, failure)]).await,
             }
         }
         self.discard_candidates().await;
-        self.remove_old(&kept).await;
+        self.remove_old_containers(&kept).await;
         self.rolled_back(reason, &kept)
     }
 
@@ -73,122 +73,122 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Undoes the steps that a lane has begun, and reports that.
-    pub(super) async fn take_lane_back(&self, lane: usize, care: Care) -> Result<TakenBack, Failure> {
+    pub(super) async fn undo_lane(&self, lane: usize, care: UndoMode) -> Result<LaneUndo, StepError> {
         let servers = self.plan.lanes[lane].ids();
-        self.tell(Fact::UndoStarted { servers: servers.clone() });
-        let taken = self.undo_lane(lane, care).await?;
+        self.emit(EventKind::UndoStarted { servers: servers.clone() });
+        let taken = self.run_undo(lane, care).await?;
         match &taken {
-            TakenBack::Undone => {
+            LaneUndo::Undone => {
                 if !self.at(lane).is(Mark::TakenOver) {
                     self.restored.borrow_mut().extend(self.lane_of(lane).enabled_ids());
                 }
-                self.tell(Fact::Undone { servers });
+                self.emit(EventKind::Undone { servers });
             }
-            TakenBack::Serves(why) => {
+            LaneUndo::KeptNew(why) => {
                 let message = format!("the current container of {} stays in service: {why}", list(&servers));
-                self.tell(Fact::Warned { message });
+                self.emit(EventKind::Warned { message });
             }
         }
         Ok(taken)
     }
 
     /// Undoes a lane. A stop request does not interrupt that.
-    async fn undo_lane(&self, lane: usize, care: Care) -> Result<TakenBack, Failure> {
+    async fn run_undo(&self, lane: usize, care: UndoMode) -> Result<LaneUndo, StepError> {
         let begun = self.begun(lane);
         if begun.is_empty() {
-            return Ok(TakenBack::Undone);
+            return Ok(LaneUndo::Undone);
         }
         // The timing is that of this undo's drain.
         self.at(lane).starts(Direction::Undo { needs_all: false }, self.fleet.processes());
         let mut taken = self.undo_steps(lane, &begun, care).await;
         for _ in 0..RELOADS {
             // A reload forgets what was set at runtime: from the beginning again, in the process that answers now.
-            if care == Care::Serving || !matches!(taken, Err(Failure::Reloaded { .. })) {
+            if care == UndoMode::Graceful || !matches!(taken, Err(StepError::Reloaded { .. })) {
                 break;
             }
             taken = self.undo_steps(lane, &begun, care).await;
         }
         self.at(lane).direction.set(Direction::Forward);
         let taken = taken?;
-        if matches!(taken, TakenBack::Undone) {
-            let undone = Record::Undone { at: self.world.clock.now(), lane };
+        if matches!(taken, LaneUndo::Undone) {
+            let undone = Record::Undone { at: self.site.clock.now(), lane };
             if let Err(error) = self.ledger.record_anyway(&undone).await {
                 // Continue: the world is as it was, and the remaining lanes must be undone.
-                self.tell(Fact::Warned { message: error.to_string() });
+                self.emit(EventKind::Warned { message: error.to_string() });
             }
         }
         Ok(taken)
     }
 
-    async fn undo_steps(&self, lane: usize, begun: &[Step], care: Care) -> Result<TakenBack, Failure> {
+    async fn undo_steps(&self, lane: usize, begun: &[Step], care: UndoMode) -> Result<LaneUndo, StepError> {
         let (plan, is_back) = (self.plan, self.at(lane).is(Mark::Back));
         if is_replaced(begun)
             && !is_back
-            && let Err(failure) = self.guarded(lane, self.old_is_still_in_place(lane)).await
+            && let Err(failure) = self.with_maint_held(lane, self.old_is_still_in_place(lane)).await
         {
-            return match self.put_there(lane, &failure).await {
-                Some(other) => self.leave_to(lane, &other, failure).await,
-                None => self.serve_on(lane, self.or_kept_gone(lane, failure)).await,
+            return match self.foreign_replacement(lane, &failure).await {
+                Some(other) => self.leave_to_foreign(lane, &other, failure).await,
+                None => self.keep_serving(lane, self.or_kept_gone(lane, failure)).await,
             };
         }
-        if let (Care::Failed, Ok(seen)) = (care, self.look_anew(lane).await) {
+        if let (UndoMode::Immediate, Ok(seen)) = (care, self.lane_states(lane).await) {
             // Sessions that an earlier process holds on a failed container are lost either way.
             for seen in &seen {
                 self.sees_process(lane, seen);
             }
         }
-        let serves = care == Care::Serving && begun.contains(&Step::Ready);
+        let serves = care == UndoMode::Graceful && begun.contains(&Step::Ready);
         let lane_of = &plan.lanes[lane];
-        for step in if is_back { put_back(lane_of) } else { undo(lane_of, begun, care) } {
+        for step in if is_back { restore_steps(lane_of) } else { undo(lane_of, begun, care) } {
             // A serving container may only go if every load balancer knows: a silent one may still send requests.
             let needs_all = serves && step.takes_out();
             self.at(lane).direction.set(Direction::Undo { needs_all });
-            let done = self.insist_on(lane, step).await;
+            let done = self.apply_with_retry(lane, step).await;
             self.at(lane).direction.set(Direction::Undo { needs_all: false });
             let Err(failure) = done else { continue };
             if step == Step::Return
-                && let Some(other) = self.put_there(lane, &failure).await
+                && let Some(other) = self.foreign_replacement(lane, &failure).await
             {
-                return self.leave_to(lane, &other, failure).await;
+                return self.leave_to_foreign(lane, &other, failure).await;
             }
             let waits = matches!(step, Step::AwaitIdle | Step::Settle);
             // The next step takes a server out again that was set to ready in between.
             let in_vain = matches!(
                 failure,
-                Failure::DrainTimedOut { .. } | Failure::Unserved { .. } | Failure::TakenOver { .. }
+                StepError::DrainTimedOut { .. } | StepError::Unserved { .. } | StepError::StateChanged { .. }
             );
             let can_stay = waits || step == Step::Verify || step.takes_out() && failure.is_silence();
             match care {
                 // Its remaining sessions are lost either way.
-                Care::Failed if waits && in_vain => {}
-                Care::Serving if can_stay => return self.serve_on(lane, failure).await,
-                Care::Failed | Care::Serving => return Err(failure),
+                UndoMode::Immediate if waits && in_vain => {}
+                UndoMode::Graceful if can_stay => return self.keep_serving(lane, failure).await,
+                UndoMode::Immediate | UndoMode::Graceful => return Err(failure),
             }
         }
-        Ok(TakenBack::Undone)
+        Ok(LaneUndo::Undone)
     }
 
     /// Keeps a lane in service that cannot be undone without loss, if its container answers.
-    pub(super) async fn serve_on(&self, lane: usize, failure: Failure) -> Result<TakenBack, Failure> {
-        let asked = if self.has_begun(lane, Step::Start) { Asked::New } else { Asked::Old };
-        if asked == Asked::Old && self.old_may_be_stopping(lane) {
+    pub(super) async fn keep_serving(&self, lane: usize, failure: StepError) -> Result<LaneUndo, StepError> {
+        let asked = if self.has_begun(lane, Step::Start) { ProbeSubject::New } else { ProbeSubject::Old };
+        if asked == ProbeSubject::Old && self.old_may_be_stopping(lane) {
             // It answers only until it has stopped.
             return Err(failure);
         }
         // Another process may have its address, so the container must also run.
-        if !self.comes_to_answer(lane, asked).await || self.is_known_dead(lane, asked).await {
+        if !self.wait_for_answer(lane, asked).await || self.is_known_stopped(lane, asked).await {
             return Err(failure);
         }
-        self.insist_on(lane, Step::Ready).await?;
-        let (restored, taken) = match self.old(lane) {
+        self.apply_with_retry(lane, Step::Ready).await?;
+        let (restored, taken) = match self.old_container(lane) {
             // The new one was never started, so it is the old one that answers.
             Some((old, engine)) if !self.has_begun(lane, Step::Start) => {
-                let restored = engine.set_restart(&old.id, &old.restart).await.map_err(Failure::from);
-                let discarded = self.simply(lane, Step::Discard).await;
+                let restored = engine.set_restart(&old.id, &old.restart).await.map_err(StepError::from);
+                let discarded = self.apply_unguarded(lane, Step::Discard).await;
                 self.warn_unless(discarded, lane, "cannot discard a container that was never started");
-                (restored, TakenBack::Undone)
+                (restored, LaneUndo::Undone)
             }
-            Some(_) | None => (self.restore_restart(lane).await, TakenBack::Serves(failure)),
+            Some(_) | None => (self.restore_restart(lane).await, LaneUndo::KeptNew(failure)),
         };
         self.warn_unless(
             restored,
@@ -199,42 +199,44 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Returns whether the engine reports that the container which should answer does not run or is gone.
-    async fn is_known_dead(&self, lane: usize, asked: Asked) -> bool {
+    async fn is_known_stopped(&self, lane: usize, asked: ProbeSubject) -> bool {
         let of = match asked {
-            Asked::New => self.new_one(lane),
-            Asked::Old | Asked::Same => self.old(lane).map(|(old, engine)| (old.id.clone(), engine)),
+            ProbeSubject::New => self.new_container(lane),
+            ProbeSubject::Old | ProbeSubject::Same => {
+                self.old_container(lane).map(|(old, engine)| (old.id.clone(), engine))
+            }
         };
         let Some((id, engine)) = of else { return false };
-        match engine.pulse(&id).await {
+        match engine.status(&id).await {
             Ok(pulse) => !pulse.running,
             Err(error) => !error.is_outage(),
         }
     }
 
     /// Returns whether the container answers on the lane's lines within [`TRY_FOR`].
-    pub(super) async fn comes_to_answer(&self, lane: usize, asked: Asked) -> bool {
+    pub(super) async fn wait_for_answer(&self, lane: usize, asked: ProbeSubject) -> bool {
         let never = CancellationToken::new();
         let answers = until(TRY_EVERY, TRY_FOR, &never, async || {
-            Ok::<_, Infallible>(self.ask_lines(lane, asked).await.is_ready().then_some(()))
+            Ok::<_, Infallible>(self.probe_lines(lane, asked).await.is_ready().then_some(()))
         });
         let Ok(answers) = answers.await;
         answers == Waited::Done(())
     }
 
-    pub(super) fn warn_unless(&self, done: Result<(), Failure>, lane: usize, what: &str) {
+    pub(super) fn warn_unless(&self, done: Result<(), StepError>, lane: usize, what: &str) {
         if let Err(error) = done {
             let message = format!("{}: {what}: {error}", list(&self.lane_of(lane).ids()));
-            self.tell(Fact::Warned { message });
+            self.emit(EventKind::Warned { message });
         }
     }
 
     /// Returns whether a replaced lane has its old container back: it runs under its own name, and the new one was
     /// started before or is gone.
-    pub(super) async fn is_back(&self, lane: usize, begun: &[Step]) -> bool {
-        let Some((old, engine)) = self.old(lane) else { return false };
-        let look = async || engine.containers().await.map_err(Failure::from);
+    pub(super) async fn old_container_restored(&self, lane: usize, begun: &[Step]) -> bool {
+        let Some((old, engine)) = self.old_container(lane) else { return false };
+        let look = async || engine.containers().await.map_err(StepError::from);
         // If the engine does not answer, the next step reports it.
-        let Ok(all) = insist(TRY_EVERY, TRY_FOR, Failure::is_outage, look).await else { return false };
+        let Ok(all) = retry(TRY_EVERY, TRY_FOR, StepError::is_outage, look).await else { return false };
         let runs =
             |it: &Container| it.id == old.id && it.name == old.name && it.state == ContainerState::Running;
         let new = self.created(lane);
@@ -248,8 +250,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             if self.traffic_touched(lane) {
                 continue;
             }
-            if let Err(error) = self.undo_lane(lane, Care::Failed).await {
-                self.tell(Fact::Warned {
+            if let Err(error) = self.run_undo(lane, UndoMode::Immediate).await {
+                self.emit(EventKind::Warned {
                     message: format!("cannot discard a container that was never started: {error}"),
                 });
             }
@@ -257,11 +259,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Returns the end of a new container's log, and the last runs of its healthcheck.
-    pub(super) async fn last_words(&self, lane: usize) -> (Vec<String>, Vec<String>) {
+    pub(super) async fn diagnostics(&self, lane: usize) -> (Vec<String>, Vec<String>) {
         /// At most one screen, so that the failure itself stays visible.
         const LINES: usize = 15;
-        let Some((new, engine)) = self.new_one(lane) else { return Default::default() };
-        let health = engine.pulse(&new).await.map(|pulse| pulse.health_log).unwrap_or_default();
+        let Some((new, engine)) = self.new_container(lane) else { return Default::default() };
+        let health = engine.status(&new).await.map(|pulse| pulse.health_log).unwrap_or_default();
         (engine.log_tail(&new, LINES).await.unwrap_or_default(), health)
     }
 
@@ -269,11 +271,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// them. Removes containers that were only created first.
     pub(super) async fn stuck(&self, reason: String, lanes: &[Failed]) -> Outcome {
         self.discard_candidates().await;
-        self.stranded(reason, lanes).await
+        self.stuck_outcome(reason, lanes).await
     }
 
     /// Returns the same outcome, but removes nothing.
-    pub(super) async fn stranded(&self, reason: String, lanes: &[Failed]) -> Outcome {
+    pub(super) async fn stuck_outcome(&self, reason: String, lanes: &[Failed]) -> Outcome {
         let mut servers = Vec::new();
         for (lane, failure) in lanes {
             servers.extend(self.stranded_servers(*lane, failure).await);
@@ -285,34 +287,34 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 && !self.at(*other).is(Mark::Back)
         };
         let kept = self.all_lanes().filter(is_kept).flat_map(|it| self.plan.lanes[it].ids());
-        let resume = self.world.typed.command(&["resume", &self.plan.backend]);
+        let resume = self.site.typed.command(&["resume", &self.plan.backend]);
         let (kept, journal) = (kept.collect(), self.ledger.place().await);
         Outcome::Stuck { reason, servers, kept, journal, resume }
     }
 
     /// Returns what is true of the servers of a lane that could not be undone, and what brings them back.
-    async fn stranded_servers(&self, lane: usize, failure: &Failure) -> Vec<Stranded> {
-        let seen = self.look_anew(lane).await.ok();
+    async fn stranded_servers(&self, lane: usize, failure: &StepError) -> Vec<StuckServer> {
+        let seen = self.lane_states(lane).await.ok();
         let stranded = |(server, commands): (ServerId, Vec<String>)| {
             let everywhere = seen.iter().flatten();
             let state = everywhere.filter_map(|seen| seen.server(&server)).max_by_key(|it| it.operational);
             let status = state.map_or("HAProxy does not report its state".to_owned(), |state| {
                 format!("HAProxy reports {}", state.status)
             });
-            Stranded { truth: format!("{status}; {failure}"), server, commands }
+            StuckServer { status: format!("{status}; {failure}"), server, commands }
         };
         let servers = self.plan.lanes[lane].ids();
         // The servers share one container, so only the last one lists the commands.
         let before_the_last = repeat_n(Vec::new(), servers.len() - 1);
-        let commands = before_the_last.chain([self.commands(lane).await]);
+        let commands = before_the_last.chain([self.recovery_commands(lane).await]);
         servers.into_iter().zip(commands).map(stranded).collect()
     }
 
     /// Returns the commands with which an operator brings a lane's old container back: those that are still needed
     /// according to the journal and the engine.
-    pub(super) async fn commands(&self, lane: usize) -> Vec<String> {
+    pub(super) async fn recovery_commands(&self, lane: usize) -> Vec<String> {
         let plan_lane = &self.plan.lanes[lane];
-        let typed = &self.world.typed;
+        let typed = &self.site.typed;
         // An agent that was on is off while its server is out.
         let moved = |words: &[&str], server: &LaneServer, agent: &str| {
             let agent = ["--agent", agent].into_iter().filter(|_| self.has_agent(server));

@@ -1,14 +1,14 @@
 //! Handles containers that another tool replaced during the run: the replacement serves, and drainswap must not remove
 //! it.
 
-use super::container::Asked;
-use super::recovery::TakenBack;
-use super::{Executor, Failure, Mark};
-use crate::event::Fact;
+use super::container::ProbeSubject;
+use super::recovery::LaneUndo;
+use super::{Executor, Mark, StepError};
+use crate::event::EventKind;
 use crate::observation::{Container, ContainerState};
 use crate::outcome::list;
 use crate::plan::Step;
-use crate::plan::place::Place;
+use crate::plan::place::ContainerPlace;
 use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
@@ -16,55 +16,55 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 {
     /// Returns the container that another tool put in the place of a lane's old one: it runs under the old container's
     /// name, and according to the engine it has the address of each of the lane's servers.
-    async fn replaced_by(&self, lane: usize) -> Result<Option<Container>, Failure> {
-        let Some((old, engine)) = self.old(lane) else { return Ok(None) };
+    async fn replaced_by(&self, lane: usize) -> Result<Option<Container>, StepError> {
+        let Some((old, engine)) = self.old_container(lane) else { return Ok(None) };
         let new = self.created(lane);
         let is_another =
             |it: &Container| it.id != old.id && Some(&it.id) != new.as_ref() && it.name == old.name;
         let has_place = |it: &Container| {
             let mut servers = self.lane_of(lane).servers.iter();
             it.state == ContainerState::Running
-                && servers.all(|server| server.place_of(it, Some(old)) == Place::There)
+                && servers.all(|server| server.place_of(it, Some(old)) == ContainerPlace::AtAddress)
         };
         let all = engine.containers().await?;
         Ok(all.into_iter().find(|it| is_another(it) && has_place(it)))
     }
 
     /// Returns that container if the old one is gone or was put aside, and the new one does not run.
-    pub(super) async fn put_there(&self, lane: usize, failure: &Failure) -> Option<Container> {
+    pub(super) async fn foreign_replacement(&self, lane: usize, failure: &StepError) -> Option<Container> {
         let may_serve = self.at(lane).is(Mark::TakenOver) || !self.has_begun(lane, Step::Start);
-        if !may_serve || !matches!(failure, Failure::Drifted { .. }) {
+        if !may_serve || !matches!(failure, StepError::Drifted { .. }) {
             return None;
         }
         let look = self.replaced_by(lane);
-        self.guarded(lane, look).await.unwrap_or(None)
+        self.with_maint_held(lane, look).await.unwrap_or(None)
     }
 
     /// Explains an engine's refusal: another tool may have put its own container there, which has the name or the port.
-    pub(super) async fn or_replaced(&self, lane: usize, failure: Failure) -> Failure {
-        let is_refused = matches!(failure, Failure::Engine(EngineError::Refused { .. }));
-        match self.old(lane) {
+    pub(super) async fn explain_replaced(&self, lane: usize, failure: StepError) -> StepError {
+        let is_refused = matches!(failure, StepError::Engine(EngineError::Refused { .. }));
+        match self.old_container(lane) {
             Some((old, _)) if is_refused && matches!(self.is_taken_over(lane).await, Ok(true)) => {
-                self.drifted(lane, old)
+                self.drift_error(lane, old)
             }
             Some(_) | None => failure,
         }
     }
 
     /// Explains that a lane's old container is missing: the run had put it aside, and no other tool has replaced it.
-    pub(super) fn or_kept_gone(&self, lane: usize, failure: Failure) -> Failure {
+    pub(super) fn or_kept_gone(&self, lane: usize, failure: StepError) -> StepError {
         match (failure, self.at(lane).swap) {
-            (Failure::Drifted { server, .. }, Some((replacement, _)))
+            (StepError::Drifted { server, .. }, Some((replacement, _)))
                 if !self.at(lane).is(Mark::TakenOver) =>
             {
-                Failure::KeptGone { server, container: replacement.kept_name(&self.plan.run) }
+                StepError::KeptGone { server, container: replacement.kept_name(&self.plan.run) }
             }
             (failure, _) => failure,
         }
     }
 
     /// Returns whether another tool put its own container in the place of a lane's old one, and remembers it if so.
-    pub(super) async fn is_taken_over(&self, lane: usize) -> Result<bool, Failure> {
+    pub(super) async fn is_taken_over(&self, lane: usize) -> Result<bool, StepError> {
         let is_taken_over = self.replaced_by(lane).await?.is_some();
         if is_taken_over {
             self.at(lane).mark(Mark::TakenOver);
@@ -73,19 +73,19 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Puts a lane's servers back in service with the container that took the place of the old one, if it answers.
-    pub(super) async fn leave_to(
+    pub(super) async fn leave_to_foreign(
         &self,
         lane: usize,
         other: &Container,
-        failure: Failure,
-    ) -> Result<TakenBack, Failure> {
+        failure: StepError,
+    ) -> Result<LaneUndo, StepError> {
         // Guard the servers only until it answers: from then on they are in service.
-        if !self.guarded(lane, self.comes_to_answer(lane, Asked::Old)).await {
+        if !self.with_maint_held(lane, self.wait_for_answer(lane, ProbeSubject::Old)).await {
             return Err(failure);
         }
-        self.insist_on(lane, Step::PutBack).await?;
+        self.apply_with_retry(lane, Step::PutBack).await?;
         self.at(lane).mark(Mark::TakenOver);
-        let discarded = self.simply(lane, Step::Discard).await;
+        let discarded = self.apply_unguarded(lane, Step::Discard).await;
         self.warn_unless(discarded, lane, "cannot discard a container that was never started");
         let message = format!(
             "put {} back in service with container {} ({}), which another tool put there during this run: it has the address and answers",
@@ -93,7 +93,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             other.name,
             other.id.short()
         );
-        self.tell(Fact::Warned { message });
-        Ok(TakenBack::Undone)
+        self.emit(EventKind::Warned { message });
+        Ok(LaneUndo::Undone)
     }
 }

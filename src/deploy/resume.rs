@@ -2,12 +2,12 @@
 
 use tokio::time::Instant;
 
-use super::{Direction, Executor, Failure, Mark};
+use super::{Direction, Executor, Mark, StepError};
 use crate::journal::Run;
 use crate::observation::AdminState;
 use crate::outcome::Outcome;
 use crate::plan::Step;
-use crate::plan::undo::{Care, is_replaced};
+use crate::plan::undo::{UndoMode, is_replaced};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
@@ -15,19 +15,19 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 {
     /// Rolls an unfinished run back: undoes every lane that it had begun, the last one first. A run that was already
     /// removing old containers had succeeded with those lanes, so it is finished instead.
-    pub async fn take_back(self, unfinished: &Run) -> Outcome {
+    pub async fn roll_back_unfinished(self, unfinished: &Run) -> Outcome {
         let started = Instant::now();
-        let outcome = match self.take_over(unfinished).await {
-            Err(failure) => self.not_taken_over(unfinished, failure).await,
-            Ok(()) if unfinished.progress.was_removing() => self.give_up().await,
-            Ok(()) => self.take_all_back().await,
+        let outcome = match self.adopt(unfinished).await {
+            Err(failure) => self.adoption_failed(unfinished, failure).await,
+            Ok(()) if unfinished.progress.was_removing() => self.cancel().await,
+            Ok(()) => self.roll_back_all().await,
         };
         self.close(outcome, started).await
     }
 
-    async fn take_all_back(&self) -> Outcome {
-        let reason = self.not_finished();
-        let lanes: Vec<_> = self.all_lanes().rev().map(|lane| (lane, Care::Serving)).collect();
+    async fn roll_back_all(&self) -> Outcome {
+        let reason = self.unfinished_reason();
+        let lanes: Vec<_> = self.all_lanes().rev().map(|lane| (lane, UndoMode::Graceful)).collect();
         let mut outcome = self.roll_back(&lanes, reason, Vec::new()).await;
         if let Outcome::RolledBack { asked, .. } = &mut outcome {
             *asked = true;
@@ -37,45 +37,45 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Resumes an unfinished run up to the next safe point: completes the lane in progress if its old container may
     /// have been stopped, and undoes that lane otherwise. Begins no further lane.
-    pub async fn bring_to_rest(self, unfinished: &Run) -> Outcome {
+    pub async fn finish_in_flight(self, unfinished: &Run) -> Outcome {
         let started = Instant::now();
-        let outcome = match self.take_over(unfinished).await {
-            Err(failure) => self.not_taken_over(unfinished, failure).await,
-            Ok(()) if unfinished.progress.was_removing() => self.give_up().await,
-            Ok(()) => self.rest().await,
+        let outcome = match self.adopt(unfinished).await {
+            Err(failure) => self.adoption_failed(unfinished, failure).await,
+            Ok(()) if unfinished.progress.was_removing() => self.cancel().await,
+            Ok(()) => self.finish_lane_in_flight().await,
         };
         self.close(outcome, started).await
     }
 
     /// Reports the run as stuck without touching anything, because the engine may still carry out the run's earlier
     /// calls.
-    async fn not_taken_over(&self, unfinished: &Run, failure: Failure) -> Outcome {
+    async fn adoption_failed(&self, unfinished: &Run, failure: StepError) -> Outcome {
         let mut lanes = unfinished.progress.in_flight(&unfinished.plan);
         if lanes.is_empty() {
             lanes.push(0);
         }
         let stranded: Vec<_> = lanes.into_iter().map(|lane| (lane, failure.clone())).collect();
-        self.stranded(self.not_finished(), &stranded).await
+        self.stuck_outcome(self.unfinished_reason(), &stranded).await
     }
 
-    fn not_finished(&self) -> String {
+    fn unfinished_reason(&self) -> String {
         format!("run {} was not finished", self.plan.run)
     }
 
-    async fn rest(&self) -> Outcome {
-        let reason = self.not_finished();
+    async fn finish_lane_in_flight(&self) -> Outcome {
+        let reason = self.unfinished_reason();
         // Record the undo that the interrupted run could not record.
         for lane in self.all_lanes().filter(|lane| self.at(*lane).is(Mark::Back)) {
-            if let Err(failure) = self.take_lane_back(lane, Care::Serving).await {
+            if let Err(failure) = self.undo_lane(lane, UndoMode::Graceful).await {
                 return self.stuck(reason, &[(lane, failure)]).await;
             }
         }
         let in_flight = self.ledger.progress().in_flight(self.plan);
         let mut to_finish = Vec::new();
         for lane in in_flight {
-            if self.can_finish(lane).await {
+            if self.can_finish_lane(lane).await {
                 to_finish.push(lane);
-            } else if let Err(failure) = self.take_lane_back(lane, Care::Failed).await {
+            } else if let Err(failure) = self.undo_lane(lane, UndoMode::Immediate).await {
                 // If its new container is gone, there are no sessions to preserve.
                 return self.stuck(reason, &[(lane, failure)]).await;
             }
@@ -83,23 +83,23 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let mut failed = Vec::new();
         for lane in to_finish {
             self.at(lane).starts(Direction::Forward, self.fleet.processes());
-            if let Err(failure) = self.rest_of(lane).await {
+            if let Err(failure) = self.finish_lane(lane).await {
                 failed.push((lane, failure));
             }
         }
-        if failed.is_empty() { self.give_up().await } else { self.after(failed).await }
+        if failed.is_empty() { self.cancel().await } else { self.handle_failure(failed).await }
     }
 
     /// Returns whether a lane of an unfinished run can be completed: its old container may have been stopped or is
     /// gone, and the new one exists.
-    async fn can_finish(&self, lane: usize) -> bool {
+    async fn can_finish_lane(&self, lane: usize) -> bool {
         (is_replaced(&self.begun(lane)) || self.old_is_gone(lane).await) && self.new_is_there(lane).await
     }
 
     /// Loads the state of an unfinished run: what it had begun, and which lanes were undone since without a record in
     /// the journal. Those lanes may serve already and must not be taken out again. Asks the engines first what became
     /// of the calls that they had not answered.
-    async fn take_over(&self, unfinished: &Run) -> Result<(), Failure> {
+    async fn adopt(&self, unfinished: &Run) -> Result<(), StepError> {
         self.ledger.continue_from(unfinished.progress.clone());
         for lane in self.all_lanes() {
             if self.has_begun(lane, Step::Maint) && !self.has_begun(lane, Step::Ready) {
@@ -108,24 +108,24 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             self.at(lane).starts(Direction::Forward, self.fleet.processes());
         }
         for (engine, call) in &unfinished.progress.unanswered {
-            self.world.engines.named(engine)?.remember(call.clone());
+            self.site.engines.named(engine)?.remember(call.clone());
         }
         for lane in self.all_lanes() {
-            let is_stopping = unfinished.progress.is_under_way(lane, Step::Keep);
-            if let Some((old, engine)) = self.old(lane).filter(|_| is_stopping) {
-                engine.may_stop(&old.id);
+            let is_stopping = unfinished.progress.is_under_way(lane, Step::Stop);
+            if let Some((old, engine)) = self.old_container(lane).filter(|_| is_stopping) {
+                engine.note_stop(&old.id);
             }
         }
         let in_flight = unfinished.progress.in_flight(&unfinished.plan);
         let guarded = if in_flight.is_empty() { vec![0] } else { in_flight };
         for (_, engine) in self.engines(|_| true) {
-            self.guarded_all(&guarded, self.until_it_answers(engine)).await?;
+            self.guarded_all(&guarded, self.wait_for_engine(engine)).await?;
         }
         for lane in self.all_lanes() {
             // A container that may be stopping does not count as restored while its servers are out.
             let may_stop = self.old_may_be_stopping(lane) && self.is_out_everywhere(lane).await;
             let begun = self.begun(lane);
-            if is_replaced(&begun) && !may_stop && self.is_back(lane, &begun).await {
+            if is_replaced(&begun) && !may_stop && self.old_container_restored(lane, &begun).await {
                 self.at(lane).mark(Mark::Back);
                 self.at(lane).unmark(Mark::Out);
             }
@@ -136,7 +136,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Returns whether all servers of a lane are in maint. Assumes so if the load balancers cannot be queried.
     async fn is_out_everywhere(&self, lane: usize) -> bool {
         let ids = self.lane_of(lane).id_set();
-        let Ok(seen) = self.look_anew(lane).await else { return true };
+        let Ok(seen) = self.lane_states(lane).await else { return true };
         let mut servers = seen.iter().flat_map(|seen| &seen.servers).filter(|it| ids.contains(&it.id));
         servers.all(|it| it.admin.state() == AdminState::Maint)
     }
@@ -144,16 +144,16 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Runs the remaining steps of a lane that was interrupted halfway. Each step may be repeated. A reload since then
     /// may have put the servers back into rotation, so they are drained again unless the new container is known to
     /// serve.
-    async fn rest_of(&self, lane: usize) -> Result<(), Failure> {
-        let is_stopping = self.new_one(lane).is_some_and(|(new, engine)| engine.is_stopping(&new));
+    async fn finish_lane(&self, lane: usize) -> Result<(), StepError> {
+        let is_stopping = self.new_container(lane).is_some_and(|(new, engine)| engine.is_stopping(&new));
         let serves = self.has_begun(lane, Step::Ready) && !is_stopping;
         let is_gone = self.old_is_gone(lane).await;
         let is_over = |step: &Step| {
             matches!(step, Step::Create | Step::Remove)
                 // The old container has no traffic to take over, and it cannot be stopped and kept.
-                || is_gone && matches!(step, Step::Verify | Step::Keep)
+                || is_gone && matches!(step, Step::Verify | Step::Stop)
                 || serves && !matches!(step, Step::Prove | Step::Ready | Step::Confirm)
         };
-        self.steps(lane, |step| !is_over(step)).await
+        self.run_steps(lane, |step| !is_over(step)).await
     }
 }

@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::agents;
-use super::balancers::{all_known, set_known};
+use super::balancers::{require_known, set_known_states};
 use super::container::OLD_LIMIT;
-use super::wait::{OUTAGE, Waited, meanwhile, pause, until};
-use super::{Executor, Failure, Mark, Tracked, millis, whole_millis};
-use crate::event::{Fact, FirstRequest};
+use super::wait::{OUTAGE, Waited, pause, poll, until};
+use super::{Executor, Mark, StepError, Tracked, millis, whole_millis};
+use crate::event::{EventKind, FirstRequest};
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Answer, Checking, LoadBalancerState, ServerState};
 use crate::plan::undo::is_replaced;
@@ -38,7 +38,7 @@ const SILENT: Duration = Duration::from_secs(5);
 /// Polls until one of the lane's servers has left maint at this load balancer, or has its agent on again. Corrects
 /// that, and returns the servers that had left maint.
 /// Passes each state to `watch`; `setting` counts the corrections under way.
-async fn kept_out(
+async fn hold_in_maint(
     load_balancer: &impl LoadBalancer,
     lane: &Lane,
     watch: impl Fn(&LoadBalancerState),
@@ -46,7 +46,7 @@ async fn kept_out(
 ) -> Vec<ServerId> {
     let look = async || {
         // A load balancer that does not answer sends no requests either, so poll it again.
-        let seen = load_balancer.glance(&lane.backends()).await.ok()?;
+        let seen = load_balancer.state(&lane.backends()).await.ok()?;
         watch(&seen);
         let mut lost = lane.ids();
         lost.retain(|id| seen.server(id).is_some_and(|state| state.admin.state() != AdminState::Maint));
@@ -55,14 +55,17 @@ async fn kept_out(
             return None;
         }
         setting.set(setting.get() + 1);
-        let set = load_balancer.set_admin_states(&all_in(&lost, AdminState::Maint)).await;
+        let set = load_balancer.set_admin_states(&with_state(&lost, AdminState::Maint)).await;
         // A reload turned it on. The next poll handles an answer that is still under way.
-        let turned_off =
-            if has_agent_on { agents::turn(load_balancer, lane, &lane.ids(), false).await } else { Ok(()) };
+        let turned_off = if has_agent_on {
+            agents::set_agents(load_balancer, lane, &lane.ids(), false).await
+        } else {
+            Ok(())
+        };
         setting.set(setting.get() - 1);
         set.and(turned_off).is_ok().then_some(lost)
     };
-    meanwhile(LOOK_EVERY, look).await
+    poll(LOOK_EVERY, look).await
 }
 
 /// Returns whether `HAProxy` has a server up although its checks are on and none has passed.
@@ -71,12 +74,12 @@ fn is_unproven(now: &ServerState) -> bool {
 }
 
 /// Returns these servers, all with the same state.
-fn all_in(servers: &[ServerId], state: AdminState) -> Vec<(ServerId, AdminState)> {
+fn with_state(servers: &[ServerId], state: AdminState) -> Vec<(ServerId, AdminState)> {
     servers.iter().map(|server| (server.clone(), state)).collect()
 }
 
 /// Passes states of this load balancer to `watch`, the first one after a delay, so that a quick command costs no query.
-async fn looked_at(
+async fn watch_states(
     load_balancer: &impl LoadBalancer,
     lane: &Lane,
     watch: impl Fn(&LoadBalancerState),
@@ -84,21 +87,21 @@ async fn looked_at(
     let mut is_due = false;
     let look = async || {
         if std::mem::replace(&mut is_due, true)
-            && let Ok(seen) = load_balancer.glance(&lane.backends()).await
+            && let Ok(seen) = load_balancer.state(&lane.backends()).await
         {
             watch(&seen);
         }
         None
     };
-    meanwhile(GLANCE_EVERY, look).await
+    poll(GLANCE_EVERY, look).await
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Executor<'_, L, E, P, C, H, J>
 {
-    pub(super) async fn maint(&self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn maint(&self, lane: usize) -> Result<(), StepError> {
         self.at(lane).leaves_rotation();
-        self.set(lane, &all_in(&self.lane_of(lane).ids(), AdminState::Maint)).await?;
+        self.set(lane, &with_state(&self.lane_of(lane).ids(), AdminState::Maint)).await?;
         self.at(lane).mark(Mark::Out);
         self.agents_off(lane, AdminState::Maint).await
     }
@@ -106,7 +109,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Runs `work` on the lane's container while the lane's servers stay out. If maint is lost it is set again within
     /// one poll: a reload forgets it, and would send the servers requests that no container answers. Each load balancer
     /// has a separate guard, so that one that hangs does not delay the others.
-    pub(super) async fn guarded<T>(&self, lane: usize, work: impl Future<Output = T>) -> T {
+    pub(super) async fn with_maint_held<T>(&self, lane: usize, work: impl Future<Output = T>) -> T {
         self.guarded_all(&[lane], work).await
     }
 
@@ -121,13 +124,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             .iter()
             .flat_map(|lane| lane.ids())
             .chain(lanes.iter().flat_map(|it| self.capacity.others(*it)));
-        let see = &Rc::clone(&self.watch).beside(self.fleet.stale(), servers.collect());
+        let see = &Rc::clone(&self.watch).recorder(self.fleet.stale(), servers.collect());
         let (mut lost, setting) = (Vec::new(), &Cell::new(0));
         let done = {
             let guard = |(load_balancer, lane)| {
-                repeat(()).then(move |()| kept_out(load_balancer, lane, see, setting))
+                repeat(()).then(move |()| hold_in_maint(load_balancer, lane, see, setting))
             };
-            let load_balancers = self.world.load_balancers.iter();
+            let load_balancers = self.site.load_balancers.iter();
             let each = load_balancers.flat_map(|it| out.iter().map(move |lane| (it, *lane)));
             let mut guards = select_all(each.map(|it| Box::pin(guard(it))));
             // Boxed because of its size.
@@ -150,17 +153,17 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         };
         for server in lost {
             let message = format!("{server} was put into rotation during the run; it is in maint again");
-            self.tell(Fact::Warned { message });
+            self.emit(EventKind::Warned { message });
         }
         done
     }
 
     /// Runs `work` on the lane's servers. A load balancer may take long to answer, so a second connection watches for
     /// outages.
-    pub(super) async fn watched<T>(&self, lane: usize, work: impl Future<Output = T>) -> T {
-        let see = &Rc::clone(&self.watch).beside(self.fleet.stale(), self.capacity.others(lane));
+    pub(super) async fn with_outage_watch<T>(&self, lane: usize, work: impl Future<Output = T>) -> T {
+        let see = &Rc::clone(&self.watch).recorder(self.fleet.stale(), self.capacity.others(lane));
         let lane = self.lane_of(lane);
-        let looks = self.world.load_balancers.iter().map(|it| Box::pin(looked_at(it, lane, see)));
+        let looks = self.site.load_balancers.iter().map(|it| Box::pin(watch_states(it, lane, see)));
         tokio::select! {
             biased;
             done = work => done,
@@ -168,17 +171,17 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
-    pub(super) async fn ready(&self, lane: usize) -> Result<(), Failure> {
-        self.follow(lane).await?;
+    pub(super) async fn ready(&self, lane: usize) -> Result<(), StepError> {
+        self.update_addresses(lane).await?;
         self.count_sessions(lane).await?;
         self.at(lane).unmark(Mark::Out);
         let (run, index, lane) = (self.at(lane), lane, self.lane_of(lane));
         let servers = lane.enabled_ids();
         // Servers that their own checks decide come first, so that servers that track one of them are down like it.
-        self.set_unproven(index, &all_in(&lane.own_checked_ids(), AdminState::Ready)).await?;
+        self.set_unproven(index, &with_state(&lane.own_checked_ids(), AdminState::Ready)).await?;
         let others: Vec<ServerId> =
             lane.enabled().filter(|it| !it.has_own_check()).map(|it| it.id.clone()).collect();
-        self.set(index, &all_in(&others, AdminState::Ready)).await?;
+        self.set(index, &with_state(&others, AdminState::Ready)).await?;
         let stay = |has_own_check: bool| {
             let lines = lane.alive().filter(|it| it.has_own_check() == has_own_check);
             lines.filter_map(|it| Some((it.id.clone(), it.stays?))).collect::<Vec<_>>()
@@ -195,15 +198,15 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
         self.capacity.returns(index);
         if !servers.is_empty() {
-            self.tell(Fact::Enabled { servers });
+            self.emit(EventKind::Enabled { servers });
         }
         Ok(())
     }
 
     /// Remembers the session totals, so that the first session afterwards is noticed.
-    async fn count_sessions(&self, lane: usize) -> Result<(), Failure> {
+    async fn count_sessions(&self, lane: usize) -> Result<(), StepError> {
         let mut counted: BTreeMap<ServerId, u64> = BTreeMap::new();
-        for server in self.look_anew(lane).await?.into_iter().flat_map(|seen| seen.servers) {
+        for server in self.lane_states(lane).await?.into_iter().flat_map(|seen| seen.servers) {
             *counted.entry(server.id).or_default() += server.sessions_total;
         }
         *self.at(lane).sessions_before_ready.borrow_mut() = counted;
@@ -212,7 +215,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Waits until `HAProxy` has the servers up, including those that their own checks decide, and then for a while
     /// until each server that should take traffic does.
-    pub(super) async fn confirm(&self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn confirm(&self, lane: usize) -> Result<(), StepError> {
         let begun = Instant::now();
         let stop = self.stop_at_once(lane);
         let container = self.created(lane);
@@ -225,15 +228,15 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let waited = until(LOOK_EVERY, limit, &stop, async || {
             self.report_lane_stop(lane);
             looks_since = Some(Instant::now());
-            let seen = self.look_anew(lane).await?;
+            let seen = self.lane_states(lane).await?;
             (looks_since, down) = (None, None);
-            all_known(&seen, &enabled)?;
+            require_known(&seen, &enabled)?;
             let is_up_anyway =
                 |id: &&ServerId| seen.iter().filter_map(|seen| seen.server(id)).any(is_unproven);
             let unproven: Vec<ServerId> = own_checked.iter().filter(is_up_anyway).cloned().collect();
             if !unproven.is_empty() {
                 // A reload forgot what was set.
-                self.set_unproven(lane, &all_in(&unproven, AdminState::Ready)).await?;
+                self.set_unproven(lane, &with_state(&unproven, AdminState::Ready)).await?;
                 return Ok(None);
             }
             let states = seen.iter().flat_map(|seen| &seen.servers).filter(|it| enabled.contains(&it.id));
@@ -247,9 +250,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                     |state: &ServerState| state.operational.is_up() || !own_checked.contains(&state.id);
                 is_by_agents = all_out.all(|state| state.may_be_out_by_agent() && is_proven(state));
                 if !own_checked.is_empty() {
-                    self.keeps_promise(lane)?;
+                    self.check_promise(lane)?;
                     // A container that has exited need not be waited for.
-                    self.ask(lane, container.as_ref()).await?;
+                    self.check_container(lane, container.as_ref()).await?;
                 }
                 return Ok(None);
             }
@@ -268,7 +271,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 (false, true) if up_since.elapsed() >= WATCH => FirstRequest::NotYet,
                 (false, true) => return Ok(None),
             };
-            Ok::<_, Failure>(Some(first_request))
+            Ok::<_, StepError>(Some(first_request))
         });
         let mut waited = waited.await?;
         if matches!(waited, Waited::TimedOut) && is_by_agents {
@@ -277,8 +280,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
         match waited {
             Waited::Done(first_request) => {
-                if let Answer::NotReady(answer) = self.ask(lane, container.as_ref()).await? {
-                    return Err(Failure::FellSilent { answer });
+                if let Answer::NotReady(answer) = self.check_container(lane, container.as_ref()).await? {
+                    return Err(StepError::StoppedAnswering { answer });
                 }
                 if let Some(up_since) = up_since.filter(|_| !own_checked.is_empty()) {
                     // The servers were out of rotation until then, and the check's time belongs to the container.
@@ -287,7 +290,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                     self.at(lane).time(|timing| timing.boot_ms += rose_after_ms);
                 }
                 self.restore_restart(lane).await?;
-                self.tell(Fact::Confirmed { servers: self.lane_of(lane).enabled_ids(), first_request });
+                self.emit(EventKind::Confirmed { servers: self.lane_of(lane).enabled_ids(), first_request });
                 Ok(())
             }
             // A poll that the limit cuts off does not invalidate the one before. A silent HAProxy says nothing about
@@ -295,21 +298,21 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             Waited::TimedOut => {
                 Err(match down.filter(|_| looks_since.is_none_or(|it| it.elapsed() < SILENT)) {
                     Some((server, status)) if own_checked.contains(&server) => {
-                        Failure::NeverRose { server, status, limit }
+                        StepError::CheckNeverPassed { server, status, limit }
                     }
-                    Some((server, status)) => Failure::NotUp { server, status },
-                    None => Failure::NotSeen { server: self.lane_of(lane).name().clone(), limit },
+                    Some((server, status)) => StepError::ServerNotUp { server, status },
+                    None => StepError::StateUnknown { server: self.lane_of(lane).name().clone(), limit },
                 })
             }
             Waited::Stopped => {
                 self.report_lane_stop(lane);
-                Err(Failure::Stopped)
+                Err(StepError::Stopped)
             }
         }
     }
 
     /// Gives servers their states, but leaves those with checks down until their checks pass.
-    async fn set_unproven(&self, lane: usize, states: &[(ServerId, AdminState)]) -> Result<(), Failure> {
+    async fn set_unproven(&self, lane: usize, states: &[(ServerId, AdminState)]) -> Result<(), StepError> {
         if states.is_empty() {
             return Ok(());
         }
@@ -317,8 +320,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let (backends, is_undoing): (Vec<String>, _) =
             (backends.into_iter().collect(), self.is_undoing(lane));
         let set = async |it: &Tracked<L>| {
-            let seen = match it.glance(&backends).await {
-                Err(LoadBalancerError::NoSuchBackend { .. }) if is_undoing => it.glance(&[]).await?,
+            let seen = match it.state(&backends).await {
+                Err(LoadBalancerError::NoSuchBackend { .. }) if is_undoing => it.state(&[]).await?,
                 seen => seen?,
             };
             let needs_proof = |server: &ServerId| {
@@ -331,13 +334,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 *state != AdminState::Maint && is_checked(server) && needs_proof(server)
             });
             it.set_unproven(&unproven).await?;
-            set_known(it, &others, is_undoing).await
+            set_known_states(it, &others, is_undoing).await
         };
-        self.everywhere(lane, set).await.map(drop)
+        self.on_all(lane, set).await.map(drop)
     }
 
     /// Waits until `HAProxy` has those servers up again that only its checks can prove.
-    async fn until_up_again(&self, lane: usize) -> Result<(), Failure> {
+    async fn wait_up_again(&self, lane: usize) -> Result<(), StepError> {
         let is_checked = |it: &&LaneServer| {
             it.was_up() && (!it.answered() || it.has_own_check()) && it.was == AdminState::Ready
         };
@@ -348,25 +351,27 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let limit = self.lane_of(lane).up_within(self.plan.policy.ready_timeout.max(OLD_LIMIT));
         let (mut down, never) = (None, CancellationToken::new());
         let waited = until(LOOK_EVERY, limit, &never, async || {
-            let seen = self.look_anew(lane).await?;
+            let seen = self.lane_states(lane).await?;
             let states = servers.iter().flat_map(|it| seen.iter().filter_map(|seen| seen.server(&it.id)));
             // A server that was taken out since then stays out.
             let is_down =
                 |state: &&ServerState| !state.operational.is_up() && state.admin.state() == AdminState::Ready;
             down = states.into_iter().find(is_down).cloned();
-            Ok::<_, Failure>(down.is_none().then_some(()))
+            Ok::<_, StepError>(down.is_none().then_some(()))
         });
         let waited = waited.await?;
         match (waited, down) {
-            (Waited::TimedOut, Some(state)) => Err(Failure::NotUp { server: state.id, status: state.status }),
+            (Waited::TimedOut, Some(state)) => {
+                Err(StepError::ServerNotUp { server: state.id, status: state.status })
+            }
             (..) => Ok(()),
         }
     }
 
     /// Gives each server its former state, where that is safe.
-    pub(super) async fn put_back(&self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn restore_states(&self, lane: usize) -> Result<(), StepError> {
         let plan = self.plan;
-        self.follow(lane).await?;
+        self.update_addresses(lane).await?;
         self.at(lane).unmark(Mark::Out);
         // A drain that took too long may have ended in maint, and HAProxy has a server that leaves maint up at once.
         let may_end_in_maint =
@@ -392,19 +397,19 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let left_out = proven.into_iter().chain(unproven).filter(|(_, state)| *state == AdminState::Maint);
         self.left_out.borrow_mut().extend(left_out.map(|(server, _)| server));
         self.capacity.returns(lane);
-        if self.world.load_balancers.len() > 1 || self.watch.is_any_on() {
+        if self.site.load_balancers.len() > 1 || self.watch.is_any_on() {
             // A load balancer that does not answer has missed this, which is reported at the end.
-            let _seen = self.look(lane).await;
+            let _seen = self.refresh(lane).await;
         }
         if self.watch.is_any_on() {
             // HAProxy's checks may need a moment. If they take longer, the next poll reports the end of the outage.
             let never = CancellationToken::new();
             let _ended = until(LOOK_EVERY, OUTAGE, &never, async || {
-                self.look_anew(lane).await?;
-                Ok::<_, Failure>((!self.watch.is_any_on()).then_some(()))
+                self.lane_states(lane).await?;
+                Ok::<_, StepError>((!self.watch.is_any_on()).then_some(()))
             })
             .await;
         }
-        if was_restarted { self.until_up_again(lane).await } else { Ok(()) }
+        if was_restarted { self.wait_up_again(lane).await } else { Ok(()) }
     }
 }

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::wait::until;
-use super::{Executor, Failure, Mark, Swap, millis};
-use crate::event::Fact;
+use super::{Executor, Mark, ReplacementOnEngine, StepError, millis};
+use crate::event::EventKind;
 use crate::observation::Container;
 use crate::outcome::list;
 use crate::plan::{LaneServer, Step};
@@ -28,12 +28,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 {
     /// Fails if one of the lane's servers keeps answering although its container has stopped. In the ordinary case the
     /// first probe settles it: the connection is refused.
-    pub(super) async fn falls_silent(
+    pub(super) async fn wait_silent(
         &self,
         lane: usize,
-        swap: Swap<'_, E>,
+        swap: ReplacementOnEngine<'_, E>,
         old: &Container,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepError> {
         // A repeated step would probe the new container.
         if self.has_begun(lane, Step::Start) {
             return Ok(());
@@ -58,7 +58,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let connection = Probe { question: Question::Tcp, timeout: CONNECTS_WITHIN, ..probe.clone() };
         let mut answered = true;
         let asked = until(ASK_EVERY, ANSWERS_FOR, &never_cancelled, async || {
-            let (prober, asked_at) = (&self.world.prober, Instant::now());
+            let (prober, asked_at) = (&self.site.prober, Instant::now());
             answered = prober.probe(probe).await.is_ready();
             let is_late = !answered && asked_at.elapsed() >= probe.timeout;
             if is_late && probe.question != Question::Tcp {
@@ -76,42 +76,42 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         lane: usize,
         server: &LaneServer,
         probe: &Probe,
-        (_, engine): Swap<'_, E>,
+        (_, engine): ReplacementOnEngine<'_, E>,
         old: &Container,
-    ) -> Result<Failure, Failure> {
+    ) -> Result<StepError, StepError> {
         let (server, container) = (server.id.clone(), old.name.clone());
         if runs_again(engine, old).await? {
-            return Ok(Failure::StartedAgain { server, container });
+            return Ok(StepError::OldRestarted { server, container });
         }
         if self.is_taken_over(lane).await? {
-            return Ok(self.drifted(lane, old));
+            return Ok(self.drift_error(lane, old));
         }
-        Ok(Failure::StillAnswers { server, container, address: probe.address })
+        Ok(StepError::StillAnswers { server, container, address: probe.address })
     }
 
     /// Explains why the new container cannot be started, exits or does not answer. The old one may run again: it may
     /// have been silent while it booted, or was started only now, and then holds the port or another resource that the
     /// new one needs. Or another tool put its own container there, which does not answer yet or has no probe.
-    pub(super) async fn or_started_again(&self, lane: usize, failure: Failure) -> Failure {
-        let Some((old, engine)) = self.old(lane) else { return failure };
+    pub(super) async fn explain_restarted(&self, lane: usize, failure: StepError) -> StepError {
+        let Some((old, engine)) = self.old_container(lane) else { return failure };
         let may_be_that = matches!(
             failure,
-            Failure::Engine(EngineError::Refused { .. })
-                | Failure::Died { .. }
-                | Failure::NeverReady { .. }
-                | Failure::NotFollowed { .. }
+            StepError::Engine(EngineError::Refused { .. })
+                | StepError::Exited { .. }
+                | StepError::NeverReady { .. }
+                | StepError::AddressNotUpdated { .. }
         );
         if may_be_that && matches!(runs_again(engine, old).await, Ok(true)) {
             let server = self.lane_of(lane).name().clone();
-            return Failure::StartedAgain { server, container: old.name.clone() };
+            return StepError::OldRestarted { server, container: old.name.clone() };
         }
-        self.or_replaced(lane, failure).await
+        self.explain_replaced(lane, failure).await
     }
 
     /// Warns about lanes whose old container runs again beside the new one.
     pub(super) async fn warn_of_restarted(&self, lanes: &[usize]) {
         for &lane in lanes {
-            let Some((old, engine)) = self.old(lane) else { continue };
+            let Some((old, engine)) = self.old_container(lane) else { continue };
             if !matches!(runs_again(engine, old).await, Ok(true)) {
                 continue;
             }
@@ -123,14 +123,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 "the old container {kept} of {servers} was stopped and runs again: a supervisor (systemd, supervisord, another deploy tool) restarts it. {remedy} it out of that supervisor, then stop it"
             );
             self.at(lane).mark(Mark::RunsAgain);
-            self.tell(Fact::Warned { message });
+            self.emit(EventKind::Warned { message });
         }
     }
 }
 
 /// Returns whether the old container runs although it was stopped.
-async fn runs_again(engine: &impl ContainerEngine, old: &Container) -> Result<bool, Failure> {
-    match engine.pulse(&old.id).await {
+async fn runs_again(engine: &impl ContainerEngine, old: &Container) -> Result<bool, StepError> {
+    match engine.status(&old.id).await {
         Ok(pulse) => Ok(pulse.running),
         // It was removed.
         Err(EngineError::Refused { .. }) => Ok(false),

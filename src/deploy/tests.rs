@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::balancers::Seen;
-use super::recovery::TakenBack;
+use super::balancers::BalancerStates;
+use super::recovery::LaneUndo;
 use super::*;
 use crate::adapters::memory::{
-    Build, Fault, ImageCheck, Line, Memory, MemoryClock, MemoryEngine, MemoryHaproxy, MemoryHooks,
-    MemoryJournal, MemoryProber, Part, When,
+    Fault, ImageBehavior, ImageCheck, Memory, MemoryClock, MemoryEngine, MemoryHaproxy, MemoryHooks,
+    MemoryJournal, MemoryProber, Part, ServerLine, When,
 };
 use crate::engine_call::EngineCall;
 use crate::event::Event;
@@ -15,12 +15,12 @@ use crate::image::Image;
 use crate::observation::{AdminState, Container, ContainerState, Owner, RestartPolicy, UnnamedVolume};
 use crate::outcome::Rest;
 use crate::places::Places;
-use crate::plan::asked::Before;
+use crate::plan::before::Before;
 use crate::plan::refusal::Refusal;
-use crate::plan::undo::Care;
-use crate::plan::{Goal, LbQuorum, OnDrainTimeout, Purpose, Target, build};
+use crate::plan::undo::UndoMode;
+use crate::plan::{Goal, LbQuorum, OnDrainTimeout, RunKind, Target, build};
 use crate::ports::LoadBalancerError;
-use crate::testing::{World as Described, image};
+use crate::testing::{World, image};
 use crate::topology::own_check::OwnCheck;
 
 type Run<'a> =
@@ -28,20 +28,20 @@ type Run<'a> =
 
 /// Collects every event of a run.
 #[derive(Default)]
-struct Heard(Vec<Fact>);
+struct Heard(Vec<EventKind>);
 
 impl Heard {
     /// Returns the messages of all warnings.
     fn warnings(&self) -> Vec<String> {
-        let warned = |fact: &Fact| {
-            if let Fact::Warned { message } = fact { Some(message.clone()) } else { None }
+        let warned = |fact: &EventKind| {
+            if let EventKind::Warned { message } = fact { Some(message.clone()) } else { None }
         };
         self.0.iter().filter_map(warned).collect()
     }
 }
 
-impl Listener for Heard {
-    fn hear(&mut self, event: &Event) {
+impl Reporter for Heard {
+    fn report(&mut self, event: &Event) {
         self.0.push(event.fact.clone());
     }
 }
@@ -70,7 +70,7 @@ backend mobile
 /// A site, and the plan for a deploy of v2 to it.
 struct Stage {
     memory: Memory,
-    world: World<MemoryHaproxy, MemoryEngine, MemoryProber, MemoryClock, MemoryHooks>,
+    world: Site<MemoryHaproxy, MemoryEngine, MemoryProber, MemoryClock, MemoryHooks>,
     journal: MemoryJournal,
     plan: Plan,
     heard: Heard,
@@ -79,22 +79,22 @@ struct Stage {
 impl Stage {
     /// One primary and its backup.
     async fn pair() -> Self {
-        Self::of(Described::pair()).await
+        Self::of(World::pair()).await
     }
 
-    async fn of(described: Described) -> Self {
+    async fn of(described: World) -> Self {
         Self::with_builds(described, &[]).await
     }
 
     /// Does the same, with containers of these images behaving as given.
-    async fn with_builds(described: Described, builds: &[(&str, Build)]) -> Self {
-        let Described { configuration, policy, .. } = described;
+    async fn with_builds(described: World, builds: &[(&str, ImageBehavior)]) -> Self {
+        let World { configuration, policy, .. } = described;
         let memory = Memory::new(&configuration, 1, &image("v1"), 1);
         for (tag, build) in builds {
             let Image::Registry { digest, .. } = image(tag) else { unreachable!("a registry's image") };
             memory.site().engine.builds.insert(digest, *build);
         }
-        let world = World {
+        let world = Site {
             load_balancers: memory.load_balancers().into_iter().map(Tracked::new).collect(),
             engines: Engines::new(vec![(String::new(), memory.engine())]),
             prober: memory.prober(),
@@ -102,11 +102,11 @@ impl Stage {
             hooks: memory.hooks(),
             descriptions: BTreeMap::new(),
             typed: CommandLine::default(),
-            site: journal::Site::default(),
+            identity: journal::SiteIdentity::default(),
         };
         let goal = Goal {
             backend: "mobile".to_owned(),
-            purpose: Purpose::Deploy,
+            purpose: RunKind::Deploy,
             target: Target::Everywhere(image("v2")),
             takes_back: Vec::new(),
             policy,
@@ -133,7 +133,7 @@ impl Stage {
 
     fn run(&mut self) -> Run<'_> {
         let [asked, now] = self.memory.site().stops.clone();
-        let stop = Stop { asked, now };
+        let stop = StopRequest { asked, now };
         Executor::new(&self.plan, &self.world, &mut self.journal, stop, &mut self.heard).unwrap()
     }
 }
@@ -143,13 +143,13 @@ impl Stage {
 async fn a_server_that_no_longer_exists_in_haproxy_is_not_idle() {
     let mut stage = Stage::pair().await;
     let run = stage.run();
-    let mut seen = run.look(0).await.unwrap();
+    let mut seen = run.refresh(0).await.unwrap();
     assert!(run.sessions(0, &seen).is_err(), "the server is in ready");
     seen.all[0].servers.retain(|server| server.id.server != "app1");
-    let vanished = Failure::Vanished { server: ServerId::new("mobile", "app1") };
+    let vanished = StepError::Vanished { server: ServerId::new("mobile", "app1") };
     assert_eq!(run.sessions(0, &seen), Err(vanished.clone()));
-    assert_eq!(run.set_out_again(0, &seen, AdminState::Drain).await, Err(vanished));
-    let Seen { all, is_new } = seen;
+    assert_eq!(run.take_out_again(0, &seen, AdminState::Drain).await, Err(vanished));
+    let BalancerStates { all, is_new } = seen;
     assert!(!is_new && all.len() == 1);
 }
 
@@ -160,8 +160,8 @@ async fn steps_for_missing_containers_do_nothing() {
     stage.plan.lanes[0].replacement = None;
     stage.memory.site().calls.clear();
     let run = stage.run();
-    for step in [Step::Create, Step::Keep, Step::Start, Step::Remove, Step::Discard, Step::Return] {
-        assert_eq!(run.simply(0, step).await, Ok(()), "{step:?}");
+    for step in [Step::Create, Step::Stop, Step::Start, Step::Remove, Step::Discard, Step::Return] {
+        assert_eq!(run.apply_unguarded(0, step).await, Ok(()), "{step:?}");
     }
     assert_eq!(stage.memory.site().calls, []);
 }
@@ -171,14 +171,14 @@ async fn a_run_that_needs_an_unknown_engine_does_not_begin() {
     let mut stage = Stage::pair().await;
     stage.plan.lanes[1].replacement.as_mut().unwrap().like.engine = "ssh://app2".to_owned();
     let (plan, world) = (&stage.plan, &stage.world);
-    let run = Executor::new(plan, world, &mut stage.journal, Stop::default(), &mut stage.heard);
+    let run = Executor::new(plan, world, &mut stage.journal, StopRequest::default(), &mut stage.heard);
     assert!(matches!(run.err(), Some(EngineError::Unreachable { .. })));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_plan_without_hooks_runs_none() {
     let mut stage = Stage::pair().await;
-    stage.memory.site().hook = |facts| Some(i32::from(facts.hook != Moment::AfterRun));
+    stage.memory.site().hook = |facts| Some(i32::from(facts.hook != HookPoint::AfterRun));
     let outcome = stage.run().run().await.unwrap();
     assert_eq!(
         outcome,
@@ -214,7 +214,7 @@ backend mobile
     server app1 127.0.0.1:50000 check
     server app1b 127.0.0.1:50001 check backup
 ";
-    let mut described = Described::of(config);
+    let mut described = World::of(config);
     described.policy.floor = 0;
     let mut stage = Stage::of(described).await;
     change(&mut stage);
@@ -249,8 +249,8 @@ async fn an_agent_does_not_excuse_what_only_a_check_can_prove() {
 }
 
 /// Returns how the wait for a server that only `HAProxy`'s check can bring up fails after `limit` milliseconds.
-async fn confirmed_never(limit: u64, change: impl FnOnce(&mut Stage)) -> Failure {
-    let mut stage = Stage::of(Described::of(CHECKED)).await;
+async fn confirmed_never(limit: u64, change: impl FnOnce(&mut Stage)) -> StepError {
+    let mut stage = Stage::of(World::of(CHECKED)).await;
     stage.plan.policy.ready_timeout = Duration::from_millis(limit);
     let line = &mut stage.plan.lanes[0].servers[0];
     line.own_check =
@@ -265,9 +265,9 @@ async fn confirmed_never(limit: u64, change: impl FnOnce(&mut Stage)) -> Failure
 async fn a_poll_cut_off_by_the_limit_keeps_the_last_result() {
     let cut = async |limit, fault| confirmed_never(limit, |stage| stage.suffers("look", 4, fault)).await;
     let slow = cut(1_000, Fault::Slow).await;
-    assert!(matches!(slow, Failure::NeverRose { .. }), "{slow:?}");
+    assert!(matches!(slow, StepError::CheckNeverPassed { .. }), "{slow:?}");
     let silent = cut(8_000, Fault::Away(60_000)).await;
-    assert!(matches!(silent, Failure::NotSeen { .. }), "{silent:?}");
+    assert!(matches!(silent, StepError::StateUnknown { .. }), "{silent:?}");
 }
 
 /// Returns the commands for the operator to restore the first lane after it has begun these steps.
@@ -280,7 +280,7 @@ async fn told(begun: &[Step], change: impl FnOnce(&mut Stage)) -> Vec<String> {
         has_created(&run, 0, ContainerId("c0ffee".repeat(8)));
     }
     has_begun(&run, 0, begun);
-    run.commands(0).await
+    run.recovery_commands(0).await
 }
 
 fn replacement(stage: &mut Stage) -> &mut Replacement {
@@ -305,25 +305,25 @@ async fn the_commands_for_the_operator_are_only_those_still_needed() {
         "docker start 9e3779b97f4a",
         "drainswap ready --wait mobile/app1",
     ];
-    assert_eq!(told(&[Step::Keep], |_| {}).await, back, "the new one is gone, and the old one has its name");
+    assert_eq!(told(&[Step::Stop], |_| {}).await, back, "the new one is gone, and the old one has its name");
     let not_restarted = |stage: &mut Stage| {
         with_new(stage);
         replacement(stage).old.as_mut().unwrap().restart.name.clear();
     };
     let (remove, never) = ("docker rm -f c0ffeec0ffee", "docker update --restart no 9e3779b97f4a");
-    assert_eq!(told(&[Step::Keep], not_restarted).await, [back[0], remove, never, back[2], back[3]]);
+    assert_eq!(told(&[Step::Stop], not_restarted).await, [back[0], remove, never, back[2], back[3]]);
     let renamed = |stage: &mut Stage| {
         "mobile-app1.old".clone_into(&mut stage.memory.site().engine.containers[0].container.name);
     };
     let rename = "docker rename 9e3779b97f4a mobile-app1";
-    assert_eq!(told(&[Step::Keep], renamed).await, [back[0], rename, back[1], back[2], back[3]]);
+    assert_eq!(told(&[Step::Stop], renamed).await, [back[0], rename, back[1], back[2], back[3]]);
     let was_gone = |stage: &mut Stage| replacement(stage).old = None;
     assert_eq!(told(&[Step::Start], was_gone).await, [back[0]], "it stays out, as it was");
     // A server that was out of service by hand gets that state back.
     let stays = |state| move |stage: &mut Stage| stage.plan.lanes[0].servers[0].stays = Some(state);
     assert_eq!(told(&[Step::Drain], stays(AdminState::Drain)).await, ["drainswap drain mobile/app1"]);
-    assert_eq!(told(&[Step::Keep], stays(AdminState::Maint)).await, back[..3]);
-    assert_eq!(told(&[Step::Keep], stays(AdminState::Drain)).await[3], "drainswap drain mobile/app1");
+    assert_eq!(told(&[Step::Stop], stays(AdminState::Maint)).await, back[..3]);
+    assert_eq!(told(&[Step::Stop], stays(AdminState::Drain)).await[3], "drainswap drain mobile/app1");
 }
 
 #[tokio::test(start_paused = true)]
@@ -331,7 +331,7 @@ async fn commands_tolerate_finished_work_if_the_engine_is_silent() {
     let silent = |stage: &mut Stage| {
         stage.suffers("list", 0, Fault::Unheard);
     };
-    let told = told(&[Step::Keep], silent).await;
+    let told = told(&[Step::Stop], silent).await;
     assert_eq!(told[1..3], ["docker rm -f c0ffeec0ffee", "docker rename 9e3779b97f4a mobile-app1 || true"]);
 }
 
@@ -342,7 +342,7 @@ async fn a_container_that_came_back_is_put_aside_again_by_hand() {
         let kept = Container { name: "mobile-app1.old-20261101T000000.000Z".to_owned(), ..place };
         replacement(stage).returning = Some(kept);
     };
-    let told = told(&[Step::Keep, Step::Start], returning).await;
+    let told = told(&[Step::Stop, Step::Start], returning).await;
     let aside = [
         "docker update --restart no 3c6ef372fe94",
         "docker stop 3c6ef372fe94",
@@ -362,7 +362,7 @@ async fn an_old_container_that_is_gone_is_deployed_again() {
     // The deploy copies the new container, which has the place's own settings, and not a sibling.
     let (rename, restart) = ("docker rename c0ffeec0ffee mobile-app1", "docker update --restart");
     let unless_stopped = format!("{restart} unless-stopped c0ffeec0ffee");
-    assert_eq!(told(&[Step::Keep], removed).await[1..], [rename, &*unless_stopped, &*again]);
+    assert_eq!(told(&[Step::Stop], removed).await[1..], [rename, &*unless_stopped, &*again]);
     let started = |stage: &mut Stage| {
         removed(stage);
         "mobile-app1"
@@ -371,11 +371,11 @@ async fn an_old_container_that_is_gone_is_deployed_again() {
         like.restart = RestartPolicy { name: "on-failure".to_owned(), maximum_retries: 3 };
     };
     let on_failure = format!("{restart} on-failure:3 c0ffeec0ffee");
-    assert_eq!(told(&[Step::Keep, Step::Start], started).await[1..], [on_failure, again.clone()]);
+    assert_eq!(told(&[Step::Stop, Step::Start], started).await[1..], [on_failure, again.clone()]);
     let both_removed = |stage: &mut Stage| {
         stage.memory.site().engine.containers.remove(0);
     };
-    assert_eq!(told(&[Step::Keep], both_removed).await[1..], [again]);
+    assert_eq!(told(&[Step::Stop], both_removed).await[1..], [again]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -407,7 +407,8 @@ async fn every_image_is_pulled_once() {
     stage.plan.lanes[1].replacement.as_mut().unwrap().image = image("v3");
     assert!(matches!(stage.run().run().await, Ok(Outcome::Deployed { replaced: 2, .. })));
     for image in [image("v2"), image("v3")] {
-        let is_pulled = |fact: &Fact| matches!(fact, Fact::Pulled { image: it, .. } if *it == image);
+        let is_pulled =
+            |fact: &EventKind| matches!(fact, EventKind::Pulled { image: it, .. } if *it == image);
         assert_eq!(stage.heard.0.iter().filter(|fact| is_pulled(fact)).count(), 1, "{image}");
     }
     let site = stage.memory.site();
@@ -421,9 +422,9 @@ async fn one_of_two_concurrent_runs_gives_way_and_leaves_nothing() {
     let mut stage = Stage::pair().await;
     let other = "mobile-app1.new-20261101T000000.000Z";
     stage.memory.site().engine.add_kept(other, "127.0.0.1:50000".parse().unwrap(), &image("v2"));
-    let Err(Untouched(failure)) = stage.run().run().await else { panic!("it ran") };
+    let Err(PreflightError(failure)) = stage.run().run().await else { panic!("it ran") };
     let server = ServerId::new("mobile", "app1");
-    assert_eq!(failure, Failure::Refused(Refusal::OtherRun { server, container: other.to_owned() }));
+    assert_eq!(failure, StepError::Refused(Refusal::ConcurrentRun { server, container: other.to_owned() }));
     let left =
         stage.memory.site().engine.containers.iter().map(|it| it.container.name.clone()).collect::<Vec<_>>();
     assert_eq!(left, ["mobile-app1", "mobile-app1b", other]);
@@ -443,25 +444,31 @@ async fn a_kept_container_that_runs_again_is_not_removed() {
     assert!(matches!(stage.run().run().await, Ok(Outcome::Deployed { replaced: 2, .. })));
     assert_eq!(stage.running(), [kept, "mobile-app1", "mobile-app1b"]);
     let message = format!("{kept} is running, so it is not removed");
-    assert!(stage.heard.0.contains(&Fact::Warned { message }));
+    assert!(stage.heard.0.contains(&EventKind::Warned { message }));
 }
 
 /// On the host network, the engine lets both run at once.
 #[tokio::test(start_paused = true)]
 async fn a_restarted_old_container_is_named_as_the_cause() {
     let digest = format!("sha256:{}", "2".repeat(64));
-    for build in [Build { ends: Some(5), ..Build::default() }, Build { serves: false, ..Build::default() }] {
+    for build in [
+        ImageBehavior { ends: Some(5), ..ImageBehavior::default() },
+        ImageBehavior { serves: false, ..ImageBehavior::default() },
+    ] {
         let mut stage = Stage::pair().await;
         stage.memory.site().engine.builds.insert(digest.clone(), build);
         let memory = stage.memory.clone();
         let run = stage.run();
         run.create_all().await.unwrap();
-        for step in [Step::Drain, Step::Maint, Step::Keep, Step::Start] {
-            run.step(0, step).await.unwrap();
+        for step in [Step::Drain, Step::Maint, Step::Stop, Step::Start] {
+            run.run_step(0, step).await.unwrap();
         }
         start_again_elsewhere(&memory);
         let (server, container) = (ServerId::new("mobile", "app1"), "mobile-app1".to_owned());
-        assert_eq!(run.simply(0, Step::Prove).await, Err(Failure::StartedAgain { server, container }));
+        assert_eq!(
+            run.apply_unguarded(0, Step::Prove).await,
+            Err(StepError::OldRestarted { server, container })
+        );
     }
 }
 
@@ -473,7 +480,7 @@ async fn an_old_container_that_runs_beside_the_new_one_is_named_at_the_end() {
     replace_first(&run).await;
     run.warn_of_restarted(&[0]).await;
     start_again_elsewhere(&memory);
-    run.remove_old(&[0]).await;
+    run.remove_old_containers(&[0]).await;
     let message = format!(
         "the old container mobile-app1.old-{} of mobile/app1 was stopped and runs again: a supervisor (systemd, supervisord, another deploy tool) restarts it. It is not removed: take it out of that supervisor, then stop it",
         stage.plan.run
@@ -497,15 +504,15 @@ async fn a_server_without_a_probe_may_take_over() {
     stage.memory.site().calls.clear();
     assert_eq!(stage.run().verify(0).await, Ok(()));
     let carriers = vec![ServerId::new("mobile", "app1b")];
-    assert!(stage.heard.0.contains(&Fact::Verified { carriers }));
+    assert!(stage.heard.0.contains(&EventKind::Verified { carriers }));
     assert!(stage.memory.site().calls.iter().all(|(part, _)| *part != Part::Server));
 }
 
 /// Replaces the first lane's container: the new one serves, and the old one is kept.
 async fn replace_first(run: &Run<'_>) {
     run.create_all().await.unwrap();
-    for step in [Step::Drain, Step::Maint, Step::Keep, Step::Start, Step::Prove, Step::Ready] {
-        run.step(0, step).await.unwrap();
+    for step in [Step::Drain, Step::Maint, Step::Stop, Step::Start, Step::Prove, Step::Ready] {
+        run.run_step(0, step).await.unwrap();
     }
 }
 
@@ -515,9 +522,9 @@ async fn sessions_on_a_failed_container_do_not_keep_it() {
     stage.plan.policy.drain_timeout = Duration::from_millis(1);
     let run = stage.run();
     replace_first(&run).await;
-    assert!(matches!(run.take_lane_back(0, Care::Failed).await, Ok(TakenBack::Undone)));
+    assert!(matches!(run.undo_lane(0, UndoMode::Immediate).await, Ok(LaneUndo::Undone)));
     assert_eq!(stage.running(), ["mobile-app1", "mobile-app1b"]);
-    assert_eq!(stage.heard.0.last(), Some(&Fact::Undone { servers: stage.plan.lanes[0].ids() }));
+    assert_eq!(stage.heard.0.last(), Some(&EventKind::Undone { servers: stage.plan.lanes[0].ids() }));
 }
 
 /// Without a master socket, sessions in the old process cannot be counted; those of a failed container are lost either
@@ -530,10 +537,10 @@ async fn a_failed_container_is_undone_in_whatever_process_answers() {
     let run = stage.run();
     replace_first(&run).await;
     memory.site().plan_faults(&[(When::Nth("look".to_owned(), 3), Fault::Reload)]);
-    assert!(matches!(run.take_lane_back(0, Care::Failed).await, Ok(TakenBack::Undone)));
+    assert!(matches!(run.undo_lane(0, UndoMode::Immediate).await, Ok(LaneUndo::Undone)));
     assert_eq!(stage.running(), ["mobile-app1", "mobile-app1b"]);
     let site = stage.memory.site();
-    assert!(site.haproxies[0].worker.as_ref().unwrap().lines.iter().all(Line::is_usable));
+    assert!(site.haproxies[0].worker.as_ref().unwrap().lines.iter().all(ServerLine::is_usable));
 }
 
 /// There is no server to put back, but its container is restored.
@@ -548,24 +555,24 @@ async fn a_server_removed_by_a_reload_does_not_leave_the_run_stuck() {
         memory.site().haproxies[0].worker.as_mut().unwrap().lines.retain(|line| line.id.server == left);
         let vanished = run.until_idle(0, AdminState::Drain, Duration::ZERO, Duration::from_secs(1)).await;
         assert!(vanished.is_err(), "{vanished:?}");
-        for care in [Care::Failed, Care::Serving] {
-            let taken = run.take_lane_back(0, care).await;
-            assert!(matches!(taken, Ok(TakenBack::Undone)), "{left} {care:?}");
+        for care in [UndoMode::Immediate, UndoMode::Graceful] {
+            let taken = run.undo_lane(0, care).await;
+            assert!(matches!(taken, Ok(LaneUndo::Undone)), "{left} {care:?}");
         }
         assert_eq!(stage.running(), ["mobile-app1", "mobile-app1b"]);
     }
 }
 
 /// Changes the lines of this server in the process that answers.
-fn set_line(stage: &Stage, server: &str, change: impl Fn(&mut Line)) {
+fn set_line(stage: &Stage, server: &str, change: impl Fn(&mut ServerLine)) {
     let mut site = stage.memory.site();
     let worker = site.haproxies[0].worker.as_mut().unwrap();
     worker.lines.iter_mut().filter(|line| line.id.server == server).for_each(change);
 }
 
 /// Returns whether `HAProxy` refused the command.
-fn is_refusal(done: &Result<(), Failure>) -> bool {
-    matches!(done, Err(Failure::LoadBalancer(LoadBalancerError::Refused { .. })))
+fn is_refusal(done: &Result<(), StepError>) -> bool {
+    matches!(done, Err(StepError::LoadBalancer(LoadBalancerError::Refused { .. })))
 }
 
 #[tokio::test(start_paused = true)]
@@ -574,10 +581,10 @@ async fn no_server_leaves_in_a_new_process_that_cannot_spare_it() {
     stage.memory.site().reload(0);
     set_line(&stage, "app1b", |line| line.admin = AdminState::Maint.bits());
     let run = stage.run();
-    assert!(matches!(run.drain(0).await, Err(Failure::Refused(Refusal::Floor { .. }))));
-    let seen = run.look(0).await.unwrap();
-    let again = run.set_out_again(0, &seen, AdminState::Drain).await;
-    assert!(matches!(again, Err(Failure::Refused(Refusal::Floor { .. }))));
+    assert!(matches!(run.drain(0).await, Err(StepError::Refused(Refusal::Floor { .. }))));
+    let seen = run.refresh(0).await.unwrap();
+    let again = run.take_out_again(0, &seen, AdminState::Drain).await;
+    assert!(matches!(again, Err(StepError::Refused(Refusal::Floor { .. }))));
     let site = stage.memory.site();
     assert!(site.haproxies[0].worker.as_ref().unwrap().lines[0].is_usable());
 }
@@ -604,12 +611,12 @@ async fn a_forced_drain_restores_maint_after_a_reload() {
     };
     let run = stage.run();
     run.maint(0).await.unwrap();
-    assert_eq!((run.settle(0).await, app1()), (Ok(()), AdminState::Maint));
+    assert_eq!((run.recheck_idle(0).await, app1()), (Ok(()), AdminState::Maint));
     memory.site().reload(0);
     assert_eq!(app1(), AdminState::Ready);
-    assert_eq!((run.settle(0).await, app1()), (Ok(()), AdminState::Maint));
+    assert_eq!((run.recheck_idle(0).await, app1()), (Ok(()), AdminState::Maint));
     memory.site().plan_faults(&[(When::Nth("look".to_owned(), 0), Fault::Refused)]);
-    assert!(is_refusal(&run.settle(0).await));
+    assert!(is_refusal(&run.recheck_idle(0).await));
 }
 
 /// Stops the backup's container, and marks its server down in `HAProxy`.
@@ -623,7 +630,7 @@ fn backup_goes_down(memory: &Memory) {
 }
 
 /// Drains the first server until the backup has been down long enough for an outage. Returns how the drain ended.
-async fn drained_into_an_outage(run: &Run<'_>, memory: &Memory) -> Result<(), Failure> {
+async fn drained_into_an_outage(run: &Run<'_>, memory: &Memory) -> Result<(), StepError> {
     run.at(0).direction.set(Direction::Undo { needs_all: false });
     run.drain(0).await.unwrap();
     backup_goes_down(memory);
@@ -640,10 +647,13 @@ async fn a_drain_of_an_undo_ends_where_no_other_server_serves() {
     let run = stage.run();
     has_begun(&run, 0, &[Step::Start]);
     let drained = drained_into_an_outage(&run, &memory).await;
-    assert!(matches!(&drained, Err(Failure::Unserved { backend, .. }) if backend == "mobile"), "{drained:?}");
-    let taken = run.serve_on(0, drained.unwrap_err()).await;
-    assert!(matches!(taken, Ok(TakenBack::Serves(Failure::Unserved { .. }))));
-    let told = |fact: &&Fact| matches!(fact, Fact::OutageBegan { after_ms: 2_000..2_100, .. });
+    assert!(
+        matches!(&drained, Err(StepError::Unserved { backend, .. }) if backend == "mobile"),
+        "{drained:?}"
+    );
+    let taken = run.keep_serving(0, drained.unwrap_err()).await;
+    assert!(matches!(taken, Ok(LaneUndo::KeptNew(StepError::Unserved { .. }))));
+    let told = |fact: &&EventKind| matches!(fact, EventKind::OutageBegan { after_ms: 2_000..2_100, .. });
     assert_eq!(stage.heard.0.iter().filter(told).count(), 1);
 }
 
@@ -656,9 +666,9 @@ async fn an_outage_is_reported_while_a_command_waits_for_its_answer() {
     let run = stage.run();
     run.drain(0).await.unwrap();
     backup_goes_down(&memory);
-    let maint = run.effect(0, Step::Maint).await;
+    let maint = run.apply(0, Step::Maint).await;
     assert!(maint.is_ok(), "{maint:?}");
-    let told = |fact: &&Fact| matches!(fact, Fact::OutageBegan { after_ms: 2_000..2_300, .. });
+    let told = |fact: &&EventKind| matches!(fact, EventKind::OutageBegan { after_ms: 2_000..2_300, .. });
     assert_eq!(stage.heard.0.iter().filter(told).count(), 1);
 }
 
@@ -669,13 +679,13 @@ async fn no_container_is_stopped_or_started_if_the_lane_has_to_go_back() {
     let run = stage.run();
     assert!(drained_into_an_outage(&run, &memory).await.is_err());
     memory.site().calls.clear();
-    for step in [Step::Maint, Step::Settle, Step::Keep, Step::Start] {
-        assert!(matches!(run.hook_and_step(0, step).await, Err(Failure::Unserved { .. })), "{step:?}");
+    for step in [Step::Maint, Step::Settle, Step::Stop, Step::Start] {
+        assert!(matches!(run.run_hook_and_step(0, step).await, Err(StepError::Unserved { .. })), "{step:?}");
     }
     assert_eq!(memory.site().calls, []);
     // Steps that bring a server back are still allowed.
     for step in [Step::Prove, Step::Ready, Step::Return, Step::PutBack] {
-        assert_eq!(run.may_begin(0, step), Ok(()), "{step:?}");
+        assert_eq!(run.check_may_begin(0, step), Ok(()), "{step:?}");
     }
 }
 
@@ -694,21 +704,22 @@ async fn a_wrong_check_is_overruled_once() {
     has_begun(&run, 1, &[Step::Confirm]);
     has_it_down();
     suffers(Fault::Refused);
-    let seen = run.look(0).await.unwrap();
+    let seen = run.refresh(0).await.unwrap();
     let mut healed = BTreeSet::new();
     // The server tracks another one, which is checked separately.
-    assert_eq!(run.heal(0, &seen, &mut healed).await, Ok(false));
-    assert_eq!(run.heal(0, &seen, &mut healed).await, Ok(false), "it was tried");
+    assert_eq!(run.override_stale_check(0, &seen, &mut healed).await, Ok(false));
+    assert_eq!(run.override_stale_check(0, &seen, &mut healed).await, Ok(false), "it was tried");
     assert_eq!(memory.site().calls.iter().filter(|(_, call)| *call == "set healthy").count(), 1);
     for wait in [Step::Verify, Step::AwaitIdle] {
         run.set(0, &[(ServerId::new("mobile", "app1"), AdminState::Drain)]).await.unwrap();
         has_it_down();
         suffers(Fault::ReplyLost);
-        assert!(matches!(run.simply(0, wait).await, Err(Failure::LoadBalancer(_))), "{wait}");
+        assert!(matches!(run.apply_unguarded(0, wait).await, Err(StepError::LoadBalancer(_))), "{wait}");
         has_it_down();
-        assert_eq!(run.simply(0, wait).await, Ok(()), "{wait}");
+        assert_eq!(run.apply_unguarded(0, wait).await, Ok(()), "{wait}");
     }
-    let overruled = |fact: &&Fact| matches!(fact, Fact::CheckOverruled { server } if *server == servers[0]);
+    let overruled =
+        |fact: &&EventKind| matches!(fact, EventKind::CheckOverruled { server } if *server == servers[0]);
     assert_eq!(stage.heard.0.iter().filter(overruled).count(), 2);
 }
 
@@ -717,9 +728,9 @@ async fn a_load_balancer_that_was_silent_is_not_waited_for() {
     let mut stage = Stage::pair().await;
     stage.suffers("glance", 0, Fault::Hangs);
     let run = stage.run();
-    run.fleet.mark_stale(&run.world.load_balancers[0].name());
+    run.fleet.mark_stale(&run.site.load_balancers[0].name());
     let begun = Instant::now();
-    let error = run.look_anew(0).await.unwrap_err().to_string();
+    let error = run.lane_states(0).await.unwrap_err().to_string();
     assert!(error.ends_with("it did not answer before and still does not"), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
@@ -732,10 +743,10 @@ async fn a_load_balancer_that_caught_up_is_queried_once_more() {
     let run = stage.run();
     has_begun(&run, 1, &[Step::Confirm]);
     run.fleet.mark_stale(&name);
-    assert!(is_refusal(&run.look(0).await.map(drop)));
+    assert!(is_refusal(&run.refresh(0).await.map(drop)));
     assert!(run.fleet.stale().is_empty());
     run.fleet.mark_stale(&name);
-    assert!(run.look(0).await.is_ok());
+    assert!(run.refresh(0).await.is_ok());
     assert_eq!(memory.site().calls.iter().filter(|(_, call)| *call == "look").count(), 4);
 }
 
@@ -748,8 +759,8 @@ async fn a_container_that_came_back_is_put_aside_again_or_the_step_fails() {
         replacement(&mut stage).returning = Some(kept.clone());
         stage.suffers(call, 0, Fault::Unheard);
         let run = stage.run();
-        assert!(matches!(run.simply(0, Step::Discard).await, Err(Failure::Engine(_))), "{call}");
-        assert_eq!(run.simply(0, Step::Discard).await, Ok(()), "{call}");
+        assert!(matches!(run.apply_unguarded(0, Step::Discard).await, Err(StepError::Engine(_))), "{call}");
+        assert_eq!(run.apply_unguarded(0, Step::Discard).await, Ok(()), "{call}");
         assert_eq!(stage.running(), ["mobile-app1"]);
         assert_eq!(stage.memory.site().engine.containers[1].container.name, kept.name);
     }
@@ -759,9 +770,9 @@ async fn a_container_that_came_back_is_put_aside_again_or_the_step_fails() {
 async fn a_silent_engine_does_not_count_as_done() {
     let mut stage = Stage::pair().await;
     let run = stage.run();
-    assert!(run.is_back(0, &[Step::Keep, Step::Start]).await);
+    assert!(run.old_container_restored(0, &[Step::Stop, Step::Start]).await);
     stage.suffers("list", 0, Fault::Away(40_000));
-    assert!(!stage.run().is_back(0, &[Step::Keep, Step::Start]).await);
+    assert!(!stage.run().old_container_restored(0, &[Step::Stop, Step::Start]).await);
 }
 
 /// Without a master socket, the sessions that the old process still sends to a serving container are unknown.
@@ -773,7 +784,7 @@ async fn a_serving_container_stays_after_a_reload_without_a_master() {
     let run = stage.run();
     replace_first(&run).await;
     memory.site().plan_faults(&[(When::Nth("look".to_owned(), 3), Fault::Reload)]);
-    assert!(matches!(run.take_lane_back(0, Care::Serving).await, Err(Failure::Reloaded { .. })));
+    assert!(matches!(run.undo_lane(0, UndoMode::Graceful).await, Err(StepError::Reloaded { .. })));
     assert!(stage.running().contains(&"mobile-app1".to_owned()));
     assert_eq!(stage.memory.site().engine.containers.len(), 4, "both are there");
 }
@@ -787,10 +798,10 @@ async fn a_guard_retries_a_lost_command() {
     run.maint(0).await.unwrap();
     memory.site().reload(0);
     memory.site().plan_faults(&[(When::Nth("set state".to_owned(), 0), Fault::Unheard)]);
-    assert_eq!(run.effect(0, Step::Keep).await, Ok(()));
+    assert_eq!(run.apply(0, Step::Stop).await, Ok(()));
     let server = ServerId::new("mobile", "app1");
     let message = format!("{server} was put into rotation during the run; it is in maint again");
-    assert!(stage.heard.0.contains(&Fact::Warned { message }));
+    assert!(stage.heard.0.contains(&EventKind::Warned { message }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -811,7 +822,7 @@ async fn a_drain_fails_if_its_timeout_action_fails() {
 
 /// A run that was killed after it had begun to stop the first lane's container.
 fn killed(stage: &Stage) -> journal::Run {
-    let begun = BTreeMap::from([(0, vec![Step::Create, Step::Keep])]);
+    let begun = BTreeMap::from([(0, vec![Step::Create, Step::Stop])]);
     let mut run = journal::Run::opened(stage.plan.clone(), journal::VERSION, None, 1);
     run.progress.begun = begun;
     run
@@ -822,12 +833,12 @@ async fn a_lane_that_cannot_be_undone_leaves_the_run_stuck() {
     let mut stage = Stage::pair().await;
     let unfinished = killed(&stage);
     stage.suffers("rename", 0, Fault::Away(40_000));
-    assert!(matches!(stage.run().take_back(&unfinished).await, Outcome::Stuck { .. }));
+    assert!(matches!(stage.run().roll_back_unfinished(&unfinished).await, Outcome::Stuck { .. }));
     let mut stage = Stage::pair().await;
     stage.suffers("rename", 0, Fault::Away(40_000));
     let run = stage.run();
     run.ledger.continue_from(unfinished.progress);
-    assert!(matches!(run.after(vec![(0, Failure::Stopped)]).await, Outcome::Stuck { .. }));
+    assert!(matches!(run.handle_failure(vec![(0, StepError::Stopped)]).await, Outcome::Stuck { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -852,9 +863,9 @@ async fn a_container_that_served_is_not_removed_before_it_was_stopped() {
     let run = stage.run();
     replace_first(&run).await;
     memory.site().plan_faults(&[(When::Nth("stop".to_owned(), 0), Fault::Unheard)]);
-    assert!(matches!(run.simply(0, Step::Discard).await, Err(Failure::Engine(_))));
+    assert!(matches!(run.apply_unguarded(0, Step::Discard).await, Err(StepError::Engine(_))));
     assert_eq!(memory.site().engine.containers.len(), 4);
-    assert_eq!(run.simply(0, Step::Discard).await, Ok(()));
+    assert_eq!(run.apply_unguarded(0, Step::Discard).await, Ok(()));
     assert_eq!(memory.site().engine.containers.len(), 3);
 }
 
@@ -877,7 +888,7 @@ async fn volumes_of_a_removed_container_that_served_are_named() {
         let all = [volumes(["carried"]), volumes(["new"])];
         place.container.unnamed_volumes = Some(all.into_iter().flatten().flatten().collect());
     }
-    assert_eq!(run.simply(0, Step::Discard).await, Ok(()));
+    assert_eq!(run.apply_unguarded(0, Step::Discard).await, Ok(()));
     run.name_volumes_left();
     drop(run);
     let warnings = stage.heard.warnings();
@@ -891,20 +902,25 @@ async fn volumes_of_a_removed_container_that_served_are_named() {
 async fn a_removed_old_container_is_named_when_the_run_is_stuck() {
     let digest = format!("sha256:{}", "2".repeat(64));
     let mut stage = Stage::pair().await;
-    stage.memory.site().engine.builds.insert(digest, Build { serves: false, ..Build::default() });
+    stage
+        .memory
+        .site()
+        .engine
+        .builds
+        .insert(digest, ImageBehavior { serves: false, ..ImageBehavior::default() });
     stage.suffers("start", 0, Fault::OldRemoved);
     let outcome = stage.run().run().await.unwrap();
     let Outcome::Stuck { servers, .. } = outcome else { panic!("{outcome:?}") };
     let kept =
         format!("the old container of mobile/app1, kept as mobile-app1.old-{}, is gone", stage.plan.run);
-    assert!(servers[0].truth.contains(&kept), "{}", servers[0].truth);
+    assert!(servers[0].status.contains(&kept), "{}", servers[0].status);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lane_without_an_old_container_is_not_restored() {
     let mut stage = Stage::pair().await;
     replacement(&mut stage).old = None;
-    assert!(!stage.run().is_back(0, &[Step::Start]).await);
+    assert!(!stage.run().old_container_restored(0, &[Step::Start]).await);
 }
 
 /// Makes the first server one that drainswap cannot probe, and that a check had up or down.
@@ -914,11 +930,11 @@ fn unanswered(stage: &mut Stage, up: bool) {
 }
 
 /// Undoes the first lane after it was replaced.
-async fn put_back(stage: &mut Stage) -> Result<(), Failure> {
+async fn put_back(stage: &mut Stage) -> Result<(), StepError> {
     let run = stage.run();
-    has_begun(&run, 0, &[Step::Maint, Step::Keep, Step::Start]);
+    has_begun(&run, 0, &[Step::Maint, Step::Stop, Step::Start]);
     run.maint(0).await.unwrap();
-    run.put_back(0).await
+    run.restore_states(0).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -938,7 +954,7 @@ async fn a_server_that_its_check_keeps_down_is_not_restored() {
     unanswered(&mut stage, true);
     let old = stage.memory.site().engine.containers[0].container.id.clone();
     stage.world.engines.named("").unwrap().stop(&old).await.unwrap();
-    assert!(matches!(put_back(&mut stage).await, Err(Failure::NotUp { .. })));
+    assert!(matches!(put_back(&mut stage).await, Err(StepError::ServerNotUp { .. })));
 }
 
 /// If set to ready, it would be up at once and get requests that no container answers.
@@ -961,9 +977,9 @@ async fn the_last_check_names_what_is_wrong_with_a_server() {
         (worker.lines[0].up, worker.lines[0].checking) = (false, false);
     }
     let run = stage.run();
-    let (lane, failure) = run.last_look(&[1, 0]).await.unwrap_err();
+    let (lane, failure) = run.final_check(&[1, 0]).await.unwrap_err();
     let server = run.lane_of(0).name().clone();
-    assert_eq!((lane, failure), (0, Failure::NotUp { server, status: "DOWN".to_owned() }));
+    assert_eq!((lane, failure), (0, StepError::ServerNotUp { server, status: "DOWN".to_owned() }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -978,10 +994,10 @@ async fn every_server_of_an_unanswered_command_is_watched() {
     let watched = &stage.world.load_balancers[0];
     assert_eq!(watched.unsettled(), both);
     let mut set_again = Vec::new();
-    late::settle(&[watched], |again| set_again.push(again.server)).await.unwrap();
+    late::wait_until_settled(&[watched], |again| set_again.push(again.server)).await.unwrap();
     assert_eq!((watched.unsettled(), set_again), (Vec::new(), both.to_vec()));
     let site = stage.memory.site();
-    assert!(site.haproxies[0].worker.as_ref().unwrap().lines.iter().all(Line::is_usable));
+    assert!(site.haproxies[0].worker.as_ref().unwrap().lines.iter().all(ServerLine::is_usable));
 }
 
 /// One call is one command line to `HAProxy`, or one probe of the container.
@@ -998,7 +1014,7 @@ async fn a_thousand_lines_of_one_container_cost_the_calls_of_one() {
 
 /// Returns how many commands and probes a deploy, including the plan's first look, sends.
 async fn calls_of_a_deploy(config: &str) -> BTreeMap<&'static str, usize> {
-    let mut stage = Stage::of(Described::of(config)).await;
+    let mut stage = Stage::of(World::of(config)).await;
     let outcome = stage.run().run().await;
     assert!(matches!(outcome, Ok(Outcome::Deployed { replaced: 2, .. })), "{outcome:?}");
     let mut calls = BTreeMap::new();
@@ -1017,9 +1033,9 @@ async fn a_call_that_is_never_answered_is_named_and_the_server_stays_out() {
     stage.suffers("stop", 0, Fault::Hangs);
     let outcome = stage.run().run().await.unwrap();
     let Outcome::Stuck { servers, .. } = &outcome else { panic!("{outcome:?}") };
-    assert!(servers[0].truth.contains("has not answered the call to stop "), "{}", servers[0].truth);
-    assert!(servers[0].truth.contains("HAProxy reports MAINT"), "{}", servers[0].truth);
-    let is_told = |fact: &&Fact| matches!(fact, Fact::Warned { message } if message.contains("drainswap does nothing else until it does"));
+    assert!(servers[0].status.contains("has not answered the call to stop "), "{}", servers[0].status);
+    assert!(servers[0].status.contains("HAProxy reports MAINT"), "{}", servers[0].status);
+    let is_told = |fact: &&EventKind| matches!(fact, EventKind::Warned { message } if message.contains("drainswap does nothing else until it does"));
     assert_eq!(stage.heard.0.iter().filter(is_told).count(), 1, "{:?}", stage.heard.0);
     let records: Vec<u8> =
         stage.memory.site().journal.iter().flat_map(|it| journal::line(it).unwrap()).collect();
@@ -1031,7 +1047,7 @@ async fn a_call_that_is_never_answered_is_named_and_the_server_stays_out() {
     assert_eq!((engine.as_str(), container), ("", &old.id));
     // A resume asks the engine first, which reports that the container runs: no process waits for that stop any more.
     stage.world.engines = Engines::new(vec![(String::new(), stage.memory.engine())]);
-    let resumed = stage.run().bring_to_rest(&run).await;
+    let resumed = stage.run().finish_in_flight(&run).await;
     assert!(matches!(resumed, Outcome::Cancelled { .. }), "{resumed:?}");
     assert_eq!(
         stage.running().into_iter().collect::<BTreeSet<_>>(),
@@ -1046,12 +1062,12 @@ struct Replaces {
     told: Vec<String>,
 }
 
-impl Listener for Replaces {
-    fn hear(&mut self, event: &Event) {
-        if let Fact::Warned { message } = &event.fact {
+impl Reporter for Replaces {
+    fn report(&mut self, event: &Event) {
+        if let EventKind::Warned { message } = &event.fact {
             self.told.push(message.clone());
         }
-        if !matches!(event.fact, Fact::Drained { .. }) {
+        if !matches!(event.fact, EventKind::Drained { .. }) {
             return;
         }
         let mut site = self.memory.site();
@@ -1080,7 +1096,8 @@ async fn a_container_from_another_tool_is_put_back_in_service() {
         let mut heard = Replaces { memory: stage.memory.clone(), removes, told: Vec::new() };
         let [asked, now] = stage.memory.site().stops.clone();
         let (plan, world) = (&stage.plan, &stage.world);
-        let run = Executor::new(plan, world, &mut stage.journal, Stop { asked, now }, &mut heard).unwrap();
+        let run =
+            Executor::new(plan, world, &mut stage.journal, StopRequest { asked, now }, &mut heard).unwrap();
         let outcome = run.run().await.unwrap();
         assert!(matches!(outcome, Outcome::RolledBack { .. }), "{outcome:?}");
         let note = "which another tool put there during this run";
@@ -1088,16 +1105,16 @@ async fn a_container_from_another_tool_is_put_back_in_service() {
         assert!(!heard.told.iter().any(|it| it.contains("is in maint again")), "{:?}", heard.told);
         let names = stage.running().into_iter().collect::<BTreeSet<_>>();
         assert_eq!(names, BTreeSet::from(["mobile-app1", "mobile-app1b"].map(String::from)));
-        let seen = world.load_balancers[0].look(&[]).await.unwrap();
+        let seen = world.load_balancers[0].full_state(&[]).await.unwrap();
         assert!(seen.servers.iter().all(|it| it.admin.state() == AdminState::Ready), "{:?}", seen.servers);
     }
 }
 
 /// Deploys v2, which never serves, over v1 with this healthcheck. Returns the outcome, the duration and the warnings.
 async fn failed_over(check: ImageCheck) -> (Outcome, Duration, Vec<String>) {
-    let old = Build { healthcheck: Some(check), ..Build::default() };
-    let builds = [("v1", old), ("v2", Build { serves: false, ..Build::default() })];
-    let mut stage = Stage::with_builds(Described::pair(), &builds).await;
+    let old = ImageBehavior { healthcheck: Some(check), ..ImageBehavior::default() };
+    let builds = [("v1", old), ("v2", ImageBehavior { serves: false, ..ImageBehavior::default() })];
+    let mut stage = Stage::with_builds(World::pair(), &builds).await;
     stage.plan.policy.ready_timeout = Duration::from_secs(5);
     let begun = Instant::now();
     let outcome = stage.run().run().await.unwrap();
@@ -1127,15 +1144,25 @@ async fn an_old_container_that_was_healthy_is_healthy_again_before_it_is_put_bac
 #[tokio::test(start_paused = true)]
 async fn an_old_container_that_answers_and_is_not_healthy_again_is_put_back_with_a_warning() {
     let builds = [
-        ("v1", Build { healthcheck: Some(ImageCheck { every: 0, passes: true }), ..Build::default() }),
-        ("v2", Build { serves: false, ..Build::default() }),
+        (
+            "v1",
+            ImageBehavior {
+                healthcheck: Some(ImageCheck { every: 0, passes: true }),
+                ..ImageBehavior::default()
+            },
+        ),
+        ("v2", ImageBehavior { serves: false, ..ImageBehavior::default() }),
     ];
-    let mut stage = Stage::with_builds(Described::pair(), &builds).await;
+    let mut stage = Stage::with_builds(World::pair(), &builds).await;
     for build in stage.memory.site().engine.builds.values_mut() {
         build.healthcheck = build.healthcheck.map(|check| ImageCheck { passes: false, ..check });
     }
     let outcome = stage.run().run().await.unwrap();
     assert!(matches!(outcome, Outcome::RolledBack { .. }), "{outcome:?}");
     let message = "mobile/app1: Docker did not report the old container healthy again within 60 s (Docker's healthcheck says unhealthy: exit 7). It answers, so it is put back in service";
-    assert!(stage.heard.0.contains(&Fact::Warned { message: message.to_owned() }), "{:?}", stage.heard.0);
+    assert!(
+        stage.heard.0.contains(&EventKind::Warned { message: message.to_owned() }),
+        "{:?}",
+        stage.heard.0
+    );
 }

@@ -17,7 +17,9 @@ use crate::engine_call::EngineCall;
 use crate::ids::{ContainerId, ImageId};
 use crate::image::{Image, ImageReference, Platform};
 use crate::observation::{Container, Host, RestartPolicy};
-use crate::ports::{Change, ContainerEngine, EngineError, PullProgress, Pulse, Recipe};
+use crate::ports::{
+    ContainerChange, ContainerEngine, ContainerStatus, CreateSpec, EngineError, PullProgress,
+};
 
 /// How often drainswap checks whether the engine has carried a call out.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -66,13 +68,13 @@ impl<E> TrackedEngine<E> {
     /// Records a call that an earlier process made, and whose connection ended with that process.
     pub fn remember(&self, call: EngineCall) {
         if let EngineCall::Stop { container } = &call {
-            self.may_stop(container);
+            self.note_stop(container);
         }
         self.add(call, false);
     }
 
     /// Records that an earlier process may have requested this stop.
-    pub fn may_stop(&self, container: &ContainerId) {
+    pub fn note_stop(&self, container: &ContainerId) {
         self.stopping().insert(container.clone());
     }
 
@@ -118,7 +120,7 @@ impl<E: ContainerEngine> TrackedEngine<E> {
     /// # Errors
     /// Fails if a call used up its full time limit and shows no effect, or if the engine does not answer for a minute.
     pub async fn settle(&self) -> Result<(), UnansweredCall> {
-        let (late_for, never) = (self.inner.late_for(), CancellationToken::new());
+        let (late_for, never) = (self.inner.late_effect_window(), CancellationToken::new());
         if self.unanswered().is_empty() {
             return Ok(());
         }
@@ -144,8 +146,8 @@ impl<E: ContainerEngine> ContainerEngine for TrackedEngine<E> {
         self.inner.id().await
     }
 
-    fn late_for(&self) -> Duration {
-        self.inner.late_for()
+    fn late_effect_window(&self) -> Duration {
+        self.inner.late_effect_window()
     }
 
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {
@@ -197,12 +199,12 @@ impl<E: ContainerEngine> ContainerEngine for TrackedEngine<E> {
         self.inner.pull(image, platform, progress).await
     }
 
-    async fn create(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
+    async fn create(&self, recipe: &CreateSpec) -> Result<ContainerId, EngineError> {
         let call = EngineCall::Create { name: recipe.name.clone() };
         self.change(call, Box::pin(self.inner.create(recipe))).await
     }
 
-    async fn changes(&self, recipe: &Recipe) -> Result<Option<Vec<Change>>, EngineError> {
+    async fn changes(&self, recipe: &CreateSpec) -> Result<Option<Vec<ContainerChange>>, EngineError> {
         self.inner.changes(recipe).await
     }
 
@@ -216,7 +218,7 @@ impl<E: ContainerEngine> ContainerEngine for TrackedEngine<E> {
         let result = self.change(call, Box::pin(self.inner.stop(container))).await;
         match &result {
             Ok(()) => drop(self.stopping().remove(container)),
-            Err(EngineError::Unanswered { .. } | EngineError::GivenUp { .. }) => self.may_stop(container),
+            Err(EngineError::Unanswered { .. } | EngineError::GivenUp { .. }) => self.note_stop(container),
             Err(_) => {}
         }
         result
@@ -250,8 +252,8 @@ impl<E: ContainerEngine> ContainerEngine for TrackedEngine<E> {
         self.inner.container(container).await
     }
 
-    async fn pulse(&self, container: &ContainerId) -> Result<Pulse, EngineError> {
-        self.inner.pulse(container).await
+    async fn status(&self, container: &ContainerId) -> Result<ContainerStatus, EngineError> {
+        self.inner.status(container).await
     }
 
     async fn log_tail(&self, container: &ContainerId, lines: usize) -> Result<Vec<String>, EngineError> {

@@ -50,7 +50,7 @@ pub async fn until<T, E>(
 
 /// Polls every `every`, starting now, until `look` returns a value. Meant to run beside other work, and to be dropped
 /// when that work ends.
-pub async fn meanwhile<T>(every: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn poll<T>(every: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     loop {
         if let Some(found) = look().await {
             return found;
@@ -61,7 +61,7 @@ pub async fn meanwhile<T>(every: Duration, mut look: impl AsyncFnMut() -> Option
 }
 
 /// Awaits `work` without a limit, and calls `tick` every `every` until it is done.
-pub async fn patiently<T>(every: Duration, work: impl Future<Output = T>, mut tick: impl FnMut()) -> T {
+pub async fn wait_with_ticks<T>(every: Duration, work: impl Future<Output = T>, mut tick: impl FnMut()) -> T {
     let mut work = pin!(work);
     loop {
         match timeout(every, &mut work).await {
@@ -79,7 +79,7 @@ pub async fn pause(long: Duration) {
 
 /// Retries every `every` until an attempt succeeds or fails for good, or `limit` has passed since the first. Never cuts
 /// off an attempt that is under way, because its effect must be known.
-pub async fn insist<T, E>(
+pub async fn retry<T, E>(
     every: Duration,
     limit: Duration,
     may_pass: impl Fn(&E) -> bool,
@@ -120,7 +120,7 @@ mod tests {
     async fn meanwhile_polls_until_something_is_found() {
         let start = Instant::now();
         let mut looks = 0;
-        let found = meanwhile(TICK, async || {
+        let found = poll(TICK, async || {
             looks += 1;
             (looks == 3).then_some(looks)
         });
@@ -139,7 +139,7 @@ mod tests {
     async fn patiently_ticks_until_the_work_is_done() {
         for (takes, expected) in [(TICK, 0), (LIMIT * 10 + TICK, 10)] {
             let mut ticks = 0;
-            patiently(LIMIT, pause(takes), || ticks += 1).await;
+            wait_with_ticks(LIMIT, pause(takes), || ticks += 1).await;
             assert_eq!(ticks, expected, "{takes:?}");
         }
     }
@@ -147,7 +147,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_errors_that_may_pass_are_retried() {
         let mut tries = 0;
-        let result = insist(
+        let result = retry(
             TICK,
             LIMIT,
             |error| *error == "busy",
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!((result.await, tries), (Err::<(), _>("gone"), 3));
         let start = Instant::now();
         let busy = async || Err::<(), _>("busy");
-        assert_eq!(insist(TICK, LIMIT, |_| true, busy).await, Err("busy"));
+        assert_eq!(retry(TICK, LIMIT, |_| true, busy).await, Err("busy"));
         assert_eq!(start.elapsed(), LIMIT);
     }
 

@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::outage::{Outage, Turn};
+use super::emitter::Emitter;
+use super::outage::{Outage, OutageChange};
 use super::rotation::LOOK_EVERY;
-use super::teller::Teller;
-use super::wait::meanwhile;
-use super::{Executor, Failure, Mark, whole_millis};
-use crate::event::Fact;
+use super::wait::poll;
+use super::{Executor, Mark, StepError, whole_millis};
+use crate::event::EventKind;
 use crate::ids::ServerId;
 use crate::observation::LoadBalancerState;
 use crate::plan::{Lane, Plan, Step, floor};
@@ -17,36 +17,36 @@ use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallCl
 
 /// The outage monitor of a run. It queries nothing itself: it gets every state that a step or its guard reads, and
 /// while a server is out one of them polls all the time.
-pub(super) struct Watch<'a, C> {
+pub(super) struct OutageWatch<'a, C> {
     plan: &'a Plan,
-    teller: Rc<Teller<'a, C>>,
+    emitter: Rc<Emitter<'a, C>>,
     /// By load balancer and backend.
     outages: RefCell<BTreeMap<(String, String), Outage>>,
 }
 
-impl<'a, C: WallClock> Watch<'a, C> {
-    pub fn new(plan: &'a Plan, teller: Rc<Teller<'a, C>>) -> Self {
-        Self { plan, teller, outages: RefCell::default() }
+impl<'a, C: WallClock> OutageWatch<'a, C> {
+    pub fn new(plan: &'a Plan, emitter: Rc<Emitter<'a, C>>) -> Self {
+        Self { plan, emitter, outages: RefCell::default() }
     }
 
     /// Takes a state over, and reports at once if an outage begins or ends. Servers in `out` count as out, whatever
     /// state a reload has given them for a moment.
-    pub fn see(&self, seen: &LoadBalancerState, out: &BTreeSet<ServerId>) {
+    pub fn record(&self, seen: &LoadBalancerState, out: &BTreeSet<ServerId>) {
         for backend in self.plan.balances.iter().map(|balance| &balance.backend) {
             let Some(serves) = floor::serves(seen, backend, out) else { continue };
             let key = (seen.name.clone(), backend.clone());
-            let turn = self.outages.borrow_mut().entry(key).or_default().take(serves);
+            let turn = self.outages.borrow_mut().entry(key).or_default().record(serves);
             let (load_balancer, backend) = (seen.name.clone(), backend.clone());
             match turn {
-                Some(Turn::Began(after)) => {
-                    self.teller.tell(Fact::OutageBegan {
+                Some(OutageChange::Began(after)) => {
+                    self.emitter.emit(EventKind::OutageBegan {
                         load_balancer,
                         backend,
                         after_ms: whole_millis(after),
                     });
                 }
-                Some(Turn::Ended(took)) => {
-                    self.teller.tell(Fact::OutageEnded {
+                Some(OutageChange::Ended(took)) => {
+                    self.emitter.emit(EventKind::OutageEnded {
                         load_balancer,
                         backend,
                         took_ms: whole_millis(took),
@@ -59,14 +59,14 @@ impl<'a, C: WallClock> Watch<'a, C> {
 
     /// Returns a callback that passes states to the monitor while a step is under way. It ignores load balancers in
     /// `behind`, because their state does not show which servers serve.
-    pub fn beside(
+    pub fn recorder(
         self: Rc<Self>,
         behind: BTreeSet<String>,
         out: BTreeSet<ServerId>,
     ) -> impl Fn(&LoadBalancerState) {
         move |seen| {
             if !behind.contains(&seen.name) {
-                self.see(seen, &out);
+                self.record(seen, &out);
             }
         }
     }
@@ -82,17 +82,17 @@ impl<'a, C: WallClock> Watch<'a, C> {
     }
 
     /// Returns a failure if an outage affects a backend that the plan keeps served while this lane is out.
-    pub fn broken_promise(&self, lane: &Lane) -> Option<Failure> {
+    pub fn promised_outage(&self, lane: &Lane) -> Option<StepError> {
         let promised: BTreeSet<&str> = floor::promised(lane, &self.plan.policy).collect();
         let outages = self.outages.borrow();
         let mut on = outages.iter().filter(|(_, outage)| outage.is_on()).map(|(key, _)| key);
         let (load_balancer, backend) = on.find(|(_, backend)| promised.contains(backend.as_str()))?;
-        Some(Failure::Unserved { load_balancer: load_balancer.clone(), backend: backend.clone() })
+        Some(StepError::Unserved { load_balancer: load_balancer.clone(), backend: backend.clone() })
     }
 
     /// Waits until there is such an outage.
-    pub async fn until_broken(&self, lane: &Lane) -> Failure {
-        meanwhile(LOOK_EVERY, async || self.broken_promise(lane)).await
+    pub async fn wait_for_promised_outage(&self, lane: &Lane) -> StepError {
+        poll(LOOK_EVERY, async || self.promised_outage(lane)).await
     }
 }
 
@@ -100,16 +100,16 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     Executor<'_, L, E, P, C, H, J>
 {
     /// Fails if the lane has to go back at once because its backend is not served.
-    pub(super) fn keeps_promise(&self, lane: usize) -> Result<(), Failure> {
-        self.watch.broken_promise(self.lane_of(lane)).map_or(Ok(()), Err)
+    pub(super) fn check_promise(&self, lane: usize) -> Result<(), StepError> {
+        self.watch.promised_outage(self.lane_of(lane)).map_or(Ok(()), Err)
     }
 
     /// Does the same before a step. From the start of the new container on, waiting for its answer is the faster way
     /// back.
-    pub(super) fn may_begin(&self, lane: usize, step: Step) -> Result<(), Failure> {
+    pub(super) fn check_may_begin(&self, lane: usize, step: Step) -> Result<(), StepError> {
         match step {
-            Step::AwaitIdle | Step::Maint | Step::Settle | Step::Keep | Step::Start => {
-                self.keeps_promise(lane)
+            Step::AwaitIdle | Step::Maint | Step::Settle | Step::Stop | Step::Start => {
+                self.check_promise(lane)
             }
             Step::Create
             | Step::Verify
@@ -127,13 +127,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Passes the states of load balancers to the monitor, except those that missed a change: their state does not show
     /// which servers serve.
-    pub(super) fn show(&self, lane: usize, all: &[LoadBalancerState]) {
+    pub(super) fn record_outages(&self, lane: usize, all: &[LoadBalancerState]) {
         let mut out = self.capacity.others(lane);
         if self.at(lane).is(Mark::Out) {
             out.extend(self.lane_of(lane).ids());
         }
         for seen in all.iter().filter(|seen| !self.fleet.is_stale(&seen.name)) {
-            self.watch.see(seen, &out);
+            self.watch.record(seen, &out);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Error;
 use crate::adapters::journal_file::LockError;
-use crate::deploy::{Failure, Untouched};
+use crate::deploy::{PreflightError, StepError};
 use crate::exit::Exit;
 use crate::ids::ServerId;
 use crate::plan::refusal::Refusal;
@@ -20,11 +20,11 @@ impl Error {
             | Self::InContainer(_)
             | Self::Configuration { .. }
             | Self::NoStatsSocket { .. }
-            | Self::WrongLeave { .. }
+            | Self::InvalidLeaveSetting { .. }
             | Self::Render(_)
             | Self::Template { .. }
             | Self::Edit(_)
-            | Self::NotItsFile { .. }
+            | Self::FileNotUsedByHaproxy { .. }
             | Self::HaproxyRefuses { .. }
             | Self::MountedFile { .. }
             | Self::SameBackend { .. }
@@ -41,9 +41,9 @@ impl Error {
             Self::Socket(_)
             | Self::NoBackend { .. }
             | Self::NoServer { .. }
-            | Self::NoServerOfThatName { .. }
+            | Self::ServerNameNotFound { .. }
             | Self::NoImage { .. }
-            | Self::NoRun { .. }
+            | Self::RunNotFound { .. }
             | Self::NoServices
             | Self::NoService { .. }
             | Self::Candidate { .. }
@@ -60,32 +60,34 @@ impl Error {
             | Self::NotChecked { .. }
             | Self::NothingToRollBack { .. }
             | Self::SettingsExist { .. }
-            | Self::NothingSuchToRollBackTo { .. }
+            | Self::RevisionNotFound { .. }
             | Self::NotPromoted { .. }
             | Self::ReloadNeeded { .. }
             | Self::SocketGone { .. }
             | Self::NoReloader { .. }
             | Self::NotEmpty { .. }
             | Self::NotStopped { .. }
-            | Self::HolderUnseen { .. }
+            | Self::LockHolderUnknown { .. }
             | Self::ForeignRun { is_unfinished: false, .. }
-            | Self::NotUp { .. } => Exit::Refused,
+            | Self::NewServerNotUp { .. } => Exit::Refused,
             Self::PlanDrifted { .. } | Self::NotApproved { .. } => Exit::Drifted,
-            Self::PutBack { .. } => Exit::RolledBack,
-            Self::LoadBalancer { .. } | Self::LateCommand(_) | Self::NotRun(_) => Exit::Unreachable,
-            Self::Untouched(Untouched(failure)) => of_failure(failure),
+            Self::ConfigRolledBack { .. } => Exit::RolledBack,
+            Self::LoadBalancer { .. } | Self::LateCommand(_) | Self::HaproxyNotExecutable(_) => {
+                Exit::Unreachable
+            }
+            Self::Preflight(PreflightError(failure)) => of_failure(failure),
             Self::Lock(LockError::Busy { .. })
             | Self::Unfinished { .. }
             | Self::ForeignRun { is_unfinished: true, .. }
-            | Self::MoveOverRun { .. } => Exit::Busy,
+            | Self::MoveDuringRun { .. } => Exit::Busy,
             Self::MoveTimedOut { .. }
-            | Self::MoveUndone { .. }
-            | Self::MoveHalfDone { .. }
-            | Self::MoveUnsure { .. }
-            | Self::NotPutBack { .. }
+            | Self::MoveReverted { .. }
+            | Self::MovePartlyApplied { .. }
+            | Self::MoveUncertain { .. }
+            | Self::ConfigRollbackFailed { .. }
             | Self::NotReloaded { .. }
-            | Self::NotRead { .. }
-            | Self::RunsOtherwise { .. } => Exit::Stuck,
+            | Self::EditNotLoaded { .. }
+            | Self::RunningConfigDiffers { .. } => Exit::Stuck,
             Self::MoveStopped { .. } | Self::ResumeStopped { .. } => Exit::Cancelled,
             Self::Output(_) | Self::Page { .. } | Self::Prober(_) => Exit::Bug,
         }
@@ -96,47 +98,47 @@ impl Error {
     pub fn after_a_move(self, servers: &[ServerId]) -> Self {
         // The codes 0 and 1 do not say so.
         if (2..10).contains(&self.exit().code()) {
-            return Self::MoveUnsure { servers: servers.to_vec(), failure: Box::new(self) };
+            return Self::MoveUncertain { servers: servers.to_vec(), failure: Box::new(self) };
         }
         self
     }
 }
 
 /// Returns the code for a run that failed before it touched anything.
-fn of_failure(failure: &Failure) -> Exit {
+fn of_failure(failure: &StepError) -> Exit {
     match failure {
-        Failure::Refused(refusal) if is_other_run(refusal) => Exit::Busy,
-        Failure::Refused(_)
-        | Failure::TakenOver { .. }
-        | Failure::NotCarried { .. }
-        | Failure::AgentAsked { .. }
-        | Failure::Unserved { .. }
-        | Failure::Vanished { .. }
-        | Failure::StartedAgain { .. }
-        | Failure::StillAnswers { .. }
-        | Failure::Hook { .. }
-        | Failure::Reloaded { .. } => Exit::Refused,
-        Failure::Engine(error) => of_engine(error),
-        Failure::LoadBalancer(_)
-        | Failure::LateCommand(_)
-        | Failure::UnansweredCall(_)
-        | Failure::DrainTimedOut { .. }
-        | Failure::Died { .. }
-        | Failure::NeverReady { .. }
-        | Failure::FellSilent { .. }
-        | Failure::NotUp { .. }
-        | Failure::NeverRose { .. }
-        | Failure::Elsewhere { .. }
-        | Failure::NotFollowed { .. }
-        | Failure::NotSeen { .. } => Exit::Unreachable,
-        Failure::Journal(_) | Failure::NoHook(_) => Exit::Configuration,
-        Failure::Drifted { .. } | Failure::KeptGone { .. } => Exit::Drifted,
-        Failure::Stopped => Exit::Cancelled,
+        StepError::Refused(refusal) if is_other_run(refusal) => Exit::Busy,
+        StepError::Refused(_)
+        | StepError::StateChanged { .. }
+        | StepError::TakeoverTimedOut { .. }
+        | StepError::AgentStillPending { .. }
+        | StepError::Unserved { .. }
+        | StepError::Vanished { .. }
+        | StepError::OldRestarted { .. }
+        | StepError::StillAnswers { .. }
+        | StepError::Hook { .. }
+        | StepError::Reloaded { .. } => Exit::Refused,
+        StepError::Engine(error) => of_engine(error),
+        StepError::LoadBalancer(_)
+        | StepError::LateCommand(_)
+        | StepError::UnansweredCall(_)
+        | StepError::DrainTimedOut { .. }
+        | StepError::Exited { .. }
+        | StepError::NeverReady { .. }
+        | StepError::StoppedAnswering { .. }
+        | StepError::ServerNotUp { .. }
+        | StepError::CheckNeverPassed { .. }
+        | StepError::WrongAddress { .. }
+        | StepError::AddressNotUpdated { .. }
+        | StepError::StateUnknown { .. } => Exit::Unreachable,
+        StepError::Journal(_) | StepError::HookNotRun(_) => Exit::Configuration,
+        StepError::Drifted { .. } | StepError::KeptGone { .. } => Exit::Drifted,
+        StepError::Stopped => Exit::Cancelled,
     }
 }
 
 fn is_other_run(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::OtherRun { .. })
+    matches!(refusal, Refusal::ConcurrentRun { .. })
 }
 
 fn of_engine(error: &EngineError) -> Exit {
@@ -145,7 +147,7 @@ fn of_engine(error: &EngineError) -> Exit {
         EngineError::NoLogin { reason, .. } if reason.is_of_settings() => Exit::Configuration,
         EngineError::OtherPlatform { .. } | EngineError::PlainPassword { .. } => Exit::Refused,
         EngineError::NoLogin { .. }
-        | EngineError::NoRoom { .. }
+        | EngineError::NotEnoughSpace { .. }
         | EngineError::Unreachable { .. }
         | EngineError::BadEndpoint { .. }
         | EngineError::NoSuchImage { .. }

@@ -6,7 +6,7 @@ use crate::testing::facts::{RECORDED, facts, outcomes, recorded};
 #[test]
 fn every_event_reads_as_it_was_written() {
     let ended =
-        outcomes().into_iter().map(|outcome| Fact::RunEnded { outcome, took_ms: 1, own_ms: Some(90) });
+        outcomes().into_iter().map(|outcome| EventKind::RunEnded { outcome, took_ms: 1, own_ms: Some(90) });
     for fact in facts().into_iter().chain(ended) {
         let event = Event { version: VERSION, at: at(), run: RunId::from("20261123T221500.000Z"), fact };
         let line = serde_json::to_string(&event).unwrap();
@@ -20,7 +20,7 @@ fn every_event_reads_as_it_was_written() {
 fn a_recording_of_version_1_loads_and_is_written_the_same() {
     let written = recorded().into_iter().map(|event| serde_json::to_string(&event).unwrap() + "\n");
     assert_eq!(written.collect::<String>(), RECORDED);
-    let kind = |fact: &Fact| serde_json::to_value(fact).unwrap()["event"].clone();
+    let kind = |fact: &EventKind| serde_json::to_value(fact).unwrap()["event"].clone();
     let kinds: Vec<_> = recorded().iter().map(|event| kind(&event.fact)).collect();
     for fact in facts() {
         assert!(kinds.contains(&kind(&fact)), "the recording lacks {}", kind(&fact));
@@ -29,7 +29,7 @@ fn a_recording_of_version_1_loads_and_is_written_the_same() {
 
 #[test]
 fn an_event_is_one_flat_object() {
-    let fact = Fact::RunEnded {
+    let fact = EventKind::RunEnded {
         outcome: Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![], rest: Rest::default() },
         took_ms: 1,
         own_ms: None,

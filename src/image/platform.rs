@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use crate::foreign;
+use crate::sanitize;
 
 /// A platform such as `linux/arm64` or `linux/arm/v7`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, schemars::JsonSchema)]
@@ -22,7 +22,7 @@ pub struct Platform {
 impl Platform {
     /// Returns the platform that an image or an engine reports, or `None` if the report is incomplete.
     #[must_use]
-    pub fn told(os: Option<&str>, architecture: Option<&str>, variant: Option<&str>) -> Option<Self> {
+    pub fn of_parts(os: Option<&str>, architecture: Option<&str>, variant: Option<&str>) -> Option<Self> {
         let architecture = match known(architecture)? {
             "x86_64" => "amd64",
             "aarch64" => "arm64",
@@ -31,9 +31,9 @@ impl Platform {
         // Every 64-bit ARM processor is a v8, with or without the variant.
         let variant = known(variant).filter(|variant| (architecture, *variant) != ("arm64", "v8"));
         Some(Self {
-            os: foreign::name(known(os)?),
-            architecture: foreign::name(architecture),
-            variant: variant.map(foreign::name),
+            os: sanitize::name(known(os)?),
+            architecture: sanitize::name(architecture),
+            variant: variant.map(sanitize::name),
         })
     }
 
@@ -65,7 +65,7 @@ impl FromStr for Platform {
         if !(2..=3).contains(&parts.len()) || !parts.iter().all(legal) {
             return Err(FORM);
         }
-        Self::told(Some(parts[0]), Some(parts[1]), parts.get(2).copied()).ok_or(FORM)
+        Self::of_parts(Some(parts[0]), Some(parts[1]), parts.get(2).copied()).ok_or(FORM)
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
         for text in ["", "linux", "linux/", "linux/arm/v7/x", "linux/arm 64", "unknown/unknown"] {
             assert!(text.parse::<Platform>().is_err(), "{text}");
         }
-        assert_eq!(Platform::told(Some("linux"), Some(""), None), None);
+        assert_eq!(Platform::of_parts(Some("linux"), Some(""), None), None);
     }
 
     #[test]

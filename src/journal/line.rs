@@ -29,22 +29,22 @@ pub fn line(record: &Record) -> Result<Vec<u8>, serde_json::Error> {
 
 /// The result of a checksum comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sum {
+pub(super) enum Checksum {
     Missing,
     Right,
     Wrong,
 }
 
 /// Compares a line, without its newline, with its checksum.
-pub(super) fn check(line: &[u8]) -> Sum {
+pub(super) fn check(line: &[u8]) -> Checksum {
     let split =
         line.strip_suffix(BEHIND).and_then(|rest| rest.split_at_checked(rest.len().checked_sub(DIGITS)?));
     let Some((Some(record), digits)) = split.map(|(rest, digits)| (rest.strip_suffix(BEFORE), digits)) else {
-        return Sum::Missing;
+        return Checksum::Missing;
     };
     let is_right =
         std::str::from_utf8(record).is_ok_and(|record| sum(&format!("{record}}}")).as_bytes() == digits);
-    if is_right { Sum::Right } else { Sum::Wrong }
+    if is_right { Checksum::Right } else { Checksum::Wrong }
 }
 
 fn sum(record: &str) -> String {

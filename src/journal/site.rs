@@ -12,7 +12,7 @@ use crate::plan::Plan;
 /// No single one is enough: a reinstalled engine has a new identifier, cloned virtual machines share one, a checkout
 /// has another path in every CI job, and a runtime socket may have two names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Site {
+pub struct SiteIdentity {
     /// The address of every server, as written in haproxy.cfg.
     pub servers: BTreeMap<ServerId, String>,
     /// The runtime sockets: real paths, or `host:port`.
@@ -23,7 +23,7 @@ pub struct Site {
     pub files: BTreeSet<String>,
 }
 
-impl Site {
+impl SiteIdentity {
     /// Returns the same site with only the servers of the backends that a plan is for or touches.
     #[must_use]
     pub fn of(&self, plan: &Plan) -> Self {
@@ -64,8 +64,8 @@ mod tests {
     use super::*;
 
     /// Parses a site from `server=address` words and marks: `socket:…`, `engine:…`, `file:…`.
-    fn site(text: &str) -> Site {
-        let mut site = Site::default();
+    fn site(text: &str) -> SiteIdentity {
+        let mut site = SiteIdentity::default();
         for word in text.split_whitespace() {
             if let Some((server, address)) = word.split_once('=') {
                 site.servers.insert(ServerId::new("mobile", server), address.to_owned());

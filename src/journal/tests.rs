@@ -3,10 +3,10 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::*;
-use crate::history::formers;
+use crate::history::revisions;
 use crate::observation::RestartPolicy;
-use crate::outcome::{Rest, Stranded};
-use crate::plan::undo::{Care, undo};
+use crate::outcome::{Rest, StuckServer};
+use crate::plan::undo::{UndoMode, undo};
 use crate::testing::bytes::damaged;
 use crate::testing::{World, at};
 
@@ -41,7 +41,7 @@ fn stuck() -> Record {
 }
 
 fn adopted() -> Record {
-    Record::Adopted { at: at(), site: Box::new(Site::default()) }
+    Record::Adopted { at: at(), site: Box::new(SiteIdentity::default()) }
 }
 
 fn closed() -> Record {
@@ -75,7 +75,7 @@ fn story() -> Vec<Record> {
     for (lane, container) in [(0, "c0"), (1, "c1")] {
         records.extend([begun(lane, Step::Create), created(lane, container), done(lane, Step::Create)]);
     }
-    for step in [Step::Verify, Step::Drain, Step::AwaitIdle, Step::Maint, Step::Keep, Step::Start] {
+    for step in [Step::Verify, Step::Drain, Step::AwaitIdle, Step::Maint, Step::Stop, Step::Start] {
         records.extend([begun(0, step), done(0, step)]);
     }
     records.extend([begun(0, Step::Prove), undone(0), undone(1), closed()]);
@@ -105,8 +105,8 @@ fn records_add_up_to_the_steps_begun_and_not_undone() {
 
 #[test]
 fn a_step_that_was_begun_counts_whether_or_not_it_was_done() {
-    assert_eq!(fold(&[opened(), begun(0, Step::Keep)]).progress.begun[&0], [Step::Keep]);
-    assert_eq!(fold(&[opened(), begun(0, Step::Keep), done(0, Step::Keep)]).progress.begun[&0], [Step::Keep]);
+    assert_eq!(fold(&[opened(), begun(0, Step::Stop)]).progress.begun[&0], [Step::Stop]);
+    assert_eq!(fold(&[opened(), begun(0, Step::Stop), done(0, Step::Stop)]).progress.begun[&0], [Step::Stop]);
 }
 
 /// The machine may fail at any moment: all complete records count.
@@ -122,7 +122,7 @@ fn any_prefix_of_a_journal_loads() {
         }
         let read = Run::read(&all[..end]).unwrap();
         assert_eq!(read, expected, "{end} of {} bytes", all.len());
-        let is_torn = super::whole(&all[..end]).len() < end;
+        let is_torn = super::complete_records(&all[..end]).len() < end;
         assert_eq!(is_torn, end > 0 && all[end - 1] != b'\n', "{end} of {} bytes", all.len());
     }
 }
@@ -268,7 +268,7 @@ fn a_run_that_ended_stuck_may_be_resumed_and_any_run_may_be_adopted() {
     let resumed = [&begun[..], &[undone(0)]].concat();
     assert_eq!(fold(&resumed).progress.outcome, None);
     assert!(!fold(&[&resumed[..], &[closed()]].concat()).is_unfinished());
-    let site = Site { engines: BTreeSet::from(["one".to_owned()]), ..Site::default() };
+    let site = SiteIdentity { engines: BTreeSet::from(["one".to_owned()]), ..SiteIdentity::default() };
     let adopted = Record::Adopted { at: at(), site: Box::new(site.clone()) };
     let over = fold(&[opened(), closed(), adopted]);
     assert_eq!((over.site, over.progress.outcome.is_some()), (Some(site), true));
@@ -276,20 +276,26 @@ fn a_run_that_ended_stuck_may_be_resumed_and_any_run_may_be_adopted() {
 
 #[test]
 fn a_run_meets_another_by_a_container_or_a_server_of_the_same_haproxy() {
-    let site = |socket: &str| Site { sockets: BTreeSet::from([socket.to_owned()]), ..Site::default() };
+    let site = |socket: &str| SiteIdentity {
+        sockets: BTreeSet::from([socket.to_owned()]),
+        ..SiteIdentity::default()
+    };
     let run = Run { site: Some(site("a")), ..fold(&[opened()]) };
     let mut other = plan();
-    assert!(run.meets(&other, &site("a")) && run.meets(&other, &site("b")), "they have the same containers");
+    assert!(
+        run.conflicts_with(&other, &site("a")) && run.conflicts_with(&other, &site("b")),
+        "they have the same containers"
+    );
     for replacement in other.lanes.iter_mut().filter_map(|lane| lane.replacement.as_mut()) {
         replacement.like.id = "another".into();
         replacement.old = None;
     }
-    assert!(run.meets(&other, &site("a")), "they have the same servers");
-    assert!(!run.meets(&other, &site("b")));
+    assert!(run.conflicts_with(&other, &site("a")), "they have the same servers");
+    assert!(!run.conflicts_with(&other, &site("b")));
     // A container that one run created may be the one that the next replaces.
     let mut created = run.clone();
     created.progress.created.insert(0, "another".into());
-    assert!(created.meets(&other, &site("b")));
+    assert!(created.conflicts_with(&other, &site("b")));
 }
 
 #[test]
@@ -316,7 +322,7 @@ fn nothing_is_left_of_a_run_whose_containers_are_gone() {
 fn a_stuck_run_does_not_hold_the_containers_of_servers_that_serve() {
     let stuck = |server: usize| {
         let server = plan().lanes[server].name().clone();
-        let stranded = Stranded { server, truth: String::new(), commands: Vec::new() };
+        let stranded = StuckServer { server, status: String::new(), commands: Vec::new() };
         let (kept, reason, journal, resume) = (Vec::new(), String::new(), String::new(), String::new());
         let outcome = Outcome::Stuck { reason, servers: vec![stranded], kept, journal, resume };
         fold(&[opened(), begun(0, Step::Drain), Record::Closed { at: at(), outcome }])
@@ -418,9 +424,9 @@ proptest! {
     #[test]
     fn any_bytes_are_handled(bytes in damaged(include_bytes!("../../fixtures/journal/version-1.jsonl"))) {
         let Ok(Some(run)) = Run::read(&bytes) else { return Ok(()) };
-        let _either = (run.progress.in_flight(&run.plan), run.progress.was_removing(), formers([&run]));
+        let _either = (run.progress.in_flight(&run.plan), run.progress.was_removing(), revisions([&run]));
         for (lane, begun) in &run.progress.begun {
-            let _steps = undo(&run.plan.lanes[*lane], begun, Care::Serving);
+            let _steps = undo(&run.plan.lanes[*lane], begun, UndoMode::Graceful);
         }
     }
 }

@@ -24,7 +24,7 @@ impl Owner {
     /// Returns how to change the image of its containers if the tool starts another container as soon as one stops;
     /// `None` if it leaves a replacement alone until a person runs it.
     #[must_use]
-    pub fn own_way(&self) -> Option<String> {
+    pub fn update_method(&self) -> Option<String> {
         match self {
             Self::Compose(_) => None,
             Self::Swarm(service) => Some(format!("Use `docker service update --image IMAGE {service}`")),

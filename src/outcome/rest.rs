@@ -15,19 +15,20 @@ const NAMED: usize = 4;
 pub struct Rest {
     /// Server lines that are not worked on, in the configuration's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left: Vec<Left>,
+    pub left: Vec<LeftServer>,
     /// Servers that stay out of service because an operator or haproxy.cfg took them out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub out_of_service: Vec<StaysOut>,
+    pub out_of_service: Vec<OutOfService>,
 }
 
 /// A server line that is not worked on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Left {
+#[schemars(rename = "Left")]
+pub struct LeftServer {
     /// The server line.
     pub server: ServerId,
     /// The reason.
-    pub why: WhyLeft,
+    pub why: LeftReason,
 }
 
 /// The reason why a server line is not worked on.
@@ -35,7 +36,8 @@ pub struct Left {
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
-pub enum WhyLeft {
+#[schemars(rename = "WhyLeft")]
+pub enum LeftReason {
     /// It has no container, and none may be created: a virtual machine, a sorry server, an address on another host.
     NoContainer,
     /// It has a container, but `HAProxy` has no address for its host name.
@@ -52,7 +54,8 @@ pub enum WhyLeft {
 
 /// A server that stays out of service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct StaysOut {
+#[schemars(rename = "StaysOut")]
+pub struct OutOfService {
     /// The server.
     pub server: ServerId,
     /// The administrative state that it keeps.
@@ -71,7 +74,7 @@ impl Rest {
 
     /// Returns one sentence for each reason why lines are not worked on.
     pub fn why_left(&self) -> impl Iterator<Item = String> {
-        use WhyLeft::{Leave, NoAddress, NoContainer, NotAsked, NotCreated, Spare};
+        use LeftReason::{Leave, NoAddress, NoContainer, NotAsked, NotCreated, Spare};
         let of = |why| {
             let servers: Vec<&ServerId> =
                 self.left.iter().filter(|it| it.why == why).map(|it| &it.server).collect();
@@ -110,7 +113,7 @@ impl fmt::Display for Rest {
     }
 }
 
-impl WhyLeft {
+impl LeftReason {
     fn in_words(self, is_one: bool) -> &'static str {
         match (self, is_one) {
             (Self::NoContainer, true) => "has no container",
@@ -140,16 +143,16 @@ pub(crate) fn named(all: &[impl fmt::Display]) -> String {
 mod tests {
     use super::*;
 
-    fn left(server: &str, why: WhyLeft) -> Left {
-        Left { server: server.parse().unwrap(), why }
+    fn left(server: &str, why: LeftReason) -> LeftServer {
+        LeftServer { server: server.parse().unwrap(), why }
     }
 
     #[test]
     fn each_reason_has_a_sentence_and_many_names_are_counted() {
-        let slots = (1..=6).map(|number| left(&format!("web/slot{number}"), WhyLeft::Spare));
+        let slots = (1..=6).map(|number| left(&format!("web/slot{number}"), LeftReason::Spare));
         let mut rest = Rest { left: slots.collect(), ..Rest::default() };
-        rest.left.push(left("web/sorry", WhyLeft::NoContainer));
-        rest.out_of_service = vec![StaysOut {
+        rest.left.push(left("web/sorry", LeftReason::NoContainer));
+        rest.out_of_service = vec![OutOfService {
             server: "web/app2".parse().unwrap(),
             state: AdminState::Maint,
             has_agent: false,

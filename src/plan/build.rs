@@ -15,17 +15,17 @@ use crate::observation::{
     AdminState, Checking, Container, ContainerState, LoadBalancerState, Observation, Pinned, PinnedAddress,
     ServerState,
 };
-use crate::outcome::{Left, Rest, StaysOut, WhyLeft};
-use crate::plan::asked::{Before, is_dead};
+use crate::outcome::{LeftReason, LeftServer, OutOfService, Rest};
+use crate::plan::before::{Before, is_dead};
 use crate::plan::refusal::Refusal;
 use crate::plan::scope::Scope;
 use crate::plan::wave;
 use crate::plan::{
-    Cause, Goal, Lane, LaneServer, Plan, Policy, Purpose, Replacement, Step, Target, Worker, floor,
+    Cause, Goal, Lane, LaneServer, Plan, Policy, Replacement, RunKind, Step, Target, Worker, floor,
 };
 use crate::probe::ProbeUrl;
 use crate::retention;
-use crate::topology::matching::{Aside, Behind, MatchRule, NoMatch};
+use crate::topology::matching::{ContainerRole, MatchResult, MatchRule, NoMatch};
 use crate::topology::own_check::OwnCheck;
 use crate::topology::reach::reach;
 use crate::topology::traffic::{Balance, Forecast};
@@ -42,8 +42,8 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
     let backend = topology.backend(&goal.backend).expect("a goal names a backend that exists");
     let mut refusals = Vec::new();
     let mut unchanged: Vec<ServerId> = Vec::new();
-    let mut left: Vec<(&Server, WhyLeft)> = Vec::new();
-    let mut drafts: Vec<Draft> = Vec::new();
+    let mut left: Vec<(&Server, LeftReason)> = Vec::new();
+    let mut drafts: Vec<LaneDraft> = Vec::new();
     let mut drafted: BTreeSet<&ServerId> = BTreeSet::new();
     let mut notes: Vec<String> = Vec::new();
     for server in &backend.servers {
@@ -56,7 +56,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
         }
         match draft(topology, server, goal, observation) {
             Ok(Some(mut draft)) => {
-                refusals.extend(lodgers(&draft, &observation.containers));
+                refusals.extend(shared_namespaces(&draft, &observation.containers));
                 let servers = draft.servers.clone();
                 if let Some(replacement) = &mut draft.replacement {
                     let old = replacement.old.as_ref();
@@ -75,7 +75,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
                     replacement.renew_volumes = goal.policy.renew_anon_volumes && replacement.is_created();
                     let keep = replacement.kept(goal.policy.keep);
                     replacement.outdated = outdated(replacement, keep, &observation.containers);
-                    refusals.extend(may_serve(replacement, &servers, goal, observation));
+                    refusals.extend(start_refusal(replacement, &servers, goal, observation));
                 }
                 drafted.extend(draft.servers.iter().map(|server| &server.id));
                 drafts.push(draft);
@@ -89,7 +89,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
     // A line that shares its container with one in a lane is part of that lane.
     left.retain(|(server, _)| !drafted.contains(&server.id));
     if drafts.is_empty() && unchanged.is_empty() && refusals.is_empty() {
-        refusals.extend(left.iter().filter_map(|(server, why)| nothing_behind(server, *why)));
+        refusals.extend(left.iter().filter_map(|(server, why)| no_container_refusal(server, *why)));
     }
     drafts.sort_by_key(|draft| (draft.serves(), draft.role()));
 
@@ -136,34 +136,34 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
 /// Returns what the plan does not work on, and what it leaves out of service.
 fn rest(
     topology: &Topology,
-    left: &[(&Server, WhyLeft)],
+    left: &[(&Server, LeftReason)],
     (lanes, unchanged): (&[Lane], &[ServerId]),
     observation: &Observation,
     goal: &Goal,
 ) -> Rest {
-    let left = left.iter().map(|(server, why)| Left { server: server.id.clone(), why: *why });
+    let left = left.iter().map(|(server, why)| LeftServer { server: server.id.clone(), why: *why });
     let replaced = lanes.iter().flat_map(|lane| &lane.servers);
     let replaced = replaced.filter_map(|it| {
-        Some(StaysOut { server: it.id.clone(), state: it.stays?, has_agent: !it.agents.is_empty() })
+        Some(OutOfService { server: it.id.clone(), state: it.stays?, has_agent: !it.agents.is_empty() })
     });
     let all = topology.backends.iter().flat_map(|backend| &backend.servers);
     let as_they_are = all.filter(|server| unchanged.contains(&server.id)).filter_map(|server| {
         let state = goal.policy.scope.kept_state(server, &observation.left_out)?;
-        Some(StaysOut { server: server.id.clone(), state, has_agent: server.has_agent() })
+        Some(OutOfService { server: server.id.clone(), state, has_agent: server.has_agent() })
     });
     Rest { left: left.collect(), out_of_service: replaced.chain(as_they_are).collect() }
 }
 
 /// Returns why a run cannot work on a line, for a backend in which nothing has a container; `None` if the line is
 /// left on request.
-fn nothing_behind(server: &Server, why: WhyLeft) -> Option<Refusal> {
+fn no_container_refusal(server: &Server, why: LeftReason) -> Option<Refusal> {
     match (why, &server.behind) {
-        (WhyLeft::Leave | WhyLeft::NotAsked | WhyLeft::NotCreated, _) => None,
+        (LeftReason::Leave | LeftReason::NotAsked | LeftReason::NotCreated, _) => None,
         (
-            WhyLeft::NoContainer | WhyLeft::NoAddress | WhyLeft::Spare,
-            Behind::Unmatched { why, candidates },
+            LeftReason::NoContainer | LeftReason::NoAddress | LeftReason::Spare,
+            MatchResult::Unmatched { why, candidates },
         ) => Some(unmatched(server, why, candidates)),
-        (WhyLeft::NoContainer | WhyLeft::NoAddress | WhyLeft::Spare, _) => Some(no_address(server)),
+        (LeftReason::NoContainer | LeftReason::NoAddress | LeftReason::Spare, _) => Some(no_address(server)),
     }
 }
 
@@ -179,13 +179,13 @@ fn unmatched(server: &Server, why: &NoMatch, candidates: &[String]) -> Refusal {
 }
 
 /// The work on one replica, before its place in the order and its forecast are known.
-struct Draft<'a> {
+struct LaneDraft<'a> {
     servers: Vec<&'a Server>,
     cause: Cause,
     replacement: Option<Replacement>,
 }
 
-impl Draft<'_> {
+impl LaneDraft<'_> {
     fn role(&self) -> Role {
         self.servers.iter().map(|server| server.role).min().unwrap_or(Role::Backup)
     }
@@ -197,19 +197,19 @@ impl Draft<'_> {
 
     fn steps(&self, keep: usize) -> Vec<Step> {
         use Step::{
-            AwaitIdle, Confirm, Create, Drain, Keep, Maint, Prove, Ready, Remove, Settle, Start, Verify,
+            AwaitIdle, Confirm, Create, Drain, Maint, Prove, Ready, Remove, Settle, Start, Stop, Verify,
         };
         let Some(replacement) = &self.replacement else { return vec![Prove, Ready, Confirm] };
         let in_rotation = self.servers.iter().any(|server| admin(server) != AdminState::Maint);
         let mut steps = match &replacement.old {
             None => vec![Create, Maint, Start, Prove, Ready, Confirm, Remove],
-            Some(old) if !runs(old) => vec![Create, Maint, Keep, Start, Prove, Ready, Confirm, Remove],
+            Some(old) if !runs(old) => vec![Create, Maint, Stop, Start, Prove, Ready, Confirm, Remove],
             Some(_) if !in_rotation => {
-                vec![Create, AwaitIdle, Maint, Settle, Keep, Start, Prove, Ready, Confirm, Remove]
+                vec![Create, AwaitIdle, Maint, Settle, Stop, Start, Prove, Ready, Confirm, Remove]
             }
             Some(_) => {
                 vec![
-                    Create, Verify, Drain, AwaitIdle, Maint, Settle, Keep, Start, Prove, Ready, Confirm,
+                    Create, Verify, Drain, AwaitIdle, Maint, Settle, Stop, Start, Prove, Ready, Confirm,
                     Remove,
                 ]
             }
@@ -236,41 +236,41 @@ fn draft<'a>(
     server: &'a Server,
     goal: &Goal,
     observation: &Observation,
-) -> Result<Option<Draft<'a>>, Refusal> {
+) -> Result<Option<LaneDraft<'a>>, Refusal> {
     let place = server.place.to_string();
     server.state.as_ref().ok_or_else(|| Refusal::UnknownToHaproxy { server: server.id.clone(), place })?;
     let image = goal.target.image(&server.id);
     let draft = match (&server.behind, image) {
-        (Behind::Ambiguous { .. }, _) => return ambiguous(server).map_or(Ok(None), Err),
-        (Behind::Unmatched { why, candidates }, _) => return Err(unmatched(server, why, candidates)),
-        (Behind::Container(_) | Behind::Gone { .. } | Behind::Described { .. }, None) => None,
-        (Behind::Described { like, publish, name }, Some(image)) => {
+        (MatchResult::Ambiguous { .. }, _) => return ambiguous(server).map_or(Ok(None), Err),
+        (MatchResult::Unmatched { why, candidates }, _) => return Err(unmatched(server, why, candidates)),
+        (MatchResult::Container(_) | MatchResult::Gone { .. } | MatchResult::Described { .. }, None) => None,
+        (MatchResult::Described { like, publish, name }, Some(image)) => {
             let replacement = Replacement {
                 publish: Some(*publish),
                 name: name.clone(),
                 described: true,
                 ..Replacement::like(like, image)
             };
-            let servers = in_order(topology, server);
-            Some(Draft { servers, cause: Cause::NotYetThere, replacement: Some(replacement) })
+            let servers = lines_in_order(topology, server);
+            Some(LaneDraft { servers, cause: Cause::NotYetThere, replacement: Some(replacement) })
         }
-        (Behind::Gone { like, publish, name }, Some(image)) => {
+        (MatchResult::Gone { like, publish, name }, Some(image)) => {
             let replacement =
                 Replacement { publish: Some(*publish), name: name.clone(), ..Replacement::like(like, image) };
             let (servers, cause) =
-                (in_order(topology, server), Cause::ContainerGone { like: like.name.clone() });
-            Some(Draft { servers, cause, replacement: Some(replacement) })
+                (lines_in_order(topology, server), Cause::ContainerGone { like: like.name.clone() });
+            Some(LaneDraft { servers, cause, replacement: Some(replacement) })
         }
-        (Behind::Container(found), Some(image)) => {
-            let servers: Vec<&Server> = in_order(topology, server);
+        (MatchResult::Container(found), Some(image)) => {
+            let servers: Vec<&Server> = lines_in_order(topology, server);
             container_draft(servers, (&found.container, image), goal, observation)
         }
     };
     match &draft {
-        Some(draft) => refuse(draft)
-            .or_else(|| torn(draft, goal, observation))
+        Some(draft) => refuse_container(draft)
+            .or_else(|| mixed_states(draft, goal, observation))
             .or_else(|| unlisted(topology, draft))
-            .or_else(|| persisted(topology, draft))
+            .or_else(|| persistence_keeps_clients(topology, draft))
             .map_or(Ok(()), Err)?,
         None => return Ok(None),
     }
@@ -278,8 +278,8 @@ fn draft<'a>(
 }
 
 /// Returns every line to the same replica, beginning with `server`.
-fn in_order<'a>(topology: &'a Topology, server: &'a Server) -> Vec<&'a Server> {
-    std::iter::once(server).chain(topology.lines_beside(server)).collect()
+fn lines_in_order<'a>(topology: &'a Topology, server: &'a Server) -> Vec<&'a Server> {
+    std::iter::once(server).chain(topology.aliases_of(server)).collect()
 }
 
 fn container_draft<'a>(
@@ -287,15 +287,15 @@ fn container_draft<'a>(
     (container, image): (&Container, &Image),
     goal: &Goal,
     observation: &Observation,
-) -> Option<Draft<'a>> {
+) -> Option<LaneDraft<'a>> {
     let replace = |servers: Vec<&'a Server>, cause| {
         // A rollback returns to what ran before, whatever drainswap.toml describes now.
         let described = observation.described.get(&servers[0].id.backend);
-        let replacement = match described.filter(|_| goal.purpose == Purpose::Deploy) {
+        let replacement = match described.filter(|_| goal.purpose == RunKind::Deploy) {
             Some(described) => Replacement::described(container, described, servers[0].address(), image),
             None => Replacement { old: Some(container.clone()), ..Replacement::like(container, image) },
         };
-        Some(Draft { servers, cause, replacement: Some(replacement) })
+        Some(LaneDraft { servers, cause, replacement: Some(replacement) })
     };
     if !image.is_run_by(&container.image, &container.repo_digests) {
         return replace(servers, Cause::OtherImage { runs: container.running_image() });
@@ -316,16 +316,16 @@ fn container_draft<'a>(
         return replace(servers, Cause::Superseded);
     }
     let has_drifted = observation.drift.get(&container.id).is_some_and(|drift| !drift.is_empty());
-    if has_drifted && goal.purpose == Purpose::Deploy {
+    if has_drifted && goal.purpose == RunKind::Deploy {
         return replace(servers, Cause::Drifted);
     }
     let states = alive().filter(|server| kept_state(server).is_none()).map(|server| admin(server));
     let left_in = states.max().filter(|state| *state != AdminState::Ready)?;
-    Some(Draft { servers, cause: Cause::OutOfService { left_in }, replacement: None })
+    Some(LaneDraft { servers, cause: Cause::OutOfService { left_in }, replacement: None })
 }
 
 /// Returns why the new container would not start, or would not be healthy in time.
-fn may_serve(
+fn start_refusal(
     replacement: &Replacement,
     servers: &[&Server],
     goal: &Goal,
@@ -338,17 +338,17 @@ fn may_serve(
 }
 
 /// Returns a refusal if running containers use a namespace of the container to stop.
-fn lodgers(draft: &Draft, containers: &[Container]) -> Option<Refusal> {
+fn shared_namespaces(draft: &LaneDraft, containers: &[Container]) -> Option<Refusal> {
     let old = draft.replacement.as_ref()?.old.as_ref()?;
     let lives_there = |it: &&Container| it.engine == old.engine && runs(it) && it.lives_in.contains(&old.id);
-    let lodgers: Vec<String> = containers.iter().filter(lives_there).map(|it| it.name.clone()).collect();
+    let dependents: Vec<String> = containers.iter().filter(lives_there).map(|it| it.name.clone()).collect();
     let (server, container) = (draft.servers[0].id.clone(), old.name.clone());
-    (!lodgers.is_empty()).then_some(Refusal::Lodgers { server, container, lodgers })
+    (!dependents.is_empty()).then_some(Refusal::SharedNamespaces { server, container, dependents })
 }
 
 /// Returns the container that the server ran before, if it is still kept.
 fn returning(server: &ServerId, goal: &Goal, containers: &[Container]) -> Option<Container> {
-    let returned = goal.target.returned(server)?;
+    let returned = goal.target.rollback_target(server)?;
     let as_it_was = returned.container.as_ref()?;
     let found = returned.kept_among(containers)?;
     // A kept container has no restart policy.
@@ -391,7 +391,7 @@ fn own_name(replacement: &Replacement, containers: &[Container]) -> String {
     let given = &replacement.name;
     let is_taken =
         |name: &str| containers.iter().any(|it| it.engine == replacement.like.engine && it.name == name);
-    let own = Aside::Old.read(given).map(|(own, _)| own).filter(|own| !is_taken(own));
+    let own = ContainerRole::Previous.read(given).map(|(own, _)| own).filter(|own| !is_taken(own));
     own.unwrap_or(given).to_owned()
 }
 
@@ -411,9 +411,9 @@ fn outdated(replacement: &Replacement, keep: usize, containers: &[Container]) ->
 
 /// Returns a refusal if requests reach the container to stop through a server that is not in haproxy.cfg. Such a
 /// server cannot be drained like the others, because it is unknown where it is defined and what a reload does to it.
-fn unlisted(topology: &Topology, draft: &Draft) -> Option<Refusal> {
+fn unlisted(topology: &Topology, draft: &LaneDraft) -> Option<Refusal> {
     let old = draft.replacement.as_ref()?.old.as_ref()?;
-    let found = topology.unlisted_beside(&draft.servers).next()?;
+    let found = topology.unlisted_aliases_of(&draft.servers).next()?;
     Some(Refusal::Unlisted {
         server: draft.servers[0].id.clone(),
         container: old.name.clone(),
@@ -426,17 +426,17 @@ fn unlisted(topology: &Topology, draft: &Draft) -> Option<Refusal> {
 
 /// Returns a refusal if a server's own check decides and its backend sends clients to servers that are down. Such a
 /// server goes into service as down, so clients would reach a container that is not ready.
-fn persisted(topology: &Topology, draft: &Draft) -> Option<Refusal> {
+fn persistence_keeps_clients(topology: &Topology, draft: &LaneDraft) -> Option<Refusal> {
     draft.replacement.as_ref()?;
     let persists = |server: &&&Server| topology.backend(&server.id.backend).is_some_and(|it| it.persists);
     draft.servers.iter().filter(persists).find_map(|server| {
         let OwnCheck { why, .. } = server.own_check.clone()?;
-        Some(Refusal::Persisted { server: server.id.clone(), place: server.place.to_string(), why })
+        Some(Refusal::PersistentClients { server: server.id.clone(), place: server.place.to_string(), why })
     })
 }
 
 fn ambiguous(server: &Server) -> Option<Refusal> {
-    let Behind::Ambiguous { candidates } = &server.behind else { return None };
+    let MatchResult::Ambiguous { candidates } = &server.behind else { return None };
     let (place, candidates) = (server.place.to_string(), candidates.clone());
     Some(Refusal::Ambiguous { server: server.id.clone(), place, candidates })
 }
@@ -457,18 +457,22 @@ fn contradiction(servers: &[&Server]) -> Option<Refusal> {
 const DEFAULT_NETWORK: &str = "bridge";
 
 /// Returns a refusal if a server is in service at one load balancer and out of service at another.
-fn torn(draft: &Draft, goal: &Goal, observation: &Observation) -> Option<Refusal> {
-    let torn = draft.servers.iter().find(|server| goal.policy.scope.is_torn(server, observation))?;
+fn mixed_states(draft: &LaneDraft, goal: &Goal, observation: &Observation) -> Option<Refusal> {
+    let torn = draft.servers.iter().find(|server| goal.policy.scope.has_mixed_states(server, observation))?;
     let (server, state) = (torn.id.clone(), admin(torn));
     let out = observation
         .load_balancers
         .iter()
         .find(|seen| seen.server(&torn.id).is_some_and(|state| state.admin.state() != AdminState::Ready));
-    Some(Refusal::Torn { server, state, out_at: out.map_or_else(String::new, |seen| seen.name.clone()) })
+    Some(Refusal::MixedStates {
+        server,
+        state,
+        out_at: out.map_or_else(String::new, |seen| seen.name.clone()),
+    })
 }
 
 /// Returns what prevents the work on a replica, regardless of the traffic.
-fn refuse(draft: &Draft) -> Option<Refusal> {
+fn refuse_container(draft: &LaneDraft) -> Option<Refusal> {
     let server = draft.servers[0].id.clone();
     if let Some(unknown) = draft.servers.iter().find(|server| server.state.is_none()) {
         let place = unknown.place.to_string();
@@ -480,7 +484,7 @@ fn refuse(draft: &Draft) -> Option<Refusal> {
         .filter_map(|server| server.state.as_ref())
         .find(|state| state.admin.is_inherited())
     {
-        return Some(Refusal::Inherited { server: state.id.clone(), status: state.status.clone() });
+        return Some(Refusal::StateInherited { server: state.id.clone(), status: state.status.clone() });
     }
     if let Some(refusal) =
         draft.servers.iter().find_map(|it| ambiguous(it)).or_else(|| contradiction(&draft.servers))
@@ -491,7 +495,7 @@ fn refuse(draft: &Draft) -> Option<Refusal> {
     if let Some(old) = replacement.old.as_ref().filter(|old| old.state.is_idle())
         && draft.servers.iter().any(|server| server.answers())
     {
-        return Some(Refusal::Impostor { server, container: old.name.clone() });
+        return Some(Refusal::UnknownListener { server, container: old.name.clone() });
     }
     let like = &replacement.like;
     let container = like.name.clone();
@@ -509,8 +513,10 @@ fn refuse(draft: &Draft) -> Option<Refusal> {
         return Some(Refusal::OtherPort { server, container, other: other.id.clone() });
     }
     // Quadlet starts its containers with --rm, so the owner is the better advice.
-    if let Some((owner, own_way)) = like.owner.as_ref().and_then(|owner| Some((owner, owner.own_way()?))) {
-        return Some(Refusal::Managed { server, container, owner: owner.clone(), own_way });
+    if let Some((owner, own_way)) =
+        like.owner.as_ref().and_then(|owner| Some((owner, owner.update_method()?)))
+    {
+        return Some(Refusal::ManagedByOther { server, container, owner: owner.clone(), own_way });
     }
     like.auto_remove.then_some(Refusal::AutoRemove { server, container })
 }
@@ -521,7 +527,7 @@ struct Simulation<'a> {
     load_balancers: &'a [LoadBalancerState],
     policy: &'a Policy,
     left_out: &'a BTreeSet<ServerId>,
-    purpose: Purpose,
+    purpose: RunKind,
     /// The servers of those backends, by identifier.
     servers: BTreeMap<&'a ServerId, &'a Server>,
     /// The weight of every usable server, for each load balancer.
@@ -574,7 +580,7 @@ impl<'a> Simulation<'a> {
     }
 
     /// Takes the lane's servers out, checks the consequences, and puts the new ones in.
-    fn lane(&mut self, draft: Draft) -> Result<Lane, Refusal> {
+    fn lane(&mut self, draft: LaneDraft) -> Result<Lane, Refusal> {
         let out: BTreeSet<ServerId> = draft.servers.iter().map(|server| server.id.clone()).collect();
         let (dead, alive): (Vec<&Server>, Vec<&Server>) =
             draft.servers.iter().partition(|server| is_dead(server, &draft.servers));
@@ -590,9 +596,12 @@ impl<'a> Simulation<'a> {
             let after = self.forecasts(balance, &out);
             for ((seen, before), after) in self.load_balancers.iter().zip(before).zip(after) {
                 floor::check(balance, &before, &after, &out, self.policy.floor)
-                    .map_err(|refusal| self.with_those_that_stay_out(refusal))?;
+                    .map_err(|refusal| self.with_out_of_service_servers(refusal))?;
                 floor::check_room(balance, &before, &after, seen, self.policy)?;
-                self.carriers_answer(&draft, floor::carriers(&before, &after, self.policy.floor))?;
+                self.takeover_servers_answer(
+                    &draft,
+                    floor::takeover_servers(&before, &after, self.policy.floor),
+                )?;
                 if !forecasts.contains(&after) {
                     forecasts.push(after);
                 }
@@ -616,7 +625,7 @@ impl<'a> Simulation<'a> {
         let takers: BTreeSet<ServerId> =
             everywhere.flat_map(|forecast| forecast.shares).map(|share| share.server).collect();
         // The previous version may not know this probe.
-        let also = self.policy.probe.as_ref().filter(|_| self.purpose == Purpose::Deploy);
+        let also = self.policy.probe.as_ref().filter(|_| self.purpose == RunKind::Deploy);
         let servers = draft.servers.iter().map(|server| {
             let silence = self.policy.silence_check.is_made_for(&server.id.backend);
             let line = lane_server(server, also, takers.contains(&server.id))?;
@@ -649,7 +658,7 @@ impl<'a> Simulation<'a> {
     }
 
     /// Adds the servers that `--enable` could put in service, if too few would serve.
-    fn with_those_that_stay_out(&self, mut refusal: Refusal) -> Refusal {
+    fn with_out_of_service_servers(&self, mut refusal: Refusal) -> Refusal {
         if let Refusal::Floor { backend, out, stays_out, .. } = &mut refusal {
             let others =
                 self.servers.values().filter(|it| it.id.backend == *backend && !out.contains(&it.id));
@@ -660,9 +669,9 @@ impl<'a> Simulation<'a> {
         refusal
     }
 
-    fn carriers_answer<'c>(
+    fn takeover_servers_answer<'c>(
         &self,
-        draft: &Draft,
+        draft: &LaneDraft,
         carriers: impl Iterator<Item = &'c ServerId>,
     ) -> Result<(), Refusal> {
         for carrier in carriers.filter(|carrier| !self.proved.contains(*carrier)) {
@@ -671,7 +680,7 @@ impl<'a> Simulation<'a> {
                 continue;
             }
             if let (false, Some(answer)) = (carrier.answers(), &carrier.answer) {
-                return Err(Refusal::CarrierSilent {
+                return Err(Refusal::TakeoverServerDown {
                     server: draft.servers[0].id.clone(),
                     carrier: carrier.id.clone(),
                     answer: answer.detail().to_owned(),
@@ -720,7 +729,7 @@ fn lane_server(server: &Server, also: Option<&ProbeUrl>, takes_traffic: bool) ->
 }
 
 /// Returns the balances of every backend that a draft affects.
-fn balances(topology: &Topology, drafts: &[Draft]) -> Vec<Balance> {
+fn balances(topology: &Topology, drafts: &[LaneDraft]) -> Vec<Balance> {
     let touched: BTreeSet<&str> =
         drafts.iter().flat_map(|draft| &draft.servers).map(|server| server.id.backend.as_str()).collect();
     let backends = topology.backends.iter().filter(|backend| touched.contains(backend.name.as_str()));

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::hook::Moment;
+use crate::hook::HookPoint;
 use crate::ids::ServerId;
 use crate::image::Image;
 use crate::observation::{AdminState, Container};
 use crate::outcome::list;
-use crate::plan::file::{Basis, PlanFile, ReadFile, SeenServer};
+use crate::plan::file::{PlanBasis, PlanFile, ReadFile, SeenServer};
 use crate::plan::refusal::Refusal;
 use crate::plan::{Cause, Lane, LaneServer, Plan, Policy, Replacement, Step};
 
@@ -18,7 +18,7 @@ pub enum Drift {
     /// A file of haproxy.cfg has changed, is new, or is gone.
     Configuration {
         file: String,
-        fate: Fate,
+        fate: FingerprintChange,
     },
     /// A load balancer has a different state, address or weight for a server.
     Server {
@@ -38,8 +38,8 @@ pub enum Drift {
     Description,
     /// A hook has a different command, is new, or is gone.
     Hook {
-        moment: Moment,
-        fate: Fate,
+        moment: HookPoint,
+        fate: FingerprintChange,
     },
     /// The name of the image refers to a different image.
     Image {
@@ -48,7 +48,7 @@ pub enum Drift {
     },
     Refused(Refusal),
     /// A server needs no more work.
-    Settled {
+    NothingToDo {
         server: ServerId,
     },
     /// A server needs work that was not in the plan.
@@ -76,7 +76,7 @@ pub enum Drift {
     /// The plan would use a different container.
     Container {
         server: ServerId,
-        part: Part,
+        part: LanePart,
         /// The name and identifier, or `None` if there was none.
         was: Option<String>,
         is: Option<String>,
@@ -113,7 +113,7 @@ pub enum Drift {
 
 /// What happened to something that has a fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum FingerprintChange {
     Changed,
     New,
     Gone,
@@ -121,7 +121,7 @@ pub enum Fate {
 
 /// The part that a container has in a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum LanePart {
     Replaced,
     /// Provides the settings of the new container.
     Model,
@@ -134,8 +134,8 @@ pub enum Part {
 /// The functions below destructure every type of the plan, so that each new field must be compared or left out with a
 /// reason.
 #[must_use]
-pub fn drift(approved: &PlanFile, now: &Basis, plan: &Result<Plan, Vec<Refusal>>) -> Vec<Drift> {
-    let mut found = basis(&approved.basis, now);
+pub fn drift(approved: &PlanFile, now: &PlanBasis, plan: &Result<Plan, Vec<Refusal>>) -> Vec<Drift> {
+    let mut found = basis_drift(&approved.basis, now);
     match plan {
         Ok(plan) => plans(&approved.plan, plan, &mut found),
         Err(refusals) => found.extend(refusals.iter().cloned().map(Drift::Refused)),
@@ -143,16 +143,18 @@ pub fn drift(approved: &PlanFile, now: &Basis, plan: &Result<Plan, Vec<Refusal>>
     found
 }
 
-fn basis(was: &Basis, is: &Basis) -> Vec<Drift> {
-    let Basis { image, configuration, servers, settings, description, hooks } = was;
+fn basis_drift(was: &PlanBasis, is: &PlanBasis) -> Vec<Drift> {
+    let PlanBasis { image, configuration, servers, settings, description, hooks } = was;
     let files = |files: &[ReadFile]| files.iter().map(|it| (it.file.clone(), it.sha256.clone())).collect();
-    let files = fates(&files(configuration), &files(&is.configuration));
+    let files = fingerprint_changes(&files(configuration), &files(&is.configuration));
     let mut found: Vec<Drift> =
         files.into_iter().map(|(file, fate)| Drift::Configuration { file, fate }).collect();
     found.extend(server_drift(servers, &is.servers));
     found.extend(policy_drift(settings, &is.settings));
     found.extend((*description != is.description).then_some(Drift::Description));
-    found.extend(fates(hooks, &is.hooks).into_iter().map(|(moment, fate)| Drift::Hook { moment, fate }));
+    found.extend(
+        fingerprint_changes(hooks, &is.hooks).into_iter().map(|(moment, fate)| Drift::Hook { moment, fate }),
+    );
     if *image != is.image {
         found.push(Drift::Image { was: image.clone(), is: is.image.clone() });
     }
@@ -160,13 +162,16 @@ fn basis(was: &Basis, is: &Basis) -> Vec<Drift> {
 }
 
 /// Returns what happened to each thing, by its fingerprint.
-fn fates<K: Clone + Ord>(was: &BTreeMap<K, String>, is: &BTreeMap<K, String>) -> Vec<(K, Fate)> {
+fn fingerprint_changes<K: Clone + Ord>(
+    was: &BTreeMap<K, String>,
+    is: &BTreeMap<K, String>,
+) -> Vec<(K, FingerprintChange)> {
     let fate = |(key, fingerprint): (&K, &String)| match is.get(key) {
         Some(now) if now == fingerprint => None,
-        Some(_) => Some((key.clone(), Fate::Changed)),
-        None => Some((key.clone(), Fate::Gone)),
+        Some(_) => Some((key.clone(), FingerprintChange::Changed)),
+        None => Some((key.clone(), FingerprintChange::Gone)),
     };
-    let new = is.keys().filter(|key| !was.contains_key(key)).map(|key| (key.clone(), Fate::New));
+    let new = is.keys().filter(|key| !was.contains_key(key)).map(|key| (key.clone(), FingerprintChange::New));
     was.iter().filter_map(fate).chain(new).collect()
 }
 
@@ -238,7 +243,7 @@ fn plans(was: &Plan, is: &Plan, found: &mut Vec<Drift>) {
     for lane in lanes {
         match is.lanes.iter().find(|it| it.name() == lane.name()) {
             Some(now) => lane_drift(lane, now, found),
-            None => found.push(Drift::Settled { server: lane.name().clone() }),
+            None => found.push(Drift::NothingToDo { server: lane.name().clone() }),
         }
     }
     for lane in is.lanes.iter().filter(|lane| !of(was, lane)) {
@@ -340,16 +345,16 @@ fn replacement_drift(server: &ServerId, was: &Replacement, is: &Replacement, fou
         }
         differs
     };
-    let replaced_differs = compare(Part::Replaced, old.as_ref(), is.old.as_ref());
+    let replaced_differs = compare(LanePart::Replaced, old.as_ref(), is.old.as_ref());
     // Reported above if the replaced container provides the settings.
     if !replaced_differs || old.as_ref().map(|it| &it.id) != Some(&like.id) {
-        compare(Part::Model, Some(like), Some(&is.like));
+        compare(LanePart::Model, Some(like), Some(&is.like));
     }
     for gone in outdated.iter().filter(|it| !is.outdated.iter().any(|now| now.id == it.id)) {
-        compare(Part::Removed, Some(gone), None);
+        compare(LanePart::Removed, Some(gone), None);
     }
     for new in is.outdated.iter().filter(|it| !outdated.iter().any(|was| was.id == it.id)) {
-        compare(Part::Removed, None, Some(new));
+        compare(LanePart::Removed, None, Some(new));
     }
     // The changes by an image that is not on the engine are unknown; that it has arrived since is not drift.
     if let (Some(was), Some(is)) = (changes, &is.changes)
@@ -359,7 +364,7 @@ fn replacement_drift(server: &ServerId, was: &Replacement, is: &Replacement, fou
     }
 }
 
-impl fmt::Display for Fate {
+impl fmt::Display for FingerprintChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Changed => "has changed",
@@ -386,7 +391,7 @@ impl fmt::Display for Drift {
             Self::Hook { moment, fate } => write!(f, "the hook {moment} {fate}"),
             Self::Image { was, is } => write!(f, "the image is now {is}; it was {was}"),
             Self::Refused(refusal) => write!(f, "the plan would now be refused: {refusal}"),
-            Self::Settled { server } => write!(f, "nothing is left to do for {server}"),
+            Self::NothingToDo { server } => write!(f, "nothing is left to do for {server}"),
             Self::Joined { server, cause } => write!(f, "{server} now needs work too: {cause}"),
             Self::Order { was, is } => write!(f, "the order is now {}; it was {}", list(is), list(was)),
             Self::Lines { was, is } => {
@@ -395,9 +400,9 @@ impl fmt::Display for Drift {
             Self::Cause { server, was, is } => write!(f, "{server}: {is} (in the plan: {was})"),
             Self::Container { server, part, was, is } => {
                 let what = match part {
-                    Part::Replaced => "the container to replace",
-                    Part::Model => "the container whose settings the new one gets",
-                    Part::Removed => "the container to remove at the end",
+                    LanePart::Replaced => "the container to replace",
+                    LanePart::Model => "the container whose settings the new one gets",
+                    LanePart::Removed => "the container to remove at the end",
                 };
                 write!(f, "{server}: {what} is now {}; it was {}", or_none(is), or_none(was))
             }

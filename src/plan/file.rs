@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::foreign;
-use crate::hook::Moment;
+use crate::hook::HookPoint;
 use crate::ids::ServerId;
 use crate::image::Image;
 use crate::observation::{AdminState, LoadBalancerState};
 use crate::plan::{Plan, Policy};
+use crate::sanitize;
 
 /// The version of the format of [`PlanFile`].
 pub const VERSION: u32 = 1;
@@ -23,14 +23,15 @@ pub struct PlanFile {
     #[schemars(extend("const" = VERSION))]
     pub version: u32,
     /// The facts that the plan is based on.
-    pub basis: Basis,
+    pub basis: PlanBasis,
     /// The plan. Possible secrets in its probes are hidden; the probes are derived again when the plan is applied.
     pub plan: Plan,
 }
 
 /// The facts that a plan is based on, apart from those in the plan itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Basis {
+#[schemars(rename = "Basis")]
+pub struct PlanBasis {
     /// The requested image, resolved to a digest or an image ID.
     pub image: Image,
     /// The files of haproxy.cfg, in `HAProxy`'s order.
@@ -43,7 +44,7 @@ pub struct Basis {
     /// there is no description.
     pub description: Option<String>,
     /// The SHA-256 of each hook's command.
-    pub hooks: BTreeMap<Moment, String>,
+    pub hooks: BTreeMap<HookPoint, String>,
 }
 
 /// A file of haproxy.cfg.
@@ -101,7 +102,7 @@ pub enum NotAPlanFile {
 impl PlanFile {
     /// Creates the file for a plan, without secrets.
     #[must_use]
-    pub fn new(basis: Basis, plan: &Plan) -> Self {
+    pub fn new(basis: PlanBasis, plan: &Plan) -> Self {
         Self { version: VERSION, basis, plan: plan.without_secrets() }
     }
 
@@ -134,7 +135,7 @@ impl PlanFile {
     #[must_use]
     pub fn text(&self) -> String {
         let text = serde_json::to_string_pretty(self);
-        foreign::json(&text.expect("everything in a plan can be written as JSON")) + "\n"
+        sanitize::json(&text.expect("everything in a plan can be written as JSON")) + "\n"
     }
 }
 

@@ -46,7 +46,7 @@ pub fn check_fresh(
 
 /// Returns the servers that must answer before others leave: all that carry the traffic afterwards, if the
 /// distribution changes. Without a floor no server needs to answer.
-pub fn carriers<'a>(
+pub fn takeover_servers<'a>(
     before: &Forecast,
     after: &'a Forecast,
     floor: usize,
@@ -94,7 +94,7 @@ pub fn check_room(
     if running.saturating_mul(100 + u64::from(policy.headroom)) <= room.saturating_mul(100) {
         return Ok(());
     }
-    Err(Refusal::NoRoom { forecast: after.clone(), room, running, headroom: policy.headroom })
+    Err(Refusal::InsufficientCapacity { forecast: after.clone(), room, running, headroom: policy.headroom })
 }
 
 #[cfg(test)]
@@ -168,7 +168,7 @@ mod tests {
         let (before, after) =
             (balance.forecast(seen, &BTreeSet::new()), balance.forecast(seen, &out("mobile/app1")));
         let room = |after| check_room(&balance, &before, after, seen, &world.policy);
-        assert!(matches!(room(&after), Err(Refusal::NoRoom { .. })));
+        assert!(matches!(room(&after), Err(Refusal::InsufficientCapacity { .. })));
         // A server that this load balancer does not know may have any limit.
         let mut elsewhere = after.clone();
         elsewhere.shares[0].server = "mobile/app9".parse().unwrap();

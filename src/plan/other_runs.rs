@@ -7,7 +7,7 @@ use super::{Lane, Plan, Replacement};
 use crate::ids::{RunId, ServerId};
 use crate::observation::{AdminState, Container, Observation};
 use crate::plan::refusal::Refusal;
-use crate::topology::matching::{Aside, Behind};
+use crate::topology::matching::{ContainerRole, MatchResult};
 use crate::topology::{Server, Topology};
 
 /// Returns a refusal for every lane on which another run is at work, or was killed.
@@ -21,12 +21,13 @@ pub fn refusals(plan: &Plan, observation: &Observation, known: &BTreeSet<RunId>)
     let all = &observation.containers;
     let refusal = |lane: &Lane| {
         let place = lane.replacement.as_ref()?;
-        let goes_on =
-            |run: &str| all.iter().any(|it| Aside::New.read(&it.name).is_some_and(|(_, its)| its == run));
+        let goes_on = |run: &str| {
+            all.iter().any(|it| ContainerRole::Candidate.read(&it.name).is_some_and(|(_, its)| its == run))
+        };
         let is_at_work = |container: &&Container| {
-            let Some((of, run)) = of_unknown(container, known) else { return false };
+            let Some((of, run)) = put_aside_by_unknown_run(container, known) else { return false };
             let is_here = container.engine == place.like.engine && of == place.name;
-            let is_new = Aside::New.read(&container.name).is_some();
+            let is_new = ContainerRole::Candidate.read(&container.name).is_some();
             is_here && (is_new || is_out(lane, observation) || goes_on(run))
         };
         all.iter().find(is_at_work).map(|container| other_run(lane, container))
@@ -37,35 +38,40 @@ pub fn refusals(plan: &Plan, observation: &Observation, known: &BTreeSet<RunId>)
 /// Returns the servers whose containers were put aside by a run that is not `known` here. Such servers were not taken
 /// out of service by hand.
 #[must_use]
-pub fn in_hand(
+pub fn servers_in_flight(
     topology: &Topology,
     observation: &Observation,
     known: &BTreeSet<RunId>,
 ) -> BTreeSet<ServerId> {
     let all = observation.containers.iter();
     let aside: BTreeSet<(&str, &str)> =
-        all.filter_map(|it| Some((it.engine.as_str(), of_unknown(it, known)?.0))).collect();
+        all.filter_map(|it| Some((it.engine.as_str(), put_aside_by_unknown_run(it, known)?.0))).collect();
     let is_in_hand = |server: &&Server| match &server.behind {
-        Behind::Container(found) => aside.contains(&(&*found.container.engine, &*found.container.name)),
-        Behind::Gone { like, name, .. } | Behind::Described { like, name, .. } => {
+        MatchResult::Container(found) => aside.contains(&(&*found.container.engine, &*found.container.name)),
+        MatchResult::Gone { like, name, .. } | MatchResult::Described { like, name, .. } => {
             aside.contains(&(&*like.engine, &**name))
         }
-        Behind::Unmatched { .. } | Behind::Ambiguous { .. } => false,
+        MatchResult::Unmatched { .. } | MatchResult::Ambiguous { .. } => false,
     };
     let servers = topology.backends.iter().flat_map(|backend| &backend.servers);
     servers.filter(is_in_hand).map(|server| server.id.clone()).collect()
 }
 
 /// Returns the place that a container was put aside for and the run that did so, unless the run is `known` here.
-fn of_unknown<'c>(container: &'c Container, known: &BTreeSet<RunId>) -> Option<(&'c str, &'c str)> {
-    let aside = Aside::New.read(&container.name).or_else(|| Aside::Old.read(&container.name));
+fn put_aside_by_unknown_run<'c>(
+    container: &'c Container,
+    known: &BTreeSet<RunId>,
+) -> Option<(&'c str, &'c str)> {
+    let aside = ContainerRole::Candidate
+        .read(&container.name)
+        .or_else(|| ContainerRole::Previous.read(&container.name));
     aside.filter(|(_, run)| !known.iter().any(|known| known.0 == *run))
 }
 
 /// Returns a refusal if another run has put a container of a lane aside since the plan was made. Called once the
 /// plan's own new containers exist on `engine`.
 #[must_use]
-pub fn rival(plan: &Plan, engine: &str, containers: &[Container]) -> Option<Refusal> {
+pub fn competing_run(plan: &Plan, engine: &str, containers: &[Container]) -> Option<Refusal> {
     plan.lanes.iter().find_map(|lane| {
         let place = lane.replacement.as_ref().filter(|place| place.like.engine == engine)?;
         let other = containers.iter().find(|container| is_put_aside(plan, place, container))?;
@@ -76,12 +82,12 @@ pub fn rival(plan: &Plan, engine: &str, containers: &[Container]) -> Option<Refu
 /// Returns whether another run put the container aside: as its new container for that place, or as the old one that
 /// this run replaces.
 fn is_put_aside(plan: &Plan, place: &Replacement, container: &Container) -> bool {
-    let is_of_another = |aside: Aside| {
+    let is_of_another = |aside: ContainerRole| {
         aside.read(&container.name).is_some_and(|(of, run)| of == place.name && run != plan.run.0)
     };
     let is_replaced =
         place.old.as_ref().is_some_and(|old| old.id == container.id && old.name != container.name);
-    is_of_another(Aside::New) || is_replaced && is_of_another(Aside::Old)
+    is_of_another(ContainerRole::Candidate) || is_replaced && is_of_another(ContainerRole::Previous)
 }
 
 fn is_out(lane: &Lane, observation: &Observation) -> bool {
@@ -91,7 +97,7 @@ fn is_out(lane: &Lane, observation: &Observation) -> bool {
 }
 
 fn other_run(lane: &Lane, container: &Container) -> Refusal {
-    Refusal::OtherRun { server: lane.name().clone(), container: container.name.clone() }
+    Refusal::ConcurrentRun { server: lane.name().clone(), container: container.name.clone() }
 }
 
 #[cfg(test)]
@@ -107,13 +113,13 @@ mod tests {
         let known = known.iter().map(|run| RunId((*run).to_owned())).collect();
         let refusals = refusals(&world.plan("v2").unwrap(), &world.observation, &known);
         let server = |refusal| {
-            let Refusal::OtherRun { server, .. } = refusal else { panic!("{refusal}") };
+            let Refusal::ConcurrentRun { server, .. } = refusal else { panic!("{refusal}") };
             server.to_string()
         };
         refusals.into_iter().map(server).collect()
     }
 
-    fn aside(world: World, like: &str, aside: Aside) -> World {
+    fn aside(world: World, like: &str, aside: ContainerRole) -> World {
         let name = aside.name(like, &RunId(RUN.to_owned()));
         world.another(like, &name, |it| it.state = ContainerState::Stopped)
     }
@@ -121,37 +127,40 @@ mod tests {
     #[test]
     fn a_new_container_of_another_run_reveals_all_that_the_run_put_aside() {
         assert_eq!(found(&World::origin(), &[]), [""; 0]);
-        let world = aside(World::origin(), "mobile-app2", Aside::New);
+        let world = aside(World::origin(), "mobile-app2", ContainerRole::Candidate);
         assert_eq!(found(&world, &[]), ["mobile/app2"]);
         assert_eq!(found(&world, &[RUN]), [""; 0], "a run of this site has a journal");
-        assert_eq!(found(&aside(world, "mobile-app1", Aside::Old), &[]), ["mobile/app1", "mobile/app2"]);
+        assert_eq!(
+            found(&aside(world, "mobile-app1", ContainerRole::Previous), &[]),
+            ["mobile/app1", "mobile/app2"]
+        );
     }
 
     /// A server that another run took out was not taken out by hand, so the plan is made and then refused for that
     /// run.
     #[test]
     fn servers_of_another_run_do_not_count_as_taken_out_by_hand() {
-        let world = aside(World::pair().maint("mobile/app1"), "mobile-app1", Aside::New);
+        let world = aside(World::pair().maint("mobile/app1"), "mobile-app1", ContainerRole::Candidate);
         assert!(matches!(world.plan("v2").unwrap_err()[..], [Refusal::Floor { .. }]), "app1 stays out");
         let in_hand = |known: &[RunId]| {
-            in_hand(&world.topology(), &world.observation, &known.iter().cloned().collect())
+            servers_in_flight(&world.topology(), &world.observation, &known.iter().cloned().collect())
         };
         assert_eq!(in_hand(&[RunId(RUN.to_owned())]), BTreeSet::new());
-        let name = Aside::New.name("mobile-app1", &RunId(RUN.to_owned()));
+        let name = ContainerRole::Candidate.name("mobile-app1", &RunId(RUN.to_owned()));
         let elsewhere = World::pair().maint("mobile/app1").another("mobile-app1", &name, |it| {
             (it.state, it.engine) = (ContainerState::Stopped, "ssh://app9".to_owned());
         });
         let of_another_engine =
-            super::in_hand(&elsewhere.topology(), &elsewhere.observation, &BTreeSet::new());
+            super::servers_in_flight(&elsewhere.topology(), &elsewhere.observation, &BTreeSet::new());
         assert_eq!(of_another_engine, BTreeSet::new(), "another engine has another container of that name");
-        let mut left_out = aside(World::pair().maint("mobile/app1"), "mobile-app1", Aside::New);
+        let mut left_out = aside(World::pair().maint("mobile/app1"), "mobile-app1", ContainerRole::Candidate);
         left_out.observation.left_out = in_hand(&[]);
         assert_eq!(found(&left_out, &[]), ["mobile/app1"]);
     }
 
     #[test]
     fn an_old_container_alone_is_kept_unless_its_server_is_out() {
-        let kept = aside(World::origin(), "mobile-app1", Aside::Old);
+        let kept = aside(World::origin(), "mobile-app1", ContainerRole::Previous);
         assert_eq!(found(&kept, &[]), [""; 0]);
         let out = kept.maint("mobile/app1");
         assert_eq!(found(&out, &[]), ["mobile/app1"]);
@@ -162,11 +171,11 @@ mod tests {
     fn two_runs_that_start_at_once_see_each_other_but_not_themselves() {
         let world = World::pair();
         let plan = world.plan("v2").unwrap();
-        let rival = |world: &World| rival(&plan, "", &world.observation.containers).is_some();
-        let own = Aside::New.name("mobile-app1", &plan.run);
+        let rival = |world: &World| competing_run(&plan, "", &world.observation.containers).is_some();
+        let own = ContainerRole::Candidate.name("mobile-app1", &plan.run);
         let alone = world.another("mobile-app1", &own, |_| {});
         assert!(!rival(&alone));
-        assert!(rival(&aside(alone, "mobile-app1b", Aside::New)));
+        assert!(rival(&aside(alone, "mobile-app1b", ContainerRole::Candidate)));
     }
 
     #[test]
@@ -174,30 +183,34 @@ mod tests {
         let plan = World::pair().plan("v2").unwrap();
         let renamed = |name: String| {
             let world = World::pair().container("mobile-app1", |it| it.name = name);
-            rival(&plan, "", &world.observation.containers).is_some()
+            competing_run(&plan, "", &world.observation.containers).is_some()
         };
-        assert!(renamed(Aside::Old.name("mobile-app1", &RunId(RUN.to_owned()))));
-        assert!(!renamed(Aside::Old.name("mobile-app1", &plan.run)), "its own");
+        assert!(renamed(ContainerRole::Previous.name("mobile-app1", &RunId(RUN.to_owned()))));
+        assert!(!renamed(ContainerRole::Previous.name("mobile-app1", &plan.run)), "its own");
     }
 
     #[test]
     fn another_run_does_not_matter_if_no_container_is_replaced() {
         let put_back =
             |world: World| world.runs("mobile-app1", "v2").drain("mobile/app1").left_out("mobile/app1");
-        let both = aside(aside(World::origin(), "mobile-app1", Aside::New), "mobile-app2", Aside::New);
+        let both = aside(
+            aside(World::origin(), "mobile-app1", ContainerRole::Candidate),
+            "mobile-app2",
+            ContainerRole::Candidate,
+        );
         assert_eq!(found(&put_back(both), &[]), ["mobile/app2"]);
-        let world = put_back(aside(World::pair(), "mobile-app1", Aside::New));
+        let world = put_back(aside(World::pair(), "mobile-app1", ContainerRole::Candidate));
         let plan = world.plan("v2").unwrap();
-        assert_eq!(rival(&plan, "", &world.observation.containers), None);
+        assert_eq!(competing_run(&plan, "", &world.observation.containers), None);
     }
 
     #[test]
     fn a_container_of_that_name_on_another_engine_does_not_count() {
-        let world = aside(World::origin(), "mobile-app1", Aside::New);
-        let name = Aside::New.name("mobile-app1", &RunId(RUN.to_owned()));
+        let world = aside(World::origin(), "mobile-app1", ContainerRole::Candidate);
+        let name = ContainerRole::Candidate.name("mobile-app1", &RunId(RUN.to_owned()));
         let elsewhere = world.container(&name, |it| it.engine = "ssh://elsewhere".to_owned());
         assert_eq!(found(&elsewhere, &[]), [""; 0]);
         let plan = World::origin().plan("v2").unwrap();
-        assert_eq!(rival(&plan, "ssh://elsewhere", &elsewhere.observation.containers), None);
+        assert_eq!(competing_run(&plan, "ssh://elsewhere", &elsewhere.observation.containers), None);
     }
 }

@@ -10,11 +10,11 @@ use crate::topology::reach::reach;
 
 /// The position of a container as seen from a server line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ContainerPlace {
     /// At the address that the server's traffic goes to.
-    There,
+    AtAddress,
     /// At this address, to which the line's host name now resolves.
-    Named(SocketAddr),
+    ByHostName(SocketAddr),
     Elsewhere,
 }
 
@@ -23,35 +23,36 @@ impl LaneServer {
     /// server's address by an equally strong rule. If only a label or the settings put `old` behind the server, it
     /// must have all ports or addresses of `old`.
     #[must_use]
-    pub fn place_of(&self, container: &Container, old: Option<&Container>) -> Place {
-        let Some(address) = self.address else { return Place::There };
+    pub fn place_of(&self, container: &Container, old: Option<&Container>) -> ContainerPlace {
+        let Some(address) = self.address else { return ContainerPlace::AtAddress };
         let rule = match (self.rule, old) {
             (Some(rule), _) => rule,
             // Plans of earlier versions do not record the rule.
-            (None, Some(_)) => return Place::There,
+            (None, Some(_)) => return ContainerPlace::AtAddress,
             (None, None) => MatchRule::Published,
         };
         let named = self.host_name.as_ref().zip(old);
         match (rule, named, old) {
             (MatchRule::OwnAddress | MatchRule::Name, Some((name, old)), _) => {
-                by_name(container, old, address, name).map_or(Place::Elsewhere, Place::Named)
+                by_name(container, old, address, name)
+                    .map_or(ContainerPlace::Elsewhere, ContainerPlace::ByHostName)
             }
             // The old container itself is right wherever it has come back to.
             (MatchRule::Settings | MatchRule::Label | MatchRule::ImageLabel, _, Some(old))
                 if old.id != container.id && !has_all_of(old, container) =>
             {
-                Place::Elsewhere
+                ContainerPlace::Elsewhere
             }
             (MatchRule::Settings | MatchRule::Label | MatchRule::ImageLabel | MatchRule::Name, ..) => {
-                Place::There
+                ContainerPlace::AtAddress
             }
             (rule, ..) => {
                 let is_host = rule != MatchRule::OwnAddress;
                 let is_as_good = |found: MatchRule| found <= rule || found == MatchRule::PublishedEverywhere;
                 if reach(container, address, is_host).is_some_and(is_as_good) {
-                    Place::There
+                    ContainerPlace::AtAddress
                 } else {
-                    Place::Elsewhere
+                    ContainerPlace::Elsewhere
                 }
             }
         }

@@ -16,7 +16,7 @@ pub enum Refusal {
     /// No container matches a server line.
     #[error(
         "no container is behind {server} ({place}, {address}){}. {}. {}",
-        why_none(.why, .address),
+        no_match_reason(.why, .address),
         candidates_sentence(.candidates),
         remedy(.why, .server, .address)
     )]
@@ -59,7 +59,7 @@ pub enum Refusal {
     #[error(
         "only HAProxy's own check can tell whether a container serves as {server} ({place}; {why}), but option persist or force-persist sends clients there before that check has passed. Take the line out of the backend during the deploy, or give the backend a check that drainswap can run too (option httpchk)"
     )]
-    Persisted {
+    PersistentClients {
         server: ServerId,
         place: String,
         /// What its check does that drainswap cannot do.
@@ -74,7 +74,7 @@ pub enum Refusal {
     #[error(
         "{server} is in {status}, which comes from a tracked server or from name resolution, so drainswap cannot end it. Fix that first"
     )]
-    Inherited {
+    StateInherited {
         server: ServerId,
         /// The state, as `HAProxy` prints it.
         status: String,
@@ -83,7 +83,7 @@ pub enum Refusal {
     #[error(
         "{server} is in {state} at {out_at}, but in service at another load balancer, and only you know which is intended. Set the same state everywhere (`drainswap ready {server}` or `drainswap maint {server}`), or put it in service with --enable"
     )]
-    Torn {
+    MixedStates {
         server: ServerId,
         state: AdminState,
         /// A load balancer that has the server in that state.
@@ -113,7 +113,7 @@ pub enum Refusal {
         .forecast.backend,
         if *.headroom == 0 { String::new() } else { format!(", with a headroom of {headroom} %") }
     )]
-    NoRoom {
+    InsufficientCapacity {
         /// Where the traffic would go.
         forecast: Forecast,
         /// The number of sessions that those servers may have.
@@ -127,7 +127,7 @@ pub enum Refusal {
     #[error(
         "{carrier} would take over while {server} is out, but it fails its probe: {answer}. Fix it first, or use --floor 0 to accept an outage"
     )]
-    CarrierSilent {
+    TakeoverServerDown {
         server: ServerId,
         /// The server that would take over.
         carrier: ServerId,
@@ -137,7 +137,7 @@ pub enum Refusal {
     #[error(
         "{server} answers although its container {container} is not running, so something else serves there. Give the right container the label drainswap.server={server}, or remove {container}"
     )]
-    Impostor { server: ServerId, container: String },
+    UnknownListener { server: ServerId, container: String },
     /// The container has an address that the engine assigns to no container on request.
     #[error(
         "{server} ({place}) has the address {address}, which Docker chose for {container} in its default network and assigns to no container on request, so neither a new container nor the old one may get it again. Publish the port (-p) and use the published address, put the container in a network with a subnet (docker network create --subnet, docker run --network … --ip {address}), or use its name instead of {address}"
@@ -151,16 +151,16 @@ pub enum Refusal {
     /// Other containers share the container's namespaces.
     #[error(
         "{} a namespace (network, IPC or PID) with {container} behind {server} and would lose it when {container} stops. Stop {} first and recreate {} after the deploy. If such a container is the one that serves, and {container} only provides its network, as a VPN does, give it the label drainswap.server={server}",
-        sharing(.lodgers),
-        it_or_them(.lodgers),
-        it_or_them(.lodgers)
+        sharing(.dependents),
+        it_or_them(.dependents),
+        it_or_them(.dependents)
     )]
-    Lodgers { server: ServerId, container: String, lodgers: Vec<String> },
+    SharedNamespaces { server: ServerId, container: String, dependents: Vec<String> },
     /// A running container has a port or an address that the new one needs.
     #[error(
         "cannot start the new container {container} behind {server}: container {holder} has {what}. Give one of the two another port or address, or stop {holder} if nothing needs it"
     )]
-    Taken {
+    ResourceTaken {
         server: ServerId,
         container: String,
         /// The port or the address.
@@ -192,7 +192,7 @@ pub enum Refusal {
     #[error(
         "container {container} was put aside by another run, which works on {server} or was killed there. Let it finish, or finish it with `drainswap resume` and its --state-dir. `drainswap doctor` lists what may be removed"
     )]
-    OtherRun {
+    ConcurrentRun {
         server: ServerId,
         /// The container that reveals the other run.
         container: String,
@@ -201,7 +201,7 @@ pub enum Refusal {
     #[error(
         "container {container} behind {server} belongs to {owner}, which starts another as soon as this one stops. {own_way}"
     )]
-    Managed {
+    ManagedByOther {
         server: ServerId,
         container: String,
         owner: Owner,
@@ -211,7 +211,7 @@ pub enum Refusal {
 }
 
 /// Returns why no container is behind a server line, if one might be intended.
-pub(super) fn why_none(why: &NoMatch, address: &str) -> String {
+pub(super) fn no_match_reason(why: &NoMatch, address: &str) -> String {
     match why {
         NoMatch::NoneFits => String::new(),
         NoMatch::NotThere { container } => {

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Container, Observation};
-use crate::outcome::WhyLeft;
+use crate::outcome::LeftReason;
 use crate::topology::Server;
-use crate::topology::matching::{Aside, Behind};
+use crate::topology::matching::{ContainerRole, MatchResult};
 
 /// The server lines that a run works on, and what it may do to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -46,7 +46,7 @@ impl Scope {
     /// Returns whether a server is in service at one load balancer and taken out by hand at another. Only a person
     /// knows which state it should have.
     #[must_use]
-    pub fn is_torn(&self, server: &Server, observation: &Observation) -> bool {
+    pub fn has_mixed_states(&self, server: &Server, observation: &Observation) -> bool {
         let states = observation.load_balancers.iter().filter_map(|seen| seen.server(&server.id));
         let is_kept = self.kept_state(server, &observation.left_out).is_some();
         is_kept && states.into_iter().any(|state| state.admin.state() == AdminState::Ready)
@@ -73,33 +73,38 @@ impl Scope {
 
     /// Returns why a run does not work on a server line, or `None` if it does.
     #[must_use]
-    pub fn left(&self, server: &Server, observation: &Observation) -> Option<WhyLeft> {
+    pub fn left(&self, server: &Server, observation: &Observation) -> Option<LeftReason> {
         if self.leave.contains(&server.id) {
-            return Some(WhyLeft::Leave);
+            return Some(LeftReason::Leave);
         }
         if !self.only.is_empty() && !self.only.contains(&server.id.server) {
-            return Some(WhyLeft::NotAsked);
+            return Some(LeftReason::NotAsked);
         }
         let is_kept_out = || self.kept_state(server, &observation.left_out) == Some(AdminState::Maint);
         // A container that another run is about to start there must be reported as a conflict.
         let is_under_way = |like: &Container, name: &str| {
-            let is_new = |it: &Container| Aside::New.read(&it.name).is_some_and(|(of, _)| of == name);
+            let is_new =
+                |it: &Container| ContainerRole::Candidate.read(&it.name).is_some_and(|(of, _)| of == name);
             observation.containers.iter().any(|it| it.engine == like.engine && is_new(it))
         };
         // A server that the running process does not know has no state to be left in.
         let state = server.state.as_ref()?;
         match &server.behind {
-            Behind::Container(_) if state.admin.is_unresolved() => Some(WhyLeft::NoAddress),
-            Behind::Container(_) | Behind::Ambiguous { .. } => None,
-            Behind::Gone { like, name, .. } | Behind::Described { like, name, .. }
+            MatchResult::Container(_) if state.admin.is_unresolved() => Some(LeftReason::NoAddress),
+            MatchResult::Container(_) | MatchResult::Ambiguous { .. } => None,
+            MatchResult::Gone { like, name, .. } | MatchResult::Described { like, name, .. }
                 if is_under_way(like, name) =>
             {
                 None
             }
-            Behind::Gone { .. } | Behind::Described { .. } if is_kept_out() => Some(WhyLeft::Spare),
-            Behind::Gone { .. } | Behind::Described { .. } => self.no_create.then_some(WhyLeft::NotCreated),
-            Behind::Unmatched { .. } if server.is_spare() => Some(WhyLeft::Spare),
-            Behind::Unmatched { .. } => server.is_foreign().then_some(WhyLeft::NoContainer),
+            MatchResult::Gone { .. } | MatchResult::Described { .. } if is_kept_out() => {
+                Some(LeftReason::Spare)
+            }
+            MatchResult::Gone { .. } | MatchResult::Described { .. } => {
+                self.no_create.then_some(LeftReason::NotCreated)
+            }
+            MatchResult::Unmatched { .. } if server.is_spare() => Some(LeftReason::Spare),
+            MatchResult::Unmatched { .. } => server.is_foreign().then_some(LeftReason::NoContainer),
         }
     }
 }

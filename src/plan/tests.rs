@@ -15,7 +15,7 @@ const STEPS: [Step; 16] = [
     Step::AwaitIdle,
     Step::Maint,
     Step::Settle,
-    Step::Keep,
+    Step::Stop,
     Step::Start,
     Step::Prove,
     Step::Ready,
@@ -27,19 +27,19 @@ const STEPS: [Step; 16] = [
     Step::PutBack,
 ];
 
-const MOMENTS: [Moment; 6] = [
-    Moment::BeforeRun,
-    Moment::BeforeDrain,
-    Moment::AfterDrain,
-    Moment::BeforeEnable,
-    Moment::AfterEnable,
-    Moment::AfterRun,
+const MOMENTS: [HookPoint; 6] = [
+    HookPoint::BeforeRun,
+    HookPoint::BeforeDrain,
+    HookPoint::AfterDrain,
+    HookPoint::BeforeEnable,
+    HookPoint::AfterEnable,
+    HookPoint::AfterRun,
 ];
 
 /// Returns a plan with a line of every kind: unchanged servers, notes, hooks, engines, changes, kept and removed
 /// containers, and every step, including those of an undo.
 fn with_everything() -> Plan {
-    let kept = |name: &str, run: &str| Aside::Old.name(name, &run.into());
+    let kept = |name: &str, run: &str| ContainerRole::Previous.name(name, &run.into());
     let mut world = World::origin()
         .runs("mobile-app2", "v2")
         .server("mobile/app1b", |server| server.sessions = 0)
@@ -51,7 +51,7 @@ fn with_everything() -> Plan {
     let mut plan = world.plan("v2").unwrap();
     plan.hooks = MOMENTS.to_vec();
     let first = plan.lanes[0].replacement.as_mut().unwrap();
-    first.changes = Some(vec![Change::Hidden { field: "command".into() }]);
+    first.changes = Some(vec![ContainerChange::Hidden { field: "command".into() }]);
     first.like.engine = "web-a".to_owned();
     plan.lanes[0].steps = STEPS.to_vec();
     plan.lanes[1].replacement.as_mut().unwrap().described = true;
@@ -217,14 +217,14 @@ fn every_cause_has_a_text() {
 fn a_kept_container_counts_until_it_is_removed_renamed_or_started() {
     let mut container = World::pair().observation.containers[0].clone();
     container.state = ContainerState::Stopped;
-    let returned = |container: &Container| Returned {
+    let returned = |container: &Container| RollbackTarget {
         image: crate::testing::image("v1"),
         container: Some(container.clone()),
         engine: String::new(),
     };
     let is_kept = |now: Container| returned(&container).kept_among(&[now]).is_some();
     assert!(is_kept(container.clone()));
-    let unknown = Returned { container: None, ..returned(&container) };
+    let unknown = RollbackTarget { container: None, ..returned(&container) };
     assert!(unknown.kept_among(&[container.clone()]).is_none());
     assert!(!is_kept(Container { id: ContainerId("f".repeat(64)), ..container.clone() }), "removed");
     assert!(!is_kept(Container { name: "mine".to_owned(), ..container.clone() }), "renamed");
@@ -237,17 +237,17 @@ fn a_container_is_created_as_it_is_described_or_like_the_one_before() {
     let mut replacement = plan.lanes.remove(0).replacement.unwrap();
     let platform = "linux/arm64".parse().ok();
     let wanted = crate::service::Container { platform, ..Default::default() };
-    let like = replacement.recipe(&plan.run, Some(&wanted));
-    assert_eq!(like.model, Model::Like(replacement.like.id.clone()));
+    let like = replacement.create_spec(&plan.run, Some(&wanted));
+    assert_eq!(like.model, SpecSource::CopyOf(replacement.like.id.clone()));
     assert_eq!(like.platform, wanted.platform, "a rollback runs there too");
     replacement.described = true;
     let instead_of = replacement.old.as_ref().map(|old| old.id.clone());
-    let described = replacement.recipe(&plan.run, Some(&wanted));
-    assert_eq!(described.model, Model::Described { wanted: Box::new(wanted.clone()), instead_of });
+    let described = replacement.create_spec(&plan.run, Some(&wanted));
+    assert_eq!(described.model, SpecSource::Described { wanted: Box::new(wanted.clone()), instead_of });
     assert_eq!(described.name, "mobile-app1.new-20261123T221500.000000Z");
     replacement.old = None;
-    let first = replacement.recipe(&plan.run, Some(&wanted));
-    assert_eq!(first.model, Model::Described { wanted: Box::new(wanted), instead_of: None });
+    let first = replacement.create_spec(&plan.run, Some(&wanted));
+    assert_eq!(first.model, SpecSource::Described { wanted: Box::new(wanted), instead_of: None });
 }
 
 /// Journals of earlier versions hold plans without the fields that were added later.
@@ -266,7 +266,7 @@ fn fields_that_earlier_plans_lack_have_defaults() {
     without("/lanes/0/replacement", &["described", "returning", "changes", "outdated"]);
     let plan: Plan = serde_json::from_value(stored).unwrap();
     assert_eq!((plan.policy.rise, plan.policy.keep, plan.continues.is_none()), (1, 0, true));
-    assert_eq!(plan.root(), &plan.run);
+    assert_eq!(plan.first_run(), &plan.run);
     let replacement = plan.lanes[0].replacement.as_ref().unwrap();
     assert!(!replacement.keeps_all(0) && replacement.keeps_all(1));
 }

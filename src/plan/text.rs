@@ -3,34 +3,34 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::hook::Moment;
+use crate::hook::HookPoint;
 use crate::image::previous;
 use crate::outcome::{list, sessions};
-use crate::plan::{Cause, Lane, LaneServer, OnDrainTimeout, OnFailure, Plan, Purpose, Step};
+use crate::plan::{Cause, Lane, LaneServer, OnDrainTimeout, OnFailure, Plan, RunKind, Step};
 use crate::topology::own_check::OwnCheck;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.purpose {
-            Purpose::Deploy => "deploy",
-            Purpose::Rollback => "roll back",
+            RunKind::Deploy => "deploy",
+            RunKind::Rollback => "roll back",
         };
         let images = self.new_images().join(", ");
         if self.is_empty() {
-            let (unchanged, so) = (list(&self.unchanged), self.wanted_already());
+            let (unchanged, so) = (list(&self.unchanged), self.up_to_date_reason());
             writeln!(f, "{what} {}: nothing to do for {unchanged} ({so})", self.backend)?;
             return self.rest(f);
         }
         let to = if images.is_empty() { String::new() } else { format!(" to {images}") };
         writeln!(f, "{what} {}{to}", self.backend)?;
         if !self.unchanged.is_empty() {
-            writeln!(f, "  unchanged  {} ({})", list(&self.unchanged), self.wanted_already())?;
+            writeln!(f, "  unchanged  {} ({})", list(&self.unchanged), self.up_to_date_reason())?;
         }
         self.rest(f)?;
         for warning in &self.warnings {
             writeln!(f, "  note       {warning}")?;
         }
-        self.hook(f, Moment::BeforeRun)?;
+        self.hook(f, HookPoint::BeforeRun)?;
         self.prepare(f)?;
         for (index, lane) in self.lanes.iter().enumerate() {
             self.lane(f, index + 1, lane)?;
@@ -53,10 +53,10 @@ impl Plan {
     }
 
     /// Returns why the unchanged servers need no work.
-    fn wanted_already(&self) -> &'static str {
+    fn up_to_date_reason(&self) -> &'static str {
         match self.purpose {
-            Purpose::Deploy => "already running the wanted image",
-            Purpose::Rollback => "as before the last deploy",
+            RunKind::Deploy => "already running the wanted image",
+            RunKind::Rollback => "as before the last deploy",
         }
     }
 
@@ -98,7 +98,7 @@ impl Plan {
         Ok(())
     }
 
-    fn hook(&self, f: &mut fmt::Formatter<'_>, moment: Moment) -> fmt::Result {
+    fn hook(&self, f: &mut fmt::Formatter<'_>, moment: HookPoint) -> fmt::Result {
         if !self.hooks.contains(&moment) {
             return Ok(());
         }
@@ -118,14 +118,14 @@ impl Plan {
         for change in created.iter().flat_map(|it| it.changes.iter().flatten()) {
             writeln!(f, "  changes    {change}")?;
         }
-        self.hook(f, Moment::BeforeDrain)?;
+        self.hook(f, HookPoint::BeforeDrain)?;
         for step in lane.steps.iter().filter(|step| !matches!(step, Step::Create | Step::Remove)) {
-            if let Some(moment) = lane.moment_before(*step) {
+            if let Some(moment) = lane.hook_before(*step) {
                 self.hook(f, moment)?;
             }
             writeln!(f, "  {step:<10} {}", self.describe(lane, *step))?;
         }
-        self.hook(f, Moment::AfterEnable)
+        self.hook(f, HookPoint::AfterEnable)
     }
 
     /// Returns what a step is done to, in the operator's words.
@@ -166,7 +166,7 @@ impl Plan {
                     }
                 }
             }
-            Step::Keep => format!("{name}, and keep it as {}", lane.kept(&self.run)),
+            Step::Stop => format!("{name}, and keep it as {}", lane.kept(&self.run)),
             Step::Start => match lane.replacement.as_ref().and_then(|it| it.returning.as_ref()) {
                 Some(returning) => format!("{}, as {name} again", returning.name),
                 None => format!("the new {name}"),
@@ -226,7 +226,7 @@ impl Plan {
                 writeln!(f, "  {what:<10} {}", names.join(", "))?;
             }
         }
-        self.hook(f, Moment::AfterRun)?;
+        self.hook(f, HookPoint::AfterRun)?;
         writeln!(f)?;
         if self.lanes.iter().all(|lane| lane.replacement.is_none()) {
             return writeln!(f, "If anything fails, every server is left in the state that it was found in.");

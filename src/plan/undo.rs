@@ -3,28 +3,28 @@
 use std::collections::BTreeMap;
 
 use crate::outcome::Rest;
-use crate::plan::{Lane, Plan, Purpose, Step};
+use crate::plan::{Lane, Plan, RunKind, Step};
 
 /// What an undo knows about the container that it takes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Care {
+pub enum UndoMode {
     /// It failed, so what it still holds is lost either way.
-    Failed,
+    Immediate,
     /// It serves, and goes because another lane failed. Other servers must carry its traffic, and its sessions must
     /// end first.
-    Serving,
+    Graceful,
 }
 
 /// Returns the steps that undo a lane after the `begun` steps. Each can be repeated, so it does not matter whether
 /// the last one took effect.
 #[must_use]
-pub fn undo(lane: &Lane, begun: &[Step], care: Care) -> Vec<Step> {
+pub fn undo(lane: &Lane, begun: &[Step], care: UndoMode) -> Vec<Step> {
     let has = |step| begun.contains(&step);
     let replaced = is_replaced(begun);
     let mut steps = Vec::new();
     if replaced {
         if has(Step::Ready) {
-            if care == Care::Serving {
+            if care == UndoMode::Graceful {
                 steps.push(Step::Verify);
             }
             steps.extend([Step::Drain, Step::AwaitIdle]);
@@ -34,7 +34,7 @@ pub fn undo(lane: &Lane, begun: &[Step], care: Care) -> Vec<Step> {
             steps.push(Step::Settle);
         }
         steps.push(Step::Discard);
-        steps.extend(put_back(lane));
+        steps.extend(restore_steps(lane));
     } else {
         if has(Step::Drain) || has(Step::Maint) || has(Step::Ready) {
             steps.push(Step::PutBack);
@@ -49,7 +49,7 @@ pub fn undo(lane: &Lane, begun: &[Step], care: Care) -> Vec<Step> {
 /// Returns the remaining steps once the lane has its old container again, when it is unknown whether all of the
 /// container's settings were restored.
 #[must_use]
-pub fn put_back(lane: &Lane) -> Vec<Step> {
+pub fn restore_steps(lane: &Lane) -> Vec<Step> {
     let back = lane.keeps_old().then_some(Step::Return);
     let prove = lane.old_served().then_some(Step::ProveOld);
     back.into_iter().chain(prove).chain([Step::PutBack]).collect()
@@ -58,16 +58,16 @@ pub fn put_back(lane: &Lane) -> Vec<Step> {
 /// Returns a plan that rolls back a run after the `begun` steps: its lanes from the last to the first, each with the
 /// steps that undo it. Lanes that have only created a container are left out.
 #[must_use]
-pub fn taken_back(plan: &Plan, begun: &BTreeMap<usize, Vec<Step>>) -> Plan {
+pub fn rollback_plan(plan: &Plan, begun: &BTreeMap<usize, Vec<Step>>) -> Plan {
     let touched = begun.iter().rev().filter(|(_, begun)| begun.iter().any(|step| step.touches_traffic()));
     let lanes = touched.map(|(lane, begun)| {
         let lane = &plan.lanes[*lane];
-        Lane { steps: undo(lane, begun, Care::Serving), ..lane.clone() }
+        Lane { steps: undo(lane, begun, UndoMode::Graceful), ..lane.clone() }
     });
     let (images, unchanged, warnings) = (Vec::new(), Vec::new(), Vec::new());
     let rest = Rest::default();
     Plan {
-        purpose: Purpose::Rollback,
+        purpose: RunKind::Rollback,
         lanes: lanes.collect(),
         waves: Vec::new(),
         images,
@@ -81,7 +81,7 @@ pub fn taken_back(plan: &Plan, begun: &BTreeMap<usize, Vec<Step>>) -> Plan {
 /// Returns whether the old container was stopped or the new one was started.
 #[must_use]
 pub fn is_replaced(begun: &[Step]) -> bool {
-    begun.contains(&Step::Keep) || begun.contains(&Step::Start)
+    begun.contains(&Step::Stop) || begun.contains(&Step::Start)
 }
 
 impl Lane {

@@ -75,7 +75,7 @@ impl FromStr for ProbeUrl {
 fn wrong(text: &str) -> String {
     format!(
         "invalid probe `{}`: use /PATH, or http://{{address}}:{{port}}/PATH to reach another port",
-        crate::secret::shown(text).escape_debug()
+        crate::secret::redact(text).escape_debug()
     )
 }
 

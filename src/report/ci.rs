@@ -10,13 +10,13 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::event::Fact;
-use crate::foreign;
+use crate::event::EventKind;
 use crate::outcome::list;
 use crate::output_file;
+use crate::sanitize;
 
 pub use files::Files;
-pub use github::{Github, GithubFiles, Place, Severity, annotation};
+pub use github::{AnnotationLevel, AnnotationLocation, Github, GithubFiles, annotation};
 pub use gitlab::Gitlab;
 
 /// The CI system that a run reports to.
@@ -48,7 +48,7 @@ impl Ci {
 /// Whether GitHub reads the output of this process.
 static GITHUB_READS: AtomicBool = AtomicBool::new(false);
 
-/// Selects the CI system that reads the output. From now on [`shown`] returns no text that this system takes for a
+/// Selects the CI system that reads the output. From now on [`printable`] returns no text that this system takes for a
 /// command.
 pub fn read_by(ci: Ci) {
     if ci == Ci::Github {
@@ -59,8 +59,8 @@ pub fn read_by(ci: Ci) {
 /// Returns a text that is safe to print: it keeps line ends and colours but no other control characters, and no
 /// line is a command to the CI system that reads it.
 #[must_use]
-pub fn shown(text: &str) -> String {
-    let text = foreign::shown(text);
+pub fn printable(text: &str) -> String {
+    let text = sanitize::printable(text);
     if GITHUB_READS.load(Ordering::Relaxed) { inert(&text) } else { text.into_owned() }
 }
 
@@ -112,7 +112,7 @@ impl fmt::Debug for Lines {
 
 /// Returns the text without colours and control characters, with the same lines.
 fn plain(text: &str) -> String {
-    foreign::lines(anstream::adapter::strip_str(text).to_string().as_bytes())
+    sanitize::lines(anstream::adapter::strip_str(text).to_string().as_bytes())
 }
 
 /// How a fact folds the log.
@@ -124,20 +124,20 @@ enum Fold {
 }
 
 impl Fold {
-    fn at(fact: &Fact) -> Option<Self> {
-        if let Fact::RunStarted { backend, .. } = fact {
+    fn at(fact: &EventKind) -> Option<Self> {
+        if let EventKind::RunStarted { backend, .. } = fact {
             return Some(Self::Begin(format!("{backend}: before any server leaves rotation")));
         }
-        if let Fact::LaneStarted { lane, of, servers, role, .. } = fact {
+        if let EventKind::LaneStarted { lane, of, servers, role, .. } = fact {
             return Some(Self::Begin(format!("[{lane}/{of}] {} ({role})", list(servers))));
         }
         let ends = matches!(
             fact,
-            Fact::LaneFinished { .. }
-                | Fact::LaneSkipped { .. }
-                | Fact::StepFailed { .. }
-                | Fact::UndoStarted { .. }
-                | Fact::RunEnded { .. }
+            EventKind::LaneFinished { .. }
+                | EventKind::LaneSkipped { .. }
+                | EventKind::StepFailed { .. }
+                | EventKind::UndoStarted { .. }
+                | EventKind::RunEnded { .. }
         );
         ends.then_some(Self::End)
     }

@@ -7,17 +7,17 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::outlet::Outlet;
-use super::stderr::say;
-use crate::event::{Event, Listener};
-use crate::foreign;
+use super::background_writer::BackgroundWriter;
+use super::stderr::print_line;
+use crate::event::{Event, Reporter};
 use crate::output_file;
+use crate::sanitize;
 
 /// A reporter that writes every event as one JSON object per line. It queues the output, so a reader that does not
 /// read never keeps a server out of rotation. After a write error it reports the error once and writes nothing
 /// more.
 #[derive(Clone, Debug)]
-pub struct Json(Arc<Outlet>);
+pub struct Json(Arc<BackgroundWriter>);
 
 impl Json {
     /// Creates a reporter to stdout.
@@ -37,10 +37,10 @@ impl Json {
     }
 
     fn new(name: String, out: impl Write + Send + 'static) -> Self {
-        Self(Arc::new(Outlet::new(out, move |error| {
+        Self(Arc::new(BackgroundWriter::new(out, move |error| {
             // A reader that closes the pipe is not an error.
             if error.kind() != ErrorKind::BrokenPipe {
-                say(&format!("note: cannot write events to {name}: {error}; the run continues"));
+                print_line(&format!("note: cannot write events to {name}: {error}; the run continues"));
             }
         })))
     }
@@ -48,13 +48,13 @@ impl Json {
     /// Writes an object as one line.
     pub fn put(&self, object: &impl Serialize) {
         if let Ok(line) = serde_json::to_string(object) {
-            let _muted = self.0.put(foreign::json(&line) + "\n");
+            let _muted = self.0.put(sanitize::json(&line) + "\n");
         }
     }
 }
 
-impl Listener for Json {
-    fn hear(&mut self, event: &Event) {
+impl Reporter for Json {
+    fn report(&mut self, event: &Event) {
         self.put(event);
     }
 }
@@ -80,9 +80,9 @@ mod tests {
     use super::*;
     use crate::testing::facts::{RECORDED, recorded};
 
-    fn tell(mut json: Json) {
+    fn warn_not_written(mut json: Json) {
         for event in recorded() {
-            json.hear(&event);
+            json.report(&event);
         }
     }
 
@@ -90,20 +90,20 @@ mod tests {
     fn a_file_gets_every_event_at_its_end() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.jsonl");
-        tell(Json::appended_to(&path).unwrap());
+        warn_not_written(Json::appended_to(&path).unwrap());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), RECORDED);
         let torn = &RECORDED[..RECORDED.len() - 9];
         std::fs::write(&path, torn).unwrap();
-        tell(Json::appended_to(&path).unwrap());
+        warn_not_written(Json::appended_to(&path).unwrap());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{torn}\n{RECORDED}"));
     }
 
     #[test]
     fn a_reporter_that_cannot_write_is_muted() {
-        tell(Json::appended_to(Path::new("/dev/full")).unwrap());
+        warn_not_written(Json::appended_to(Path::new("/dev/full")).unwrap());
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        tell(Json::new("a pipe".to_owned(), writer));
+        warn_not_written(Json::new("a pipe".to_owned(), writer));
         assert!(Json::appended_to(Path::new("/nowhere/events.jsonl")).is_err());
     }
 }

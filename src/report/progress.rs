@@ -7,9 +7,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::stderr::{Terminal, styled};
 use super::text::line;
-use crate::event::{Event, Fact, Listener};
-use crate::foreign;
+use crate::event::{Event, EventKind, Reporter};
 use crate::outcome::{list, sessions};
+use crate::sanitize;
 
 /// How often the moving line is redrawn while nothing happens.
 const TICK: Duration = Duration::from_millis(100);
@@ -35,27 +35,27 @@ impl Default for Progress {
     }
 }
 
-impl Listener for Progress {
-    fn hear(&mut self, event: &Event) {
+impl Reporter for Progress {
+    fn report(&mut self, event: &Event) {
         if let Some(text) = line(&event.fact) {
             self.bar.println(styled(&text));
         }
-        match self.view.hear(&event.fact) {
-            Some(Moving::Phase(message)) => {
+        match self.view.update(&event.fact) {
+            Some(LiveLine::Phase(message)) => {
                 self.bar.reset_elapsed();
                 self.bar.set_message(message);
             }
-            Some(Moving::Detail(message)) => self.bar.set_message(message),
+            Some(LiveLine::Detail(message)) => self.bar.set_message(message),
             None => {}
         }
-        if matches!(event.fact, Fact::RunEnded { .. }) {
+        if matches!(event.fact, EventKind::RunEnded { .. }) {
             self.bar.finish_and_clear();
         }
     }
 }
 
 /// An update of the moving line.
-enum Moving {
+enum LiveLine {
     /// A new phase, whose seconds are counted from now.
     Phase(String),
     /// More detail about the same phase.
@@ -73,13 +73,13 @@ struct View {
 
 impl View {
     /// Starts a new phase of the lane.
-    fn phase(&self, what: &str) -> Moving {
-        Moving::Phase(format!("{}: {what}", self.lane))
+    fn phase(&self, what: &str) -> LiveLine {
+        LiveLine::Phase(format!("{}: {what}", self.lane))
     }
 
     /// Adds detail about the lane's time out of rotation, which is counted from its start.
-    fn out(&self, what: &str) -> Moving {
-        Moving::Detail(format!("{}: out of rotation, {what}", self.lane))
+    fn out(&self, what: &str) -> LiveLine {
+        LiveLine::Detail(format!("{}: out of rotation, {what}", self.lane))
     }
 
     /// Returns an arrow that shows whether the number of sessions went down or up.
@@ -92,17 +92,17 @@ impl View {
     }
 
     /// Returns the update for a fact, as one line that does not move the cursor.
-    fn hear(&mut self, fact: &Fact) -> Option<Moving> {
-        Some(match self.moved_by(fact)? {
-            Moving::Phase(message) => Moving::Phase(foreign::line(&message)),
-            Moving::Detail(message) => Moving::Detail(foreign::line(&message)),
+    fn update(&mut self, fact: &EventKind) -> Option<LiveLine> {
+        Some(match self.change_for(fact)? {
+            LiveLine::Phase(message) => LiveLine::Phase(sanitize::line(&message)),
+            LiveLine::Detail(message) => LiveLine::Detail(sanitize::line(&message)),
         })
     }
 
-    fn moved_by(&mut self, fact: &Fact) -> Option<Moving> {
+    fn change_for(&mut self, fact: &EventKind) -> Option<LiveLine> {
         Some(match fact {
-            Fact::PullStarted { image } => Moving::Phase(format!("pulling {image}")),
-            Fact::PullProgressed { received, expected, engines } => {
+            EventKind::PullStarted { image } => LiveLine::Phase(format!("pulling {image}")),
+            EventKind::PullProgressed { received, expected, engines } => {
                 let of = |received: u64, expected: u64| {
                     format!("{} of {}", megabytes(received), megabytes(expected))
                 };
@@ -112,56 +112,58 @@ impl View {
                 });
                 let each: Vec<String> = each.collect();
                 let all = if each.is_empty() { of(*received, *expected) } else { each.join(", ") };
-                Moving::Detail(format!("pulling {all}"))
+                LiveLine::Detail(format!("pulling {all}"))
             }
-            Fact::LaneStarted { lane, of, servers, .. } => {
+            EventKind::LaneStarted { lane, of, servers, .. } => {
                 *self = Self { lane: format!("[{lane}/{of}] {}", list(servers)), sessions: None };
                 self.phase("checking again")
             }
-            Fact::DrainStarted { .. } => self.phase("out of rotation, draining"),
-            Fact::SessionsLeft { sessions: left, .. } => {
+            EventKind::DrainStarted { .. } => self.phase("out of rotation, draining"),
+            EventKind::SessionsLeft { sessions: left, .. } => {
                 let trend = self.trend(*left);
                 self.out(&format!("{} left{trend}", sessions(*left)))
             }
-            Fact::Drained { .. } | Fact::DrainForced { .. } => self.out("stopping the old container"),
-            Fact::ContainerKept { .. } => self.out("starting the new container"),
-            Fact::ContainerStarted { container, .. } => self.out(&format!("{container} is booting")),
-            Fact::NotReadyYet { answer, .. } => self.out(answer),
-            Fact::Enabled { .. } => self.phase("waiting for its first request"),
-            Fact::UndoStarted { servers } => {
+            EventKind::Drained { .. } | EventKind::DrainForced { .. } => {
+                self.out("stopping the old container")
+            }
+            EventKind::ContainerStopped { .. } => self.out("starting the new container"),
+            EventKind::ContainerStarted { container, .. } => self.out(&format!("{container} is booting")),
+            EventKind::NotReadyYet { answer, .. } => self.out(answer),
+            EventKind::Enabled { .. } => self.phase("waiting for its first request"),
+            EventKind::UndoStarted { servers } => {
                 *self = Self { lane: list(servers), sessions: None };
                 self.phase("undoing")
             }
-            Fact::SlowStartAwaited { servers } => {
-                Moving::Phase(format!("waiting for the slow start of {}", list(servers)))
+            EventKind::SlowStartAwaited { servers } => {
+                LiveLine::Phase(format!("waiting for the slow start of {}", list(servers)))
             }
-            Fact::QueueAwaited { backend, .. } => {
-                Moving::Phase(format!("waiting for the queue of {backend}"))
+            EventKind::QueueAwaited { backend, .. } => {
+                LiveLine::Phase(format!("waiting for the queue of {backend}"))
             }
-            Fact::RunStarted { .. }
-            | Fact::DrainGoesOn { .. }
-            | Fact::PersistenceEnded { .. }
-            | Fact::SessionsShutDown { .. }
-            | Fact::QueueWoken { .. }
-            | Fact::CheckOverruled { .. }
-            | Fact::HookEnded { .. }
-            | Fact::LaneSkipped { .. }
-            | Fact::HaproxyReloaded { .. }
-            | Fact::OutageBegan { .. }
-            | Fact::OutageEnded { .. }
-            | Fact::Warned { .. }
-            | Fact::Pulled { .. }
-            | Fact::Created { .. }
-            | Fact::Verified { .. }
-            | Fact::BecameReady { .. }
-            | Fact::Confirmed { .. }
-            | Fact::LaneFinished { .. }
-            | Fact::StepFailed { .. }
-            | Fact::StopAsked { .. }
-            | Fact::Undone { .. }
-            | Fact::Removed { .. }
-            | Fact::Sampled { .. }
-            | Fact::RunEnded { .. } => return None,
+            EventKind::RunStarted { .. }
+            | EventKind::DrainProgressed { .. }
+            | EventKind::PersistenceEnded { .. }
+            | EventKind::SessionsShutDown { .. }
+            | EventKind::QueueWoken { .. }
+            | EventKind::CheckOverruled { .. }
+            | EventKind::HookEnded { .. }
+            | EventKind::LaneSkipped { .. }
+            | EventKind::HaproxyReloaded { .. }
+            | EventKind::OutageBegan { .. }
+            | EventKind::OutageEnded { .. }
+            | EventKind::Warned { .. }
+            | EventKind::Pulled { .. }
+            | EventKind::Created { .. }
+            | EventKind::Verified { .. }
+            | EventKind::BecameReady { .. }
+            | EventKind::Confirmed { .. }
+            | EventKind::LaneFinished { .. }
+            | EventKind::StepFailed { .. }
+            | EventKind::StopRequested { .. }
+            | EventKind::Undone { .. }
+            | EventKind::Removed { .. }
+            | EventKind::Sampled { .. }
+            | EventKind::RunEnded { .. } => return None,
         })
     }
 }
@@ -174,8 +176,8 @@ fn megabytes(bytes: u64) -> String {
 
 /// Returns the moving line for a fact that comes first.
 #[cfg(test)]
-pub(super) fn moving(fact: &Fact) -> Option<String> {
-    let (Moving::Phase(message) | Moving::Detail(message)) = View::default().hear(fact)?;
+pub(super) fn live_line(fact: &EventKind) -> Option<String> {
+    let (LiveLine::Phase(message) | LiveLine::Detail(message)) = View::default().update(fact)?;
     Some(message)
 }
 
@@ -187,10 +189,10 @@ mod tests {
     #[test]
     fn the_moving_line_follows_a_whole_run() {
         let mut view = View::default();
-        let mut line = |fact: &Fact| {
-            Some(match view.hear(fact)? {
-                Moving::Phase(message) => format!("* {message}\n"),
-                Moving::Detail(message) => format!("  {message}\n"),
+        let mut line = |fact: &EventKind| {
+            Some(match view.update(fact)? {
+                LiveLine::Phase(message) => format!("* {message}\n"),
+                LiveLine::Detail(message) => format!("  {message}\n"),
             })
         };
         let lines: String = recorded().iter().filter_map(|event| line(&event.fact)).collect();

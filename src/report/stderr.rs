@@ -5,26 +5,27 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use indicatif::TermLike;
 
+use super::background_writer::BackgroundWriter;
 use super::ci;
-use super::outlet::Outlet;
 
 /// The single queue for stderr, which keeps all output in order. A reader that has gone away is no reason to stop.
-static OUTLET: LazyLock<Outlet> = LazyLock::new(|| Outlet::new(std::io::stderr(), |_gone| ()));
+static WRITER: LazyLock<BackgroundWriter> =
+    LazyLock::new(|| BackgroundWriter::new(std::io::stderr(), |_gone| ()));
 
 /// Prints a line for people, in colour if wanted.
-pub fn say(text: &str) {
-    let _gone = OUTLET.put(styled(text) + "\n");
+pub fn print_line(text: &str) {
+    let _gone = WRITER.put(styled(text) + "\n");
 }
 
 /// Waits until everything is written, as long as the reader keeps reading.
-pub fn settle() {
-    OUTLET.settle();
+pub fn flush() {
+    WRITER.flush();
 }
 
 /// Returns the text with its colours, or without them: for `NO_COLOR`, `TERM=dumb`, or no terminal. No other
 /// sequence that moves a cursor remains.
 pub(super) fn styled(text: &str) -> String {
-    let text = ci::shown(text);
+    let text = ci::printable(text);
     if anstream::AutoStream::choice(&std::io::stderr()) == anstream::ColorChoice::Never {
         anstream::adapter::strip_str(&text).to_string()
     } else {
@@ -38,12 +39,12 @@ pub struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
-        OUTLET.put(bytes).map(|()| bytes.len())
+        WRITER.put(bytes).map(|()| bytes.len())
     }
 
     /// Writes a formatted text in one piece, so that no other output comes between its parts.
     fn write_fmt(&mut self, text: std::fmt::Arguments<'_>) -> Result<()> {
-        OUTLET.put(text.to_string())
+        WRITER.put(text.to_string())
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -57,7 +58,7 @@ pub struct Log;
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
-        OUTLET.put(ci::shown(&String::from_utf8_lossy(bytes))).map(|()| bytes.len())
+        WRITER.put(ci::printable(&String::from_utf8_lossy(bytes))).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -122,6 +123,6 @@ impl TermLike for Terminal {
 
     fn flush(&self) -> Result<()> {
         let frame = std::mem::take(&mut *self.frame());
-        if frame.is_empty() { Ok(()) } else { OUTLET.put(frame) }
+        if frame.is_empty() { Ok(()) } else { WRITER.put(frame) }
     }
 }

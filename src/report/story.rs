@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 
-use crate::event::{Event, Fact, Timing};
+use crate::event::{Event, EventKind, Timing};
 use crate::ids::{RunId, ServerId};
 use crate::image::Image;
 use crate::outcome::Outcome;
-use crate::plan::{Purpose, Step};
+use crate::plan::{RunKind, Step};
 
 /// A run, from the events so far.
 #[derive(Clone, Debug, Default)]
@@ -14,7 +14,7 @@ pub struct Story {
     pub run: Option<RunId>,
     pub backend: String,
     /// Whether the run deploys or rolls back.
-    pub purpose: Option<Purpose>,
+    pub purpose: Option<RunKind>,
     /// The images that its servers get.
     pub images: Vec<Image>,
     /// The time of its first event.
@@ -137,22 +137,22 @@ impl Story {
     pub fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
         let mut story = Self::default();
         for event in events {
-            story.hear(event);
+            story.record(event);
         }
         story
     }
 
     /// Adds one event.
-    pub fn hear(&mut self, event: &Event) {
+    pub fn record(&mut self, event: &Event) {
         self.run.get_or_insert_with(|| event.run.clone());
         self.began.get_or_insert(event.at);
         self.last = Some(event.at);
-        self.hear_of_run(&event.fact);
-        self.hear_of_lane(&event.fact, event.at);
+        self.record_run_event(&event.fact);
+        self.record_lane_event(&event.fact, event.at);
     }
 
-    fn hear_of_run(&mut self, fact: &Fact) {
-        if let Fact::RunStarted { backend, purpose, lanes, images } = fact {
+    fn record_run_event(&mut self, fact: &EventKind) {
+        if let EventKind::RunStarted { backend, purpose, lanes, images } = fact {
             self.backend.clone_from(backend);
             self.purpose = Some(*purpose);
             self.images.clone_from(images);
@@ -161,88 +161,88 @@ impl Story {
             }
             self.current = None;
         }
-        if let Fact::Warned { message } = fact {
+        if let EventKind::Warned { message } = fact {
             self.notes.push(message.clone());
         }
-        if let Fact::Pulled { image, took_ms } = fact {
+        if let EventKind::Pulled { image, took_ms } = fact {
             self.pulls.push((image.clone(), *took_ms));
         }
-        if let Fact::RunEnded { outcome, took_ms, .. } = fact {
+        if let EventKind::RunEnded { outcome, took_ms, .. } = fact {
             self.outcome = Some(outcome.clone());
             self.took_ms = *took_ms;
         }
     }
 
-    fn hear_of_lane(&mut self, fact: &Fact, at: Timestamp) {
+    fn record_lane_event(&mut self, fact: &EventKind, at: Timestamp) {
         match fact {
-            Fact::LaneStarted { servers, cause, forecasts, .. } => {
+            EventKind::LaneStarted { servers, cause, forecasts, .. } => {
                 let lane = self.lane(servers);
                 lane.cause = cause.to_string();
                 lane.meanwhile = forecasts.iter().map(ToString::to_string).collect();
                 lane.state = LaneState::UnderWay;
             }
-            Fact::DrainStarted { servers } => self.lane(servers).enter(PhaseKind::Draining, at),
-            Fact::Drained { servers, took_ms } => {
+            EventKind::DrainStarted { servers } => self.lane(servers).enter(PhaseKind::Draining, at),
+            EventKind::Drained { servers, took_ms } => {
                 let lane = self.lane(servers);
                 lane.steps.push((Step::AwaitIdle, *took_ms));
                 lane.enter(PhaseKind::Stopping, at);
             }
-            Fact::DrainForced { servers, .. } => self.lane(servers).enter(PhaseKind::Stopping, at),
-            Fact::ContainerKept { took_ms, .. } => self.with_current(|lane| {
-                lane.steps.push((Step::Keep, *took_ms));
+            EventKind::DrainForced { servers, .. } => self.lane(servers).enter(PhaseKind::Stopping, at),
+            EventKind::ContainerStopped { took_ms, .. } => self.with_current(|lane| {
+                lane.steps.push((Step::Stop, *took_ms));
             }),
-            Fact::ContainerStarted { took_ms, .. } => self.with_current(|lane| {
+            EventKind::ContainerStarted { took_ms, .. } => self.with_current(|lane| {
                 lane.steps.push((Step::Start, *took_ms));
                 lane.enter(PhaseKind::Booting, at);
             }),
-            Fact::BecameReady { servers, took_ms, .. } => {
+            EventKind::BecameReady { servers, took_ms, .. } => {
                 self.lane(servers).steps.push((Step::Prove, *took_ms));
             }
-            Fact::Enabled { servers } => self.lane(servers).enter(PhaseKind::Returning, at),
-            Fact::Confirmed { servers, .. } => self.lane(servers).confirm(at),
-            Fact::LaneFinished { servers, timing } => {
+            EventKind::Enabled { servers } => self.lane(servers).enter(PhaseKind::Returning, at),
+            EventKind::Confirmed { servers, .. } => self.lane(servers).confirm(at),
+            EventKind::LaneFinished { servers, timing } => {
                 let lane = self.lane(servers);
                 lane.leave(at);
                 lane.state = LaneState::InService;
                 lane.timing = Some(*timing);
             }
-            Fact::LaneSkipped { servers } => self.lane(servers).state = LaneState::LeftOut,
-            Fact::StepFailed { servers, step, reason, log, health } => {
+            EventKind::LaneSkipped { servers } => self.lane(servers).state = LaneState::LeftOut,
+            EventKind::StepFailed { servers, step, reason, log, health } => {
                 let lane = self.lane(servers);
                 lane.state = LaneState::Failed;
                 let log = log.iter().chain(health).cloned().collect();
                 lane.failure = Some(LaneFailure { step: *step, reason: reason.clone(), log });
             }
-            Fact::UndoStarted { servers } => self.lane(servers).enter(PhaseKind::Undoing, at),
-            Fact::Undone { servers } => {
+            EventKind::UndoStarted { servers } => self.lane(servers).enter(PhaseKind::Undoing, at),
+            EventKind::Undone { servers } => {
                 let lane = self.lane(servers);
                 lane.leave(at);
                 lane.state = LaneState::PutBack;
             }
-            Fact::RunStarted { .. }
-            | Fact::Warned { .. }
-            | Fact::PullStarted { .. }
-            | Fact::PullProgressed { .. }
-            | Fact::Pulled { .. }
-            | Fact::Created { .. }
-            | Fact::HookEnded { .. }
-            | Fact::Verified { .. }
-            | Fact::SessionsLeft { .. }
-            | Fact::DrainGoesOn { .. }
-            | Fact::PersistenceEnded { .. }
-            | Fact::SessionsShutDown { .. }
-            | Fact::QueueWoken { .. }
-            | Fact::CheckOverruled { .. }
-            | Fact::QueueAwaited { .. }
-            | Fact::SlowStartAwaited { .. }
-            | Fact::HaproxyReloaded { .. }
-            | Fact::OutageBegan { .. }
-            | Fact::OutageEnded { .. }
-            | Fact::NotReadyYet { .. }
-            | Fact::StopAsked { .. }
-            | Fact::Removed { .. }
-            | Fact::Sampled { .. }
-            | Fact::RunEnded { .. } => {}
+            EventKind::RunStarted { .. }
+            | EventKind::Warned { .. }
+            | EventKind::PullStarted { .. }
+            | EventKind::PullProgressed { .. }
+            | EventKind::Pulled { .. }
+            | EventKind::Created { .. }
+            | EventKind::HookEnded { .. }
+            | EventKind::Verified { .. }
+            | EventKind::SessionsLeft { .. }
+            | EventKind::DrainProgressed { .. }
+            | EventKind::PersistenceEnded { .. }
+            | EventKind::SessionsShutDown { .. }
+            | EventKind::QueueWoken { .. }
+            | EventKind::CheckOverruled { .. }
+            | EventKind::QueueAwaited { .. }
+            | EventKind::SlowStartAwaited { .. }
+            | EventKind::HaproxyReloaded { .. }
+            | EventKind::OutageBegan { .. }
+            | EventKind::OutageEnded { .. }
+            | EventKind::NotReadyYet { .. }
+            | EventKind::StopRequested { .. }
+            | EventKind::Removed { .. }
+            | EventKind::Sampled { .. }
+            | EventKind::RunEnded { .. } => {}
         }
     }
 

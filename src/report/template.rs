@@ -5,7 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 use tera::{Context, Tera};
 
-use crate::foreign;
+use crate::sanitize;
 
 /// A template for a file about a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ fn escape(text: &str, out: &mut dyn Write) -> std::io::Result<()> {
             '\n' => out.write_all(b"&#10;")?,
             '\t' => out.write_all(b"&#9;")?,
             // XML cannot represent most of these characters, and a page should show text in its stored order.
-            letter if foreign::is_unsafe(letter) || matches!(letter, '\u{fffe}' | '\u{ffff}') => {
+            letter if sanitize::is_unsafe(letter) || matches!(letter, '\u{fffe}' | '\u{ffff}') => {
                 out.write_all("\u{fffd}".as_bytes())?;
             }
             letter => write!(out, "{letter}")?,

@@ -6,9 +6,9 @@ use super::ci::{Ci, Files, Github, GithubFiles, Gitlab};
 use super::story::Story;
 use super::text::line;
 use super::*;
-use crate::event::{Event, Listener};
-use crate::foreign;
+use crate::event::{Event, Reporter};
 use crate::plan::Plan;
+use crate::sanitize;
 use crate::testing::facts::{Log, facts, outcomes, recorded, run_of};
 use crate::testing::{World, plan_file};
 use crate::{event, status};
@@ -53,8 +53,11 @@ fn strings(value: &mut Value, each: &mut impl FnMut(&mut String)) {
 fn events() -> Vec<Event> {
     let model = recorded().remove(0);
     let of = |fact| Event { fact, ..model.clone() };
-    let ends =
-        outcomes().into_iter().map(|outcome| event::Fact::RunEnded { outcome, took_ms: 1, own_ms: None });
+    let ends = outcomes().into_iter().map(|outcome| event::EventKind::RunEnded {
+        outcome,
+        took_ms: 1,
+        own_ms: None,
+    });
     let events: Vec<Event> = facts().into_iter().chain(ends).map(of).collect();
     let spoiled: Vec<Event> = recorded().iter().chain(&events).map(spoiled).collect();
     assert!(spoiled.iter().filter(|event| format!("{event:?}").contains("add-mask")).count() > 30);
@@ -63,7 +66,7 @@ fn events() -> Vec<Event> {
 
 /// Asserts that a text has no effect on a terminal.
 fn assert_harmless(what: &str, text: &str) {
-    let bad = text.chars().find(|letter| *letter != '\n' && foreign::is_unsafe(*letter));
+    let bad = text.chars().find(|letter| *letter != '\n' && sanitize::is_unsafe(*letter));
     assert_eq!(bad, None, "{what}:\n{}", text.escape_debug());
 }
 
@@ -88,11 +91,11 @@ fn no_field_of_an_event_does_anything_but_appear() {
         let text = line(&event.fact).map(|text| plain(&stderr::styled(&text))).unwrap_or_default();
         assert_harmless("text", &text);
         assert_obeyed("text", &text, &[]);
-        if let Some(text) = progress::moving(&event.fact) {
+        if let Some(text) = progress::live_line(&event.fact) {
             assert_harmless("progress", &text);
             assert!(!text.contains('\n'), "{text}");
         }
-        let json = foreign::json(&serde_json::to_string(event).unwrap());
+        let json = sanitize::json(&serde_json::to_string(event).unwrap());
         assert_harmless("json", &json);
         assert_obeyed("json", &json, &[]);
         assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), *event);
@@ -106,9 +109,9 @@ fn no_field_of_an_event_does_anything_but_appear() {
     let mut gitlab = Gitlab::new(gitlab_log.clone(), false);
     let mut others = Files::new(Some(file("junit")), Some(file("dotenv"))).unwrap();
     for event in &events {
-        github.hear(event);
-        gitlab.hear(event);
-        others.hear(event);
+        github.report(event);
+        gitlab.report(event);
+        others.report(event);
     }
     assert_harmless("github", &log.text());
     let own = [
@@ -134,7 +137,7 @@ fn no_field_of_a_run_or_a_plan_does_anything_but_appear() {
     ci::read_by(Ci::Github);
     let world = World::pair();
     let plan: Plan = spoiled(&world.plan("v2").unwrap());
-    let text = plain(&ci::shown(&plan.to_string()));
+    let text = plain(&ci::printable(&plan.to_string()));
     assert!(text.contains("add-mask"), "{text}");
     assert_harmless("plan", &text);
     assert_obeyed("plan", &text, &[]);
@@ -158,10 +161,10 @@ fn no_container_does_anything_to_a_table_but_appear_in_it() {
         },
     );
     let topology = world.topology();
-    let table = plain(&ci::shown(&status::table(&topology.backends.iter().collect::<Vec<_>>())));
+    let table = plain(&ci::printable(&status::table(&topology.backends.iter().collect::<Vec<_>>())));
     assert_harmless("status", &table);
     assert_obeyed("status", &table, &[]);
-    let object = foreign::json(&serde_json::to_string(&topology).unwrap());
+    let object = sanitize::json(&serde_json::to_string(&topology).unwrap());
     assert!(object.contains("add-mask"));
     assert_harmless("status -o json", &object);
 }

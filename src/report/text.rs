@@ -2,9 +2,9 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::stderr::say;
-use crate::event::{Event, Fact, FirstRequest, Listener, Timing};
-use crate::hook::Moment;
+use super::stderr::print_line;
+use crate::event::{Event, EventKind, FirstRequest, Reporter, Timing};
+use crate::hook::HookPoint;
 use crate::ids::ServerId;
 use crate::outcome::{Outcome, list, sessions};
 
@@ -22,28 +22,28 @@ impl Text {
     }
 }
 
-impl Listener for Text {
-    fn hear(&mut self, event: &Event) {
+impl Reporter for Text {
+    fn report(&mut self, event: &Event) {
         if self.quiet && !is_bad(&event.fact) {
             return;
         }
         let Some(text) = line(&event.fact) else { return };
-        say(&text);
+        print_line(&text);
     }
 }
 
 /// Returns whether a quiet reporter reports this fact: a failure or a warning.
-pub(super) fn is_bad(fact: &Fact) -> bool {
-    if let Fact::RunEnded { outcome, .. } = fact {
-        return !outcome.is_good();
+pub(super) fn is_bad(fact: &EventKind) -> bool {
+    if let EventKind::RunEnded { outcome, .. } = fact {
+        return !outcome.is_success();
     }
     matches!(
         fact,
-        Fact::StepFailed { .. }
-            | Fact::Warned { .. }
-            | Fact::DrainForced { .. }
-            | Fact::OutageBegan { .. }
-            | Fact::OutageEnded { .. }
+        EventKind::StepFailed { .. }
+            | EventKind::Warned { .. }
+            | EventKind::DrainForced { .. }
+            | EventKind::OutageBegan { .. }
+            | EventKind::OutageEnded { .. }
     )
 }
 
@@ -54,98 +54,107 @@ const HEAD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
 /// Returns the text of a fact for people, or `None` if a plain log should omit it.
-pub(super) fn line(fact: &Fact) -> Option<String> {
+#[allow(clippy::too_many_lines, reason = "each arm is one event")]
+pub(super) fn line(fact: &EventKind) -> Option<String> {
     Some(match fact {
-        Fact::PullProgressed { .. }
-        | Fact::SessionsLeft { .. }
-        | Fact::RunStarted { .. }
-        | Fact::Sampled { .. }
-        | Fact::DrainStarted { .. } => {
+        EventKind::PullProgressed { .. }
+        | EventKind::SessionsLeft { .. }
+        | EventKind::RunStarted { .. }
+        | EventKind::Sampled { .. }
+        | EventKind::DrainStarted { .. } => {
             return None;
         }
-        Fact::Warned { message } => format!("{NOTE}note{NOTE:#}     {message}"),
-        Fact::PullStarted { image } => format!("pull     {image}"),
-        Fact::Pulled { image, took_ms } => format!("pulled   {image} {}", dim(*took_ms)),
-        Fact::Created { servers, like, .. } => {
+        EventKind::Warned { message } => format!("{NOTE}note{NOTE:#}     {message}"),
+        EventKind::PullStarted { image } => format!("pull     {image}"),
+        EventKind::Pulled { image, took_ms } => format!("pulled   {image} {}", dim(*took_ms)),
+        EventKind::Created { servers, like, .. } => {
             format!("created  for {}, stopped, like {like}", list(servers))
         }
-        Fact::LaneStarted { lane, of, servers, role, cause, forecasts } => {
+        EventKind::LaneStarted { lane, of, servers, role, cause, forecasts } => {
             let traffic = forecasts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             format!(
                 "{HEAD}[{lane}/{of}] {} ({role}){HEAD:#} {cause}\n  {DIM}meanwhile {traffic}{DIM:#}",
                 list(servers)
             )
         }
-        Fact::Verified { carriers } if carriers.is_empty() => {
+        EventKind::Verified { carriers } if carriers.is_empty() => {
             "  verified  it carries no traffic now".to_owned()
         }
-        Fact::Verified { carriers } => format!("  verified  {} answered", list(carriers)),
-        Fact::DrainGoesOn { after_ms, .. } => format!("  draining  {} {}", left(fact), dim(*after_ms)),
-        Fact::PersistenceEnded { sessions: left, .. } => format!(
+        EventKind::Verified { carriers } => format!("  verified  {} answered", list(carriers)),
+        EventKind::DrainProgressed { after_ms, .. } => {
+            format!("  draining  {} {}", left(fact), dim(*after_ms))
+        }
+        EventKind::PersistenceEnded { sessions: left, .. } => format!(
             "  {NOTE}maint{NOTE:#}     {} left and kept open; persistent clients are now sent elsewhere",
             sessions(*left)
         ),
-        Fact::SessionsShutDown { sessions: ended, .. } => {
+        EventKind::SessionsShutDown { sessions: ended, .. } => {
             format!("  {BAD}ended{BAD:#}     {} (--on-drain-timeout shutdown)", sessions(*ended))
         }
-        Fact::CheckOverruled { server } => {
+        EventKind::CheckOverruled { server } => {
             format!("  {NOTE}check{NOTE:#}     HAProxy had {server} down although it answers; marked it up")
         }
-        Fact::HookEnded { hook, code, output, took_ms, .. } => hook_ended(*hook, *code, output, *took_ms),
-        Fact::LaneSkipped { servers } => {
+        EventKind::HookEnded { hook, code, output, took_ms, .. } => {
+            hook_ended(*hook, *code, output, *took_ms)
+        }
+        EventKind::LaneSkipped { servers } => {
             format!("  {NOTE}skipped{NOTE:#}   {} left unchanged, as the hook requested", list(servers))
         }
-        Fact::QueueWoken { server, queued } => format!(
+        EventKind::QueueWoken { server, queued } => format!(
             "  {NOTE}queue{NOTE:#}     {} waited although {server} was free; woke up the queue",
             if *queued == 1 { "1 request".to_owned() } else { format!("{queued} requests") }
         ),
-        Fact::QueueAwaited { backend, queued } => {
+        EventKind::QueueAwaited { backend, queued } => {
             format!("  waiting for the queue of {backend} ({queued} queued): this HAProxy would strand it")
         }
-        Fact::SlowStartAwaited { servers } => format!("  waiting for the slow start of {}", list(servers)),
-        Fact::HaproxyReloaded { was, is } => format!(
+        EventKind::SlowStartAwaited { servers } => {
+            format!("  waiting for the slow start of {}", list(servers))
+        }
+        EventKind::HaproxyReloaded { was, is } => format!(
             "  {NOTE}reloaded{NOTE:#}  HAProxy process {was} is now {is}: restoring its runtime state, waiting for the sessions of the old process"
         ),
-        Fact::Drained { took_ms, .. } => format!("  drained   nothing in flight {}", dim(*took_ms)),
-        Fact::DrainForced { sessions: left, .. } => {
+        EventKind::Drained { took_ms, .. } => format!("  drained   nothing in flight {}", dim(*took_ms)),
+        EventKind::DrainForced { sessions: left, .. } => {
             format!("  {BAD}forced{BAD:#}    {} cut (--on-drain-timeout force)", sessions(*left))
         }
-        Fact::OutageBegan { load_balancer, backend, after_ms } => {
+        EventKind::OutageBegan { load_balancer, backend, after_ms } => {
             format!("  {BAD}outage{BAD:#}    {}", outage_began(load_balancer, backend, *after_ms))
         }
-        Fact::OutageEnded { load_balancer, backend, took_ms } => {
+        EventKind::OutageEnded { load_balancer, backend, took_ms } => {
             format!(
                 "  {NOTE}outage{NOTE:#}    over: {backend} is served again at {load_balancer} {}",
                 dim(*took_ms)
             )
         }
-        Fact::ContainerKept { as_name, took_ms, .. } => {
+        EventKind::ContainerStopped { as_name, took_ms, .. } => {
             format!("  stopped   kept as {as_name} {}", dim(*took_ms))
         }
-        Fact::ContainerStarted { container, took_ms } => format!("  started   {container} {}", dim(*took_ms)),
-        Fact::NotReadyYet { answer, .. } => format!("  {DIM}not ready {answer}{DIM:#}"),
-        Fact::BecameReady { answer, took_ms, .. } => format!("  answers   {answer} {}", dim(*took_ms)),
-        Fact::Enabled { .. } => "  ready     back in rotation".to_owned(),
-        Fact::Confirmed { first_request, .. } => match first_request {
+        EventKind::ContainerStarted { container, took_ms } => {
+            format!("  started   {container} {}", dim(*took_ms))
+        }
+        EventKind::NotReadyYet { answer, .. } => format!("  {DIM}not ready {answer}{DIM:#}"),
+        EventKind::BecameReady { answer, took_ms, .. } => format!("  answers   {answer} {}", dim(*took_ms)),
+        EventKind::Enabled { .. } => "  ready     back in rotation".to_owned(),
+        EventKind::Confirmed { first_request, .. } => match first_request {
             FirstRequest::Taken => "  confirmed up, and takes traffic".to_owned(),
             FirstRequest::NotYet => "  confirmed up; no request came within a second".to_owned(),
             FirstRequest::NotDue => "  confirmed up (backup: idle while a primary serves)".to_owned(),
         },
-        Fact::LaneFinished { timing, .. } => finished(timing),
-        Fact::StepFailed { servers, step, reason, log, health } => {
+        EventKind::LaneFinished { timing, .. } => finished(timing),
+        EventKind::StepFailed { servers, step, reason, log, health } => {
             let head = format!("{BAD}failed{BAD:#}   {} at {step}: {reason}", list(servers));
             let log = log.iter().map(|line| format!("\n           {DIM}log |{DIM:#} {line}"));
             let health = health.iter().map(|run| format!("\n        {DIM}health |{DIM:#} {run}"));
             std::iter::once(head).chain(log).chain(health).collect()
         }
-        Fact::StopAsked { at_once, seen_through } => stop_asked(*at_once, seen_through),
-        Fact::UndoStarted { servers } => format!("{NOTE}undo{NOTE:#}     {}", list(servers)),
-        Fact::Undone { servers } => {
+        EventKind::StopRequested { at_once, seen_through } => stop_asked(*at_once, seen_through),
+        EventKind::UndoStarted { servers } => format!("{NOTE}undo{NOTE:#}     {}", list(servers)),
+        EventKind::Undone { servers } => {
             let as_before = if servers.len() == 1 { "is as it was" } else { "are as they were" };
             format!("undone   {} {as_before}", list(servers))
         }
-        Fact::Removed { container } => format!("removed  {container}"),
-        Fact::RunEnded { outcome, took_ms, own_ms } => run_ended(outcome, *took_ms, *own_ms),
+        EventKind::Removed { container } => format!("removed  {container}"),
+        EventKind::RunEnded { outcome, took_ms, own_ms } => run_ended(outcome, *took_ms, *own_ms),
     })
 }
 
@@ -171,7 +180,7 @@ fn stop_asked(at_once: bool, seen_through: &[ServerId]) -> String {
 }
 
 fn run_ended(outcome: &Outcome, took_ms: u64, own_ms: Option<u64>) -> String {
-    let style = if outcome.is_good() { GOOD } else { BAD };
+    let style = if outcome.is_success() { GOOD } else { BAD };
     let own =
         own_ms.map(|own| format!("; drainswap's own share {} a server", seconds(own))).unwrap_or_default();
     // The commands of a stuck run are on separate lines, ready to copy.
@@ -180,7 +189,7 @@ fn run_ended(outcome: &Outcome, took_ms: u64, own_ms: Option<u64>) -> String {
     format!("{style}{head}{style:#} {DIM}({}{own}){DIM:#}{rest}", seconds(took_ms))
 }
 
-fn hook_ended(hook: Moment, code: Option<i32>, output: &[String], took_ms: u64) -> String {
+fn hook_ended(hook: HookPoint, code: Option<i32>, output: &[String], took_ms: u64) -> String {
     let how = match code {
         Some(0) => "succeeded".to_owned(),
         Some(code) => format!("exited with code {code}"),
@@ -193,8 +202,8 @@ fn hook_ended(hook: Moment, code: Option<i32>, output: &[String], took_ms: u64) 
 }
 
 /// Returns what a drain still waits for.
-fn left(fact: &Fact) -> String {
-    let Fact::DrainGoesOn { waiting, answering, tunnels, in_old_workers, change, .. } = fact else {
+fn left(fact: &EventKind) -> String {
+    let EventKind::DrainProgressed { waiting, answering, tunnels, in_old_workers, change, .. } = fact else {
         return String::new();
     };
     let kinds = [(waiting, "waiting"), (answering, "being answered"), (tunnels, "in a tunnel")];

@@ -4,7 +4,7 @@ use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::event::{Fact, VERSION};
+use crate::event::{EventKind, VERSION};
 use crate::ids::RunId;
 use std::str::FromStr;
 
@@ -63,12 +63,14 @@ fn every_event_is_taken() {
     for line in RECORDED.lines() {
         reader.takes(&serde_json::from_str(line).unwrap());
     }
-    let ended = outcomes().into_iter().map(|outcome| Fact::RunEnded { outcome, took_ms: 1, own_ms: None });
+    let ended =
+        outcomes().into_iter().map(|outcome| EventKind::RunEnded { outcome, took_ms: 1, own_ms: None });
     for fact in facts().into_iter().chain(ended) {
         let event = Event { version: VERSION, at: at(), run: RunId::from("20261123T221500.000Z"), fact };
         reader.takes(&serde_json::to_value(event).unwrap());
     }
-    let failed = NoRun::Failed { version: VERSION, exit: 3, error: "the configuration is wrong".to_owned() };
+    let failed =
+        CommandFailed::Failed { version: VERSION, exit: 3, error: "the configuration is wrong".to_owned() };
     reader.takes(&serde_json::to_value(failed).unwrap());
 }
 

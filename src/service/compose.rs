@@ -4,11 +4,11 @@
 //! Each service becomes a table like `[services.NAME]` in drainswap.toml and is read in the same way. Unsupported keys
 //! that would change the container are refused; keys for work around a container, such as `build`, are ignored.
 
+mod engine_names;
 mod keys;
 mod plain;
 mod ports;
 mod project;
-mod surroundings;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -23,9 +23,9 @@ use toml::{Table, Value};
 use super::container::Container;
 use super::interpolate::Variables;
 use super::{Service, read};
-use keys::{Fate, OURS};
+use keys::{KeyHandling, OURS};
 use project::Project;
-use value::{Place, Values};
+use value::{KeyPath, Values};
 use yaml::{Map, Node};
 pub use yaml::{YamlError, YamlProblem};
 
@@ -59,10 +59,10 @@ pub fn services(
     mut variables: Variables,
 ) -> Result<BTreeMap<String, Service>, ComposeError> {
     let top = yaml::read(text)?;
-    let top = mapping(&top, &Place::new("the file".to_owned()))?;
+    let top = mapping(&top, &KeyPath::new("the file".to_owned()))?;
     check_top(top)?;
     let all = match top.get("services") {
-        Some(all) if !all.is_null() => mapping(all, &Place::new("services".to_owned()))?,
+        Some(all) if !all.is_null() => mapping(all, &KeyPath::new("services".to_owned()))?,
         _ => return Err(ComposeError::NoService(None)),
     };
     let name = project::name(top, folder, &variables)?;
@@ -74,7 +74,7 @@ pub fn services(
     let mut services = BTreeMap::new();
     for (name, node) in all {
         if node.map().is_some_and(|keys| keys.contains_key(OURS)) {
-            let place = Place::new("services".to_owned()).head(name);
+            let place = KeyPath::new("services".to_owned()).head(name);
             let values = Values::new(&variables);
             let mut service = service(mapping(node, &place)?, &place, &project, &values)
                 .map_err(|error| values.hide(error))?;
@@ -91,7 +91,7 @@ pub fn services(
     Ok(services)
 }
 
-fn mapping<'n>(node: &'n Node, place: &Place) -> Result<&'n Map, ComposeError> {
+fn mapping<'n>(node: &'n Node, place: &KeyPath) -> Result<&'n Map, ComposeError> {
     node.map().ok_or_else(|| place.wrong("expected a mapping"))
 }
 
@@ -99,7 +99,7 @@ fn check_top(top: &Map) -> Result<(), ComposeError> {
     const KNOWN: [&str; 8] =
         ["configs", "models", "name", "networks", "secrets", "services", "version", "volumes"];
     for key in top.keys() {
-        let place = Place::new(key.clone());
+        let place = KeyPath::new(key.clone());
         if key == "include" {
             return Err(place.wrong("unsupported key: move the services into this file"));
         }
@@ -112,7 +112,7 @@ fn check_top(top: &Map) -> Result<(), ComposeError> {
 
 fn service(
     written: &Map,
-    place: &Place,
+    place: &KeyPath,
     project: &Project<'_>,
     values: &Values<'_>,
 ) -> Result<Service, ComposeError> {
@@ -121,22 +121,22 @@ fn service(
     let mut ports = Vec::new();
     for (key, node) in written {
         let at = place.key(key);
-        match keys::fate(key, own, container) {
-            Fate::Passed => {}
+        match keys::key_handling(key, own, container) {
+            KeyHandling::Passed => {}
             _ if node.is_null() => {}
-            Fate::Refused(reason) => return Err(at.wrong(reason)),
-            Fate::Ports => match values.value(node, &at)? {
+            KeyHandling::Refused(reason) => return Err(at.wrong(reason)),
+            KeyHandling::Ports => match values.value(node, &at)? {
                 Some(Value::Array(list)) => ports = list,
                 _ => return Err(at.wrong("expected a list of ports")),
             },
-            Fate::Read | Fate::Unknown => {
+            KeyHandling::Read | KeyHandling::Unknown => {
                 table.extend(values.value(node, &at)?.map(|value| (key.clone(), value)));
             }
         }
     }
-    surroundings::networks(&mut table, place, project, values)?;
-    surroundings::volumes(&mut table, place, project, values)?;
-    let ours = ours(&written[OURS], &place.key(OURS), container, values)?;
+    engine_names::networks(&mut table, place, project, values)?;
+    engine_names::volumes(&mut table, place, project, values)?;
+    let ours = read_extension(&written[OURS], &place.key(OURS), container, values)?;
     let inside = ports::inside(&ports).map_err(|reason| place.key("ports").wrong(reason))?;
     if let Some(port) = inside {
         let port = Value::Integer(port.into());
@@ -147,16 +147,21 @@ fn service(
         table.insert("container_port".to_owned(), port);
     }
     let is_ours = |key: &str| key.is_empty() || ours.contains_key(first(key));
-    let wrong = |mistake: read::Mistake| {
+    let wrong = |mistake: read::ServiceError| {
         let place = if is_ours(&mistake.key) { place.key(OURS) } else { place.clone() };
-        place.below_by(&mistake.key).wrong(mistake.reason)
+        place.at_path(&mistake.key).wrong(mistake.reason)
     };
     table.extend(ours.clone());
     read::service(table).map_err(wrong)
 }
 
 /// Reads the keys in x-drainswap.
-fn ours(node: &Node, place: &Place, container: &[&str], values: &Values<'_>) -> Result<Table, ComposeError> {
+fn read_extension(
+    node: &Node,
+    place: &KeyPath,
+    container: &[&str],
+    values: &Values<'_>,
+) -> Result<Table, ComposeError> {
     let mut table = Table::new();
     if node.is_null() {
         return Ok(table);

@@ -9,7 +9,7 @@ use crate::cfg::keywords::{nearest, section};
 
 /// The parts of a description that decide whether a line is valid.
 #[derive(Copy, Clone)]
-pub(super) struct Around {
+pub(super) struct BackendContext {
     /// Whether the description sets `mode = "http"`.
     pub is_http: bool,
     /// Whether the check is an HTTP request.
@@ -18,7 +18,7 @@ pub(super) struct Around {
 }
 
 /// The syntax after a keyword.
-enum Rest {
+enum ArgumentRule {
     /// Nothing: another key of the description replaces the keyword.
     Key(&'static str),
     /// One value.
@@ -44,7 +44,7 @@ enum Rest {
 ///
 /// # Errors
 /// Reports why the line is not allowed.
-pub(super) fn extra_line(text: &str, around: Around) -> Result<Vec<String>, String> {
+pub(super) fn extra_line(text: &str, around: BackendContext) -> Result<Vec<String>, String> {
     // HAProxy reads such a first word as a directive or a scope even in quotes.
     if text.trim_start().trim_start_matches(['\'', '"']).starts_with(['.', '[']) {
         let shown = text.escape_debug();
@@ -65,7 +65,7 @@ pub(super) fn extra_line(text: &str, around: Around) -> Result<Vec<String>, Stri
         return Err(format!("invalid line: `{shown}` starts a section, expected a line of the backend"));
     }
     match KEYWORDS.iter().find(|(keyword, _)| keyword == first) {
-        Some((_, Rest::Option)) => option(rest, negated, around)?,
+        Some((_, ArgumentRule::Option)) => option(rest, negated, around)?,
         _ if negated => return Err("`no` is only allowed before `option`".to_owned()),
         Some((_, expected)) => expected.accept(first, rest, around)?,
         None => {
@@ -78,58 +78,58 @@ pub(super) fn extra_line(text: &str, around: Around) -> Result<Vec<String>, Stri
 }
 
 /// The supported keywords, all of which HAProxy has known since version 2.2.
-const KEYWORDS: &[(&str, Rest)] = &[
-    ("server", Rest::Key("hosts")),
-    ("server-template", Rest::Key("hosts")),
-    ("default-server", Rest::Key("server_options")),
-    ("mode", Rest::Key("mode")),
-    ("balance", Rest::Key("balance")),
-    ("cookie", Rest::Key("cookie")),
-    ("option", Rest::Option),
-    ("timeout", Rest::Timeout),
-    ("retries", Rest::One(Value::Number(0..=MOST))),
-    ("fullconn", Rest::One(Value::Number(1..=MOST))),
-    ("max-keep-alive-queue", Rest::One(Value::Number(-1..=MOST))),
-    ("hash-balance-factor", Rest::One(Value::Number(101..=65535))),
-    ("id", Rest::One(Value::Number(1..=MOST))),
-    ("http-reuse", Rest::One(Value::OneOf(&["never", "safe", "aggressive", "always"]))),
-    ("load-server-state-from-file", Rest::One(Value::OneOf(&["global", "local", "none"]))),
-    ("http-send-name-header", Rest::One(Value::Text)),
-    ("dynamic-cookie-key", Rest::One(Value::Text)),
-    ("log-tag", Rest::One(Value::Text)),
-    ("server-state-file-name", Rest::One(Value::Text)),
-    ("retry-on", Rest::Each(RETRIES)),
-    ("hash-type", Rest::HashType),
-    ("http-check", Rest::HttpCheck),
-    ("log", Rest::Log),
-    ("source", Rest::Source),
-    ("description", Rest::Any),
-    ("acl", Rest::Acl),
-    ("compression", Rest::Any),
-    ("email-alert", Rest::Any),
-    ("errorfile", Rest::Any),
-    ("errorfiles", Rest::Any),
-    ("errorloc", Rest::Any),
-    ("errorloc302", Rest::Any),
-    ("errorloc303", Rest::Any),
-    ("external-check", Rest::Any),
-    ("filter", Rest::Any),
-    ("force-persist", Rest::Any),
-    ("ignore-persist", Rest::Any),
-    ("persist", Rest::Any),
-    ("stick", Rest::First(&["on", "match", "store-request", "store-response"])),
-    ("stick-table", Rest::Any),
-    ("tcp-check", Rest::Any),
-    ("tcp-request", Rest::First(&["content", "inspect-delay"])),
-    ("tcp-response", Rest::First(&["content", "inspect-delay"])),
-    ("use-server", Rest::Any),
-    ("http-after-response", Rest::AnyInHttp),
-    ("http-error", Rest::AnyInHttp),
-    ("http-request", Rest::AnyInHttp),
-    ("http-response", Rest::AnyInHttp),
-    ("redirect", Rest::AnyInHttp),
-    ("stats", Rest::AnyInHttp),
-    ("use-fcgi-app", Rest::AnyInHttp),
+const KEYWORDS: &[(&str, ArgumentRule)] = &[
+    ("server", ArgumentRule::Key("hosts")),
+    ("server-template", ArgumentRule::Key("hosts")),
+    ("default-server", ArgumentRule::Key("server_options")),
+    ("mode", ArgumentRule::Key("mode")),
+    ("balance", ArgumentRule::Key("balance")),
+    ("cookie", ArgumentRule::Key("cookie")),
+    ("option", ArgumentRule::Option),
+    ("timeout", ArgumentRule::Timeout),
+    ("retries", ArgumentRule::One(Value::Number(0..=MOST))),
+    ("fullconn", ArgumentRule::One(Value::Number(1..=MOST))),
+    ("max-keep-alive-queue", ArgumentRule::One(Value::Number(-1..=MOST))),
+    ("hash-balance-factor", ArgumentRule::One(Value::Number(101..=65535))),
+    ("id", ArgumentRule::One(Value::Number(1..=MOST))),
+    ("http-reuse", ArgumentRule::One(Value::OneOf(&["never", "safe", "aggressive", "always"]))),
+    ("load-server-state-from-file", ArgumentRule::One(Value::OneOf(&["global", "local", "none"]))),
+    ("http-send-name-header", ArgumentRule::One(Value::Text)),
+    ("dynamic-cookie-key", ArgumentRule::One(Value::Text)),
+    ("log-tag", ArgumentRule::One(Value::Text)),
+    ("server-state-file-name", ArgumentRule::One(Value::Text)),
+    ("retry-on", ArgumentRule::Each(RETRIES)),
+    ("hash-type", ArgumentRule::HashType),
+    ("http-check", ArgumentRule::HttpCheck),
+    ("log", ArgumentRule::Log),
+    ("source", ArgumentRule::Source),
+    ("description", ArgumentRule::Any),
+    ("acl", ArgumentRule::Acl),
+    ("compression", ArgumentRule::Any),
+    ("email-alert", ArgumentRule::Any),
+    ("errorfile", ArgumentRule::Any),
+    ("errorfiles", ArgumentRule::Any),
+    ("errorloc", ArgumentRule::Any),
+    ("errorloc302", ArgumentRule::Any),
+    ("errorloc303", ArgumentRule::Any),
+    ("external-check", ArgumentRule::Any),
+    ("filter", ArgumentRule::Any),
+    ("force-persist", ArgumentRule::Any),
+    ("ignore-persist", ArgumentRule::Any),
+    ("persist", ArgumentRule::Any),
+    ("stick", ArgumentRule::First(&["on", "match", "store-request", "store-response"])),
+    ("stick-table", ArgumentRule::Any),
+    ("tcp-check", ArgumentRule::Any),
+    ("tcp-request", ArgumentRule::First(&["content", "inspect-delay"])),
+    ("tcp-response", ArgumentRule::First(&["content", "inspect-delay"])),
+    ("use-server", ArgumentRule::Any),
+    ("http-after-response", ArgumentRule::AnyInHttp),
+    ("http-error", ArgumentRule::AnyInHttp),
+    ("http-request", ArgumentRule::AnyInHttp),
+    ("http-response", ArgumentRule::AnyInHttp),
+    ("redirect", ArgumentRule::AnyInHttp),
+    ("stats", ArgumentRule::AnyInHttp),
+    ("use-fcgi-app", ArgumentRule::AnyInHttp),
 ];
 
 const RETRIES: &[&str] = &[
@@ -149,8 +149,8 @@ const RETRIES: &[&str] = &[
     "504",
 ];
 
-impl Rest {
-    fn accept(&self, keyword: &str, rest: &[String], around: Around) -> Result<(), String> {
+impl ArgumentRule {
+    fn accept(&self, keyword: &str, rest: &[String], around: BackendContext) -> Result<(), String> {
         let wants =
             |what: &str| Err(format!("`{keyword}` takes {what}, not `{}`", rest.join(" ").escape_debug()));
         match self {
@@ -225,7 +225,7 @@ fn hash_type(words: &[String]) -> Result<(), String> {
 }
 
 /// Accepts the `http-check` rules that the key `check` cannot express. A `send` or a `connect` would change the check.
-fn http_check(words: &[String], around: Around) -> Result<(), String> {
+fn http_check(words: &[String], around: BackendContext) -> Result<(), String> {
     if !around.has_http_check {
         return Err(
             "`http-check` has no effect without an HTTP check: describe the request with the key check"
@@ -274,7 +274,7 @@ const HTTP_OPTIONS: &[&str] = &[
 /// The options with arguments, which cannot be negated.
 const WITH_ARGUMENTS: &[&str] = &["forwardfor", "originalto"];
 
-fn option(words: &[String], negated: bool, around: Around) -> Result<(), String> {
+fn option(words: &[String], negated: bool, around: BackendContext) -> Result<(), String> {
     let [option, arguments @ ..] = words else { return Err("`option` needs a name".to_owned()) };
     let name = option.as_str();
     let shown = option.escape_debug();

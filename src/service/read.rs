@@ -17,20 +17,20 @@ pub fn services<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, S
     let tables = BTreeMap::<String, Table>::deserialize(from)?;
     let read = |(name, table): (String, Table)| match service(table) {
         Ok(service) => Ok((name, service)),
-        Err(Mistake { key, reason }) => Err(D::Error::custom(format!("services.{name}{key}: {reason}"))),
+        Err(ServiceError { key, reason }) => Err(D::Error::custom(format!("services.{name}{key}: {reason}"))),
     };
     tables.into_iter().map(read).collect()
 }
 
 /// A mistake in the description of a service.
-pub(super) struct Mistake {
+pub(super) struct ServiceError {
     /// The path below the service, such as `.check.uri`; empty for the service itself.
     pub key: String,
     pub reason: String,
 }
 
 /// Reads one service: its own keys and the keys of its container.
-pub(super) fn service(table: Table) -> Result<Service, Mistake> {
+pub(super) fn service(table: Table) -> Result<Service, ServiceError> {
     let (own, container) = (keys::<Service>(), keys::<Container>());
     let known = || own.iter().chain(container);
     if let Some(key) = table.keys().find(|key| !known().any(|known| known == key)) {
@@ -41,22 +41,22 @@ pub(super) fn service(table: Table) -> Result<Service, Mistake> {
             || "unknown key: remove it".to_owned(),
             |known| format!("unknown key: did you mean `{known}`?"),
         );
-        return Err(Mistake { key: format!(".{key}"), reason });
+        return Err(ServiceError { key: format!(".{key}"), reason });
     }
     let (container, own): (Table, Table) =
         table.into_iter().partition(|(key, _)| container.contains(&key.as_str()));
     let container: Container = value(container)?;
     if let Some((key, reason)) = container.contradiction() {
-        return Err(Mistake { key: format!(".{key}"), reason: reason.to_owned() });
+        return Err(ServiceError { key: format!(".{key}"), reason: reason.to_owned() });
     }
     Ok(Service { container, ..value(own)? })
 }
 
-fn value<T: DeserializeOwned>(table: Table) -> Result<T, Mistake> {
+fn value<T: DeserializeOwned>(table: Table) -> Result<T, ServiceError> {
     serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
         let path = error.path().to_string();
         let key = if path == "." { String::new() } else { format!(".{path}") };
-        Mistake { key, reason: error.inner().message().to_owned() }
+        ServiceError { key, reason: error.inner().message().to_owned() }
     })
 }
 

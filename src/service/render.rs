@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tera::{Context, Tera};
 
-use super::{Refused, Service, Wanted};
+use super::{BackendSpec, Service, ServiceRefused};
 use crate::cfg::{
     Configuration, Document, Environment, File, HealthCheck, Proxy, ProxyKind, Severity, SourceFile, Version,
     interpret, quote, read,
@@ -20,7 +20,7 @@ pub const TEMPLATE: &str = include_str!("../../templates/backend.cfg.tera");
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Refused(#[from] ServiceRefused),
     #[error("service {service}: cannot render the template {TEMPLATE_NAME}: {reason}")]
     Template { service: String, reason: String },
     /// The rendered text differs from the description; the reason is the first difference.
@@ -41,18 +41,18 @@ pub fn render(
     template: &str,
     version: Version,
 ) -> Result<String, RenderError> {
-    let wanted = service.wanted(name, version)?;
+    let wanted = service.backend_spec(name, version)?;
     let text = fill(template, &wanted).map_err(|error| {
         let reason = with_causes(&error);
         RenderError::Template { service: name.to_owned(), reason }
     })?;
     let text = format!("{}\n", text.trim_end_matches('\n'));
-    says(&text, &wanted, version)
+    check_text(&text, &wanted, version)
         .map_err(|reason| RenderError::Differs { service: name.to_owned(), reason })?;
     Ok(text)
 }
 
-fn fill(template: &str, wanted: &Wanted) -> tera::TeraResult<String> {
+fn fill(template: &str, wanted: &BackendSpec) -> tera::TeraResult<String> {
     let mut tera = Tera::new();
     // The engine escapes only templates with these suffixes; its default list contains HTML.
     tera.autoescape_on(vec![TEMPLATE_NAME]);
@@ -77,7 +77,7 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 
 /// Checks that the text is this backend. A template may add lines, but no servers or sections, and no line that changes
 /// a part of the description.
-fn says(text: &str, wanted: &Wanted, version: Version) -> Result<(), String> {
+fn check_text(text: &str, wanted: &BackendSpec, version: Version) -> Result<(), String> {
     let (document, proxy) = backend(text, version)?;
     if proxy.kind != ProxyKind::Backend || proxy.name != wanted.backend {
         return Err(format!(
@@ -85,7 +85,7 @@ fn says(text: &str, wanted: &Wanted, version: Version) -> Result<(), String> {
             proxy.kind, proxy.name, wanted.backend
         ));
     }
-    let servers: Vec<Vec<String>> = wanted.servers.iter().map(super::WantedServer::line).collect();
+    let servers: Vec<Vec<String>> = wanted.servers.iter().map(super::ServerSpec::line).collect();
     let lines = lines(&document);
     if let Some(line) = lines.iter().find(|line| line[0].starts_with('.')) {
         return Err(format!(
@@ -106,11 +106,11 @@ fn says(text: &str, wanted: &Wanted, version: Version) -> Result<(), String> {
     if let Some(missing) = wanted.lines.iter().find(|wanted| !rest.any(|line| line == *wanted)) {
         return Err(format!("it lacks `{}`", missing.join(" ")));
     }
-    does(&proxy, wanted, version)
+    check_effect(&proxy, wanted, version)
 }
 
 /// Checks that the words have the described effect, which lines before or after them could change.
-fn does(proxy: &Proxy, wanted: &Wanted, version: Version) -> Result<(), String> {
+fn check_effect(proxy: &Proxy, wanted: &BackendSpec, version: Version) -> Result<(), String> {
     for (server, wanted) in proxy.servers.iter().zip(&wanted.servers) {
         let same = server.backup == wanted.backup
             && server.check == wanted.check
@@ -151,9 +151,9 @@ fn backend(text: &str, version: Version) -> Result<(Document, Proxy), String> {
 }
 
 /// Renders the description without a template.
-fn plain(wanted: &Wanted) -> String {
+fn plain(wanted: &BackendSpec) -> String {
     let mut text = format!("backend {}\n", wanted.backend);
-    for line in wanted.lines.iter().cloned().chain(wanted.servers.iter().map(super::WantedServer::line)) {
+    for line in wanted.lines.iter().cloned().chain(wanted.servers.iter().map(super::ServerSpec::line)) {
         // Filling the template already refused words that cannot be written.
         let words = line.iter().map(|word| quote::word(word).unwrap_or_default());
         text.push_str(&words.collect::<Vec<_>>().join(" "));

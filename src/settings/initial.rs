@@ -15,26 +15,26 @@ const TEMPLATE: &str = include_str!("../../templates/drainswap.toml.tera");
 
 /// The HAProxy and the engine on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Found {
+pub struct DetectedSetup {
     /// The runtime socket in haproxy.cfg.
     pub socket: Option<String>,
     /// The master socket of the running HAProxy.
     pub master_socket: Option<String>,
     /// The engine that the docker command would use.
     pub docker: Option<String>,
-    pub backends: Vec<FoundBackend>,
+    pub backends: Vec<DetectedBackend>,
 }
 
 /// A backend of haproxy.cfg.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FoundBackend {
+pub struct DetectedBackend {
     pub name: String,
-    pub servers: Vec<FoundServer>,
+    pub servers: Vec<DetectedServer>,
 }
 
 /// A server line and its container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FoundServer {
+pub struct DetectedServer {
     pub name: String,
     pub address: String,
     /// The container and its image, or the reason why there is none.
@@ -53,7 +53,7 @@ struct Lines<'a> {
     lock_wait: String,
     state_dir: String,
     events: String,
-    found: Option<&'a Found>,
+    found: Option<&'a DetectedSetup>,
     example: &'a str,
 }
 
@@ -61,7 +61,7 @@ struct Lines<'a> {
 ///
 /// # Errors
 /// Reports an error in the template, which is a bug.
-pub fn initial(typed: &Globals, found: Option<&Found>) -> tera::TeraResult<String> {
+pub fn initial(typed: &Globals, found: Option<&DetectedSetup>) -> tera::TeraResult<String> {
     let path = |path: &PathBuf| Value::String(absolute(path));
     let text = |text: &String| Value::String(text.clone());
     let one = |key, value: Option<Value>, or| line(key, value.into_iter().collect(), or);
@@ -213,13 +213,13 @@ mod tests {
             state_dir: Some("/state".into()),
             ..Globals::default()
         };
-        let server = FoundServer {
+        let server = DetectedServer {
             name: "app1".to_owned(),
             address: "127.0.0.1:50000".to_owned(),
             behind: "a container\nkeep = 9".to_owned(),
         };
-        let backends = vec![FoundBackend { name: "mobile".to_owned(), servers: vec![server] }];
-        let found = Found { socket: Some("/run/s".to_owned()), backends, ..Found::default() };
+        let backends = vec![DetectedBackend { name: "mobile".to_owned(), servers: vec![server] }];
+        let found = DetectedSetup { socket: Some("/run/s".to_owned()), backends, ..DetectedSetup::default() };
         let text = initial(&typed, Some(&found)).unwrap();
         assert!(
             text.contains(

@@ -153,8 +153,8 @@ proptest! {
 #[test]
 fn durations_are_read_in_common_notations() {
     for (text, seconds) in [("90", 90), ("90s", 90), ("5m", 300), ("1m 30s", 90), ("1h", 3600)] {
-        assert_eq!(text.parse(), Ok(Span(Duration::from_secs(seconds))), "{text}");
+        assert_eq!(text.parse(), Ok(DurationArg(Duration::from_secs(seconds))), "{text}");
     }
-    assert!("-5s".parse::<Span>().is_err());
-    assert!("18446744073709551615".parse::<Span>().is_err());
+    assert!("-5s".parse::<DurationArg>().is_err());
+    assert!("18446744073709551615".parse::<DurationArg>().is_err());
 }

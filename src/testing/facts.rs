@@ -4,12 +4,12 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::{World, image};
-use crate::event::{Event, Fact, FirstRequest, Sample, Timing};
+use crate::event::{Event, EventKind, FirstRequest, Sample, Timing};
 use crate::ids::ServerId;
 use crate::journal::Run;
 use crate::observation::AdminState;
-use crate::outcome::{Left, Outcome, Rest, StaysOut, Stranded, WhyLeft};
-use crate::plan::{LaneServer, Plan, Purpose, Step};
+use crate::outcome::{LeftReason, LeftServer, OutOfService, Outcome, Rest, StuckServer};
+use crate::plan::{LaneServer, Plan, RunKind, Step};
 
 fn app1() -> Vec<ServerId> {
     vec![ServerId::new("mobile", "app1")]
@@ -27,8 +27,8 @@ pub fn recorded() -> Vec<Event> {
     RECORDED.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Returns every fact except [`Fact::RunEnded`], for which see [`outcomes`].
-pub fn facts() -> Vec<Fact> {
+/// Returns every fact except [`EventKind::RunEnded`], for which see [`outcomes`].
+pub fn facts() -> Vec<EventKind> {
     let plan = World::pair().plan("v2").unwrap();
     let mut facts = opening(&plan);
     facts.extend(lane(&plan));
@@ -36,31 +36,31 @@ pub fn facts() -> Vec<Fact> {
     facts
 }
 
-fn opening(plan: &Plan) -> Vec<Fact> {
+fn opening(plan: &Plan) -> Vec<EventKind> {
     let image = || image("v2");
-    let created = Fact::Created {
+    let created = EventKind::Created {
         servers: app1(),
         container: "mobile-app1.new-20261123T221500.000Z".to_owned(),
         like: "mobile-app1".to_owned(),
     };
     vec![
-        Fact::RunStarted {
+        EventKind::RunStarted {
             backend: "mobile".to_owned(),
-            purpose: Purpose::Deploy,
+            purpose: RunKind::Deploy,
             lanes: plan.lanes.iter().map(crate::plan::Lane::ids).collect(),
             images: vec![image()],
         },
-        Fact::Warned { message: "mobile/app2 is in maint, and will be put back in service".to_owned() },
-        Fact::PullStarted { image: image() },
-        Fact::PullProgressed { received: 1_000_000, expected: 12_500_000, engines: Vec::new() },
-        Fact::Pulled { image: image(), took_ms: 4_321 },
+        EventKind::Warned { message: "mobile/app2 is in maint, and will be put back in service".to_owned() },
+        EventKind::PullStarted { image: image() },
+        EventKind::PullProgressed { received: 1_000_000, expected: 12_500_000, engines: Vec::new() },
+        EventKind::Pulled { image: image(), took_ms: 4_321 },
         created,
     ]
 }
 
-fn lane(plan: &Plan) -> Vec<Fact> {
+fn lane(plan: &Plan) -> Vec<EventKind> {
     let lane = &plan.lanes[0];
-    let started = Fact::LaneStarted {
+    let started = EventKind::LaneStarted {
         lane: 1,
         of: 2,
         servers: app1(),
@@ -68,47 +68,47 @@ fn lane(plan: &Plan) -> Vec<Fact> {
         cause: lane.cause.clone(),
         forecasts: lane.forecasts.clone(),
     };
-    let kept = Fact::ContainerKept {
+    let kept = EventKind::ContainerStopped {
         container: "mobile-app1".to_owned(),
         as_name: "mobile-app1.old-20261123T221500.000Z".to_owned(),
         took_ms: 310,
     };
-    let confirmed = |first_request| Fact::Confirmed { servers: app1(), first_request };
+    let confirmed = |first_request| EventKind::Confirmed { servers: app1(), first_request };
     let timing = Timing { out_of_rotation_ms: 12_345, drain_ms: 1_200, engine_ms: 620, boot_ms: 10_400 };
     vec![
         started,
-        Fact::Verified { carriers: app2() },
-        Fact::Verified { carriers: vec![] },
-        Fact::DrainStarted { servers: app1() },
-        Fact::SessionsLeft { servers: app1(), sessions: 3, after_ms: 900 },
-        Fact::Drained { servers: app1(), took_ms: 1_200 },
-        Fact::DrainForced { servers: app1(), sessions: 1 },
-        Fact::DrainForced { servers: app1(), sessions: 3 },
+        EventKind::Verified { carriers: app2() },
+        EventKind::Verified { carriers: vec![] },
+        EventKind::DrainStarted { servers: app1() },
+        EventKind::SessionsLeft { servers: app1(), sessions: 3, after_ms: 900 },
+        EventKind::Drained { servers: app1(), took_ms: 1_200 },
+        EventKind::DrainForced { servers: app1(), sessions: 1 },
+        EventKind::DrainForced { servers: app1(), sessions: 3 },
         kept,
-        Fact::ContainerStarted { container: "mobile-app1".to_owned(), took_ms: 310 },
-        Fact::NotReadyYet { server: app1().remove(0), answer: "connection refused".to_owned() },
-        Fact::BecameReady { servers: app1(), answer: "GET /health → 200".to_owned(), took_ms: 10_425 },
-        Fact::Enabled { servers: app1() },
+        EventKind::ContainerStarted { container: "mobile-app1".to_owned(), took_ms: 310 },
+        EventKind::NotReadyYet { server: app1().remove(0), answer: "connection refused".to_owned() },
+        EventKind::BecameReady { servers: app1(), answer: "GET /health → 200".to_owned(), took_ms: 10_425 },
+        EventKind::Enabled { servers: app1() },
         confirmed(FirstRequest::Taken),
         confirmed(FirstRequest::NotYet),
         confirmed(FirstRequest::NotDue),
-        Fact::LaneFinished { servers: app1(), timing },
-        Fact::LaneFinished { servers: app1(), timing: Timing::default() },
+        EventKind::LaneFinished { servers: app1(), timing },
+        EventKind::LaneFinished { servers: app1(), timing: Timing::default() },
     ]
 }
 
-fn hook(code: Option<i32>) -> Fact {
+fn hook(code: Option<i32>) -> EventKind {
     let (hook, output) =
-        (crate::hook::Moment::BeforeDrain, vec!["tests pass".to_owned(), "2 of 2".to_owned()]);
-    Fact::HookEnded { hook, servers: app2(), code, output, took_ms: 1_234 }
+        (crate::hook::HookPoint::BeforeDrain, vec!["tests pass".to_owned(), "2 of 2".to_owned()]);
+    EventKind::HookEnded { hook, servers: app2(), code, output, took_ms: 1_234 }
 }
 
 fn load_balancer() -> String {
     "/run/haproxy/admin.sock".to_owned()
 }
 
-fn trouble() -> Vec<Fact> {
-    let failed = |step| Fact::StepFailed {
+fn trouble() -> Vec<EventKind> {
+    let failed = |step| EventKind::StepFailed {
         servers: app2(),
         step,
         reason: "the container ended with code 1".to_owned(),
@@ -118,22 +118,32 @@ fn trouble() -> Vec<Fact> {
     vec![
         failed(Step::Prove),
         failed(Step::AwaitIdle),
-        Fact::CheckOverruled { server: app2().remove(0) },
-        Fact::QueueWoken { server: app2().remove(0), queued: 3 },
-        Fact::OutageBegan { load_balancer: load_balancer(), backend: "mobile".to_owned(), after_ms: 2_004 },
-        Fact::OutageEnded { load_balancer: load_balancer(), backend: "mobile".to_owned(), took_ms: 3_120 },
+        EventKind::CheckOverruled { server: app2().remove(0) },
+        EventKind::QueueWoken { server: app2().remove(0), queued: 3 },
+        EventKind::OutageBegan {
+            load_balancer: load_balancer(),
+            backend: "mobile".to_owned(),
+            after_ms: 2_004,
+        },
+        EventKind::OutageEnded {
+            load_balancer: load_balancer(),
+            backend: "mobile".to_owned(),
+            took_ms: 3_120,
+        },
         hook(Some(0)),
         hook(Some(75)),
         hook(None),
-        Fact::LaneSkipped { servers: app2() },
-        Fact::StopAsked { at_once: false, seen_through: Vec::new() },
-        Fact::StopAsked { at_once: false, seen_through: app1() },
-        Fact::StopAsked { at_once: true, seen_through: app1() },
-        Fact::UndoStarted { servers: app2() },
-        Fact::Undone { servers: app2() },
-        Fact::Undone { servers: [app1(), app2()].concat() },
-        Fact::Removed { container: "mobile-app1.old-20261123T221500.000Z".to_owned() },
-        Fact::Sampled { servers: [(app1().remove(0), Sample { sessions: 3, sessions_total: 4_711 })].into() },
+        EventKind::LaneSkipped { servers: app2() },
+        EventKind::StopRequested { at_once: false, seen_through: Vec::new() },
+        EventKind::StopRequested { at_once: false, seen_through: app1() },
+        EventKind::StopRequested { at_once: true, seen_through: app1() },
+        EventKind::UndoStarted { servers: app2() },
+        EventKind::Undone { servers: app2() },
+        EventKind::Undone { servers: [app1(), app2()].concat() },
+        EventKind::Removed { container: "mobile-app1.old-20261123T221500.000Z".to_owned() },
+        EventKind::Sampled {
+            servers: [(app1().remove(0), Sample { sessions: 3, sessions_total: 4_711 })].into(),
+        },
     ]
 }
 
@@ -142,9 +152,9 @@ pub fn outcomes() -> Vec<Outcome> {
     let reason = || "the container ended with code 1".to_owned();
     let unfinished = || "run 20261123T221500.000Z was not finished".to_owned();
     let both = || [app1(), app2()].concat();
-    let stranded = Stranded {
+    let stranded = StuckServer {
         server: app1().remove(0),
-        truth: "HAProxy has it in MAINT; the engine does not answer".to_owned(),
+        status: "HAProxy has it in MAINT; the engine does not answer".to_owned(),
         commands: vec!["docker start a1a1a1a1a1a1".to_owned(), "drainswap ready mobile/app1".to_owned()],
     };
     vec![
@@ -219,13 +229,13 @@ pub fn outcomes() -> Vec<Outcome> {
 /// Returns a rest with one server that stays out of service.
 fn stays() -> Rest {
     let out_of_service =
-        vec![StaysOut { server: app2().remove(0), state: AdminState::Maint, has_agent: false }];
+        vec![OutOfService { server: app2().remove(0), state: AdminState::Maint, has_agent: false }];
     Rest { out_of_service, ..Rest::default() }
 }
 
 /// Returns the same rest with a line without a container in addition.
 fn rest() -> Rest {
-    let left = vec![Left { server: ServerId::new("mobile", "sorry"), why: WhyLeft::NoContainer }];
+    let left = vec![LeftServer { server: ServerId::new("mobile", "sorry"), why: LeftReason::NoContainer }];
     Rest { left, ..stays() }
 }
 
@@ -233,7 +243,7 @@ fn rest() -> Rest {
 pub fn run_of(events: &[Event]) -> Run {
     let mut plan = World::pair().plan("v2").unwrap();
     let model = plan.lanes[0].clone();
-    let Fact::RunStarted { lanes, images, .. } = &events[0].fact else { panic!("a run begins") };
+    let EventKind::RunStarted { lanes, images, .. } = &events[0].fact else { panic!("a run begins") };
     plan.run = events[0].run.clone();
     plan.images.clone_from(images);
     plan.lanes = lanes
@@ -245,7 +255,7 @@ pub fn run_of(events: &[Event]) -> Run {
             lane
         })
         .collect();
-    let Fact::RunEnded { outcome, .. } = &events.last().unwrap().fact else { panic!("a run ends") };
+    let EventKind::RunEnded { outcome, .. } = &events.last().unwrap().fact else { panic!("a run ends") };
     let mut run = Run::opened(plan, crate::journal::VERSION, None, 7);
     run.progress.outcome = Some(outcome.clone());
     run

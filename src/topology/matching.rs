@@ -36,7 +36,7 @@ use crate::topology::{Backend, has_no_port, reached, socket_address};
 /// What is behind a server line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Behind {
+pub enum MatchResult {
     Container(Box<ContainerMatch>),
     /// The container is gone, and can be created again with a sibling's settings.
     Gone {
@@ -150,18 +150,20 @@ impl fmt::Display for MatchRule {
 /// The temporary names of containers that a run replaces or is about to start:
 /// `mobile-app1.old-20261123T221500.000Z`, `mobile-app1.new-20261123T221500.000Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Aside {
+pub enum ContainerRole {
     /// The container that served before.
-    Old,
+    #[serde(rename = "Old")]
+    Previous,
     /// The container that will serve.
-    New,
+    #[serde(rename = "New")]
+    Candidate,
 }
 
-impl Aside {
+impl ContainerRole {
     fn infix(self) -> &'static str {
         match self {
-            Self::Old => ".old-",
-            Self::New => ".new-",
+            Self::Previous => ".old-",
+            Self::Candidate => ".new-",
         }
     }
 
@@ -175,7 +177,7 @@ impl Aside {
     /// runs and has the server's address.
     #[must_use]
     pub fn is_name(name: &str) -> bool {
-        [Self::Old, Self::New].iter().any(|aside| aside.read(name).is_some())
+        [Self::Previous, Self::Candidate].iter().any(|aside| aside.read(name).is_some())
     }
 
     /// Returns the container's original name and the run that put it aside.
@@ -188,14 +190,14 @@ impl Aside {
     }
 }
 
-/// Finds the container behind a server line. [`find_gone`] finds containers that are gone.
-pub(super) fn behind(
+/// Finds the container behind a server line. [`find_missing`] finds containers that are gone.
+pub(super) fn match_container(
     id: &ServerId,
     server: &cfg::Server,
     state: Option<&ServerState>,
     observation: &Observation,
-) -> Behind {
-    let line = Line {
+) -> MatchResult {
+    let line = LineMatcher {
         id,
         address: &server.address,
         target: socket_address(&server.address, state),
@@ -206,9 +208,9 @@ pub(super) fn behind(
     let engine = observation.engine(id);
     let eligible = || {
         let here = observation.containers.iter().filter(|container| container.engine == engine);
-        here.filter(|container| !Aside::is_name(&container.name) || line.is_served_by(container))
+        here.filter(|container| !ContainerRole::is_name(&container.name) || line.is_served_by(container))
     };
-    let unmatched = |why| Behind::Unmatched { why, candidates: nearest(eligible(), id, line.target) };
+    let unmatched = |why| MatchResult::Unmatched { why, candidates: nearest(eligible(), id, line.target) };
     if let Some(name) = observation.named.get(id) {
         let named = eligible().find(|container| container.name == *name);
         let not_there = || unmatched(NoMatch::NotThere { container: name.clone() });
@@ -231,7 +233,7 @@ pub(super) fn behind(
         return line.found(only, rule);
     }
     let named = |(container, rule): &(&Container, MatchRule)| format!("{} ({rule})", container.name);
-    Behind::Ambiguous { candidates: candidates.iter().map(named).collect() }
+    MatchResult::Ambiguous { candidates: candidates.iter().map(named).collect() }
 }
 
 /// Returns the container that the address of a server line leads to.
@@ -269,7 +271,7 @@ fn best<'c>(
 }
 
 /// A server line whose container is wanted.
-struct Line<'a> {
+struct LineMatcher<'a> {
     id: &'a ServerId,
     address: &'a Address,
     target: Option<SocketAddr>,
@@ -279,11 +281,11 @@ struct Line<'a> {
     observation: &'a Observation,
 }
 
-impl Line<'_> {
-    fn found(&self, container: &Container, rule: MatchRule) -> Behind {
+impl LineMatcher<'_> {
+    fn found(&self, container: &Container, rule: MatchRule) -> MatchResult {
         // A label or the settings select the container; its address may still show how it is reached.
         let rule = self.evidence(container).unwrap_or(rule);
-        Behind::Container(Box::new(ContainerMatch { container: container.clone(), rule }))
+        MatchResult::Container(Box::new(ContainerMatch { container: container.clone(), rule }))
     }
 
     /// Returns the rule by which a container matches this line.
@@ -372,7 +374,7 @@ pub(super) fn drop_image_labels(backends: &mut [Backend]) {
     for server in servers.filter(|server| server.rule() == Some(MatchRule::ImageLabel)) {
         if let Some(container) = server.container().filter(|it| rivals.contains(&it.id)) {
             let candidates = vec![describe(container)];
-            server.behind = Behind::Unmatched { why: NoMatch::NoneFits, candidates };
+            server.behind = MatchResult::Unmatched { why: NoMatch::NoneFits, candidates };
         }
     }
 }
@@ -428,8 +430,8 @@ fn describe(container: &Container) -> String {
 /// Turns an unmatched server into a gone one if that is certain. `HAProxy` does not use the server, its line is not
 /// `disabled`, nothing accepts connections there, its address is the engine's host with a port above 1, a sibling
 /// shows what its container was like, and no other container has the new one's name.
-pub(super) fn find_gone(backend: &mut Backend, observation: &Observation) {
-    let gone: Vec<(usize, Behind)> = backend
+pub(super) fn find_missing(backend: &mut Backend, observation: &Observation) {
+    let gone: Vec<(usize, MatchResult)> = backend
         .servers
         .iter()
         .enumerate()
@@ -454,7 +456,7 @@ pub(super) fn find_gone(backend: &mut Backend, observation: &Observation) {
             let taken = observation.containers.iter().any(|it| it.engine == engine && it.name == name);
             (on_host && !taken).then(|| {
                 let publish = Published { ip: address.ip(), port: address.port(), container_port: port };
-                (index, Behind::Gone { like: Box::new(sibling.1), publish, name })
+                (index, MatchResult::Gone { like: Box::new(sibling.1), publish, name })
             })
         })
         .collect();
@@ -469,14 +471,15 @@ fn may_be_gone(server: &super::Server) -> bool {
         return false;
     }
     match &server.behind {
-        Behind::Unmatched { why: NoMatch::NoneFits | NoMatch::NotThere { .. }, .. } => true,
-        Behind::Unmatched {
-            why: NoMatch::OtherNetwork { .. } | NoMatch::ResolvedElsewhere { .. }, ..
+        MatchResult::Unmatched { why: NoMatch::NoneFits | NoMatch::NotThere { .. }, .. } => true,
+        MatchResult::Unmatched {
+            why: NoMatch::OtherNetwork { .. } | NoMatch::ResolvedElsewhere { .. },
+            ..
         }
-        | Behind::Container(_)
-        | Behind::Gone { .. }
-        | Behind::Described { .. }
-        | Behind::Ambiguous { .. } => false,
+        | MatchResult::Container(_)
+        | MatchResult::Gone { .. }
+        | MatchResult::Described { .. }
+        | MatchResult::Ambiguous { .. } => false,
     }
 }
 
@@ -486,7 +489,7 @@ fn not_yet(
     described: &Described,
     address: SocketAddr,
     observation: &Observation,
-) -> Option<Behind> {
+) -> Option<MatchResult> {
     let engine = observation.engine(&server.id);
     let pattern = described.name.clone().unwrap_or_else(|| format!("{}-{{server}}", server.id.backend));
     let described_name = || pattern.replace("{server}", &server.id.server).replace(':', "_");
@@ -496,7 +499,7 @@ fn not_yet(
     }
     let publish = Published { ip: address.ip(), port: address.port(), container_port: described.port };
     let like = Container::described(name.clone(), described.restart.clone(), engine.to_owned());
-    Some(Behind::Described { like: Box::new(like), publish, name })
+    Some(MatchResult::Described { like: Box::new(like), publish, name })
 }
 
 /// Returns a sibling with a published port on the same engine, preferably of the same role.

@@ -54,14 +54,14 @@ pub fn own_check(configuration: &Configuration, proxy: &Proxy, server: &cfg::Ser
     let longest = [checked.fastinter, checked.downinter].into_iter().flatten();
     let inter = longest.fold(checked.inter.unwrap_or(INTER), Duration::max);
     Some(OwnCheck {
-        why: beyond_a_probe(owner, checked)?,
+        why: unsupported_by_probe(owner, checked)?,
         within: inter.saturating_mul(checked.rise.unwrap_or(RISE)),
         tracks: server.track.is_some().then(|| ServerId::new(&owner.name, &checked.name)),
     })
 }
 
 /// Returns what a check does that a probe cannot do.
-fn beyond_a_probe(proxy: &Proxy, server: &cfg::Server) -> Option<String> {
+fn unsupported_by_probe(proxy: &Proxy, server: &cfg::Server) -> Option<String> {
     if let Some(section) = &server.healthcheck {
         return Some(format!("healthcheck {section}"));
     }
@@ -70,7 +70,7 @@ fn beyond_a_probe(proxy: &Proxy, server: &cfg::Server) -> Option<String> {
         HealthCheck::TcpCheck { has_rules: true } => "tcp-check rules",
         HealthCheck::Http(_) if check_sends_proxy(server) => "httpchk behind a PROXY line",
         HealthCheck::Http(check) => {
-            return beyond_http(check).or_else(|| beyond_tls(server)).map(str::to_owned);
+            return unsupported_http(check).or_else(|| unsupported_tls(server)).map(str::to_owned);
         }
         // A request proves more than a connection.
         HealthCheck::None | HealthCheck::TcpCheck { has_rules: false }
@@ -89,7 +89,7 @@ fn beyond_a_probe(proxy: &Proxy, server: &cfg::Server) -> Option<String> {
     Some(why.to_owned())
 }
 
-fn beyond_http(check: &HttpCheck) -> Option<&'static str> {
+fn unsupported_http(check: &HttpCheck) -> Option<&'static str> {
     let is_beyond = |expect: &cfg::Expect| match &expect.what {
         Expected::Status(_) | Expected::String(_) => false,
         Expected::StatusRegex(pattern) | Expected::StringRegex(pattern) => !is_readable(pattern),
@@ -109,7 +109,7 @@ fn beyond_http(check: &HttpCheck) -> Option<&'static str> {
 }
 
 /// Returns what the connection of an HTTP check has that drainswap's own does not.
-fn beyond_tls(server: &cfg::Server) -> Option<&'static str> {
+fn unsupported_tls(server: &cfg::Server) -> Option<&'static str> {
     let is_encrypted = check_is_encrypted(server);
     let proto = server.check_proto.as_ref().or(server.proto.as_ref());
     let offered = server.check_alpn.as_ref().or(server.alpn.as_ref()).filter(|_| is_encrypted);

@@ -74,7 +74,7 @@ listen tablet
 ",
     );
     let topology = world.topology();
-    let beside = |server| topology.lines_beside(server).map(|other| other.id.to_string()).collect::<Vec<_>>();
+    let beside = |server| topology.aliases_of(server).map(|other| other.id.to_string()).collect::<Vec<_>>();
     assert_eq!(beside(&topology.backends[0].servers[0]), ["tablet/one"]);
     assert_eq!(beside(&topology.backends[1].servers[1]), Vec::<String>::new());
 }
@@ -98,7 +98,7 @@ backend tablet
     };
     let topology = world.gone("tablet-one").container("mobile-app1", one).topology();
     let beside: Vec<String> =
-        topology.lines_beside(&topology.backends[0].servers[0]).map(|it| it.id.to_string()).collect();
+        topology.aliases_of(&topology.backends[0].servers[0]).map(|it| it.id.to_string()).collect();
     assert_eq!(beside, ["tablet/one"]);
 }
 
@@ -131,11 +131,11 @@ fn settings_with_which_haproxy_affects_clients_are_named() {
     {
         let config = format!("backend b\n    server a 127.0.0.1:80 check {setting}\n");
         let topology = World::of(&config).topology();
-        let traps = &topology.backends[0].traps;
+        let traps = &topology.backends[0].caveats;
         let keyword = setting.split(' ').next().unwrap();
         assert!(traps.len() == 1 && traps[0].contains(keyword), "{setting}: {traps:?}");
     }
-    assert_eq!(World::pair().topology().backends[0].traps, Vec::<String>::new());
+    assert_eq!(World::pair().topology().backends[0].caveats, Vec::<String>::new());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::outcome::named;
 
 /// A container as it runs, or as it will run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subject<'a> {
+pub struct UpdateSubject<'a> {
     pub engine: &'a str,
     pub name: &'a str,
     /// Whether the name of its image may come to mean another image.
@@ -17,7 +17,7 @@ pub struct Subject<'a> {
     pub labels: &'a UpdateLabels,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> UpdateSubject<'a> {
     /// Returns the container as it is, or `None` if it does not run.
     #[must_use]
     pub fn now(container: &'a Container) -> Option<Self> {
@@ -46,7 +46,7 @@ pub struct Updater<'a> {
 /// Returns the updaters among all containers that would replace any of these.
 #[must_use]
 pub fn updaters<'a>(
-    subjects: impl IntoIterator<Item = Subject<'a>>,
+    subjects: impl IntoIterator<Item = UpdateSubject<'a>>,
     all: &'a [Container],
 ) -> Vec<Updater<'a>> {
     let mut found: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();

@@ -17,7 +17,9 @@ use drainswap::image::Image;
 use drainswap::observation::{
     AdminState, Checker, Checking, Checks, Container, LoadBalancerState, Pinned, RestartPolicy, ServerState,
 };
-use drainswap::ports::{ContainerEngine, EngineError, LoadBalancer, LoadBalancerError, Model, Recipe};
+use drainswap::ports::{
+    ContainerEngine, CreateSpec, EngineError, LoadBalancer, LoadBalancerError, SpecSource,
+};
 
 use crate::on_real_parts;
 use crate::support::{Load, Mix, Processes, Stage, wait_for, wait_until};
@@ -52,12 +54,12 @@ fn inspected_alone(listed: &Container) -> Container {
 }
 
 impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
-    async fn look(&self) -> LoadBalancerState {
-        self.load_balancer.look(&["mobile".to_owned()]).await.expect("a look")
+    async fn full_state(&self) -> LoadBalancerState {
+        self.load_balancer.full_state(&["mobile".to_owned()]).await.expect("a look")
     }
 
     async fn server(&self, id: &ServerId) -> ServerState {
-        self.look().await.server(id).expect("a server").clone()
+        self.full_state().await.server(id).expect("a server").clone()
     }
 
     async fn set(&self, id: &ServerId, state: AdminState) {
@@ -103,7 +105,7 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         assert!(matches!(set, Err(LoadBalancerError::Refused { .. })), "{set:?}");
         assert_eq!(self.server(&app1()).await.admin.state(), AdminState::Drain, "the other servers are set");
         self.set(&app1(), AdminState::Ready).await;
-        let look = self.load_balancer.look(&["nowhere".to_owned()]).await;
+        let look = self.load_balancer.full_state(&["nowhere".to_owned()]).await;
         assert!(matches!(look, Err(LoadBalancerError::NoSuchBackend { .. })), "{look:?}");
     }
 
@@ -225,10 +227,10 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
     /// Checks that another process answers after a reload and has forgotten runtime settings.
     async fn a_reload_forgets(&self, reload: impl AsyncFn()) {
         self.set(&app1(), AdminState::Maint).await;
-        let before = self.look().await.pid;
+        let before = self.full_state().await.pid;
         reload().await;
         let after = wait_for("another process", SOON, async || {
-            let seen = self.load_balancer.look(&["mobile".to_owned()]).await.ok()?;
+            let seen = self.load_balancer.full_state(&["mobile".to_owned()]).await.ok()?;
             (seen.pid != before).then_some(seen)
         })
         .await;
@@ -244,8 +246,8 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         let old = self.container(&self.app1).await;
         assert_eq!(engine.container(&old.id).await.expect("a container"), inspected_alone(&old));
         let name = format!("{}.new-20261126T221500.000Z", self.app1);
-        let recipe = Recipe {
-            model: Model::Like(old.id.clone()),
+        let recipe = CreateSpec {
+            model: SpecSource::CopyOf(old.id.clone()),
             image: old.running_image(),
             name: name.clone(),
             platform: None,
@@ -257,8 +259,8 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         let new = engine.create(&recipe).await.expect("the same container again");
         assert_ne!(first, new, "the earlier container is replaced");
         assert_eq!(self.container(&name).await.id, new);
-        refused(&engine.pulse(&first).await.map(drop));
-        assert!(!engine.pulse(&new).await.expect("a pulse").running);
+        refused(&engine.status(&first).await.map(drop));
+        assert!(!engine.status(&new).await.expect("a pulse").running);
         refused(&engine.start(&new).await);
         engine.rename(&new, &name).await.expect("rename it to its own name");
         refused(&engine.rename(&new, &self.app1b).await);
@@ -267,16 +269,16 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         assert_eq!(self.container(&name).await.restart.name, "no");
         engine.stop(&old.id).await.expect("a stop");
         engine.stop(&old.id).await.expect("a second one");
-        assert!(!engine.pulse(&old.id).await.expect("a pulse").running);
+        assert!(!engine.status(&old.id).await.expect("a pulse").running);
         engine.start(&new).await.expect("the port is free now");
         engine.start(&new).await.expect("start a running container");
         refused(&engine.start(&old.id).await);
         engine.remove(&new).await.expect("a removal");
         engine.remove(&new).await.expect("remove a missing container");
-        refused(&engine.pulse(&new).await.map(drop));
+        refused(&engine.status(&new).await.map(drop));
         refused(&engine.stop(&new).await);
         engine.start(&old.id).await.expect("the old one again");
-        assert!(engine.pulse(&old.id).await.expect("a pulse").running);
+        assert!(engine.status(&old.id).await.expect("a pulse").running);
     }
 
     async fn all(&self, reload: impl AsyncFn()) {

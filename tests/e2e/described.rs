@@ -9,7 +9,7 @@ use drainswap::cli::Globals;
 use drainswap::ids::ImageId;
 use drainswap::image::Image;
 use drainswap::observation::{Pinned, Published};
-use drainswap::ports::{ContainerEngine, Model, Recipe};
+use drainswap::ports::{ContainerEngine, CreateSpec, SpecSource};
 use drainswap::service::Container;
 use drainswap::service::container::{Networks, Texts};
 use drainswap::settings::Settings;
@@ -91,8 +91,8 @@ async fn a_described_container_has_all_described_settings() {
     let reference = format!("{}:v1", stage.registry.repository());
     let image = ImageId(inspect(&reference)["Id"].as_str().expect("an id").to_owned());
     let ports = Ports::reserve(1);
-    let recipe = Recipe {
-        model: Model::Described {
+    let recipe = CreateSpec {
+        model: SpecSource::Described {
             wanted: Box::new(settings.services["mobile"].container.clone()),
             instead_of: None,
         },
@@ -109,8 +109,8 @@ async fn a_described_container_has_all_described_settings() {
     };
     let mut elsewhere = settings.services["mobile"].container.clone();
     elsewhere.networks.0.insert(format!("{id}-nowhere"), drainswap::service::container::Endpoint::default());
-    let elsewhere = Recipe {
-        model: Model::Described { wanted: Box::new(elsewhere), instead_of: None },
+    let elsewhere = CreateSpec {
+        model: SpecSource::Described { wanted: Box::new(elsewhere), instead_of: None },
         ..recipe.clone()
     };
     let refused = engine.create(&elsewhere).await.expect_err("a network is missing").to_string();
@@ -161,10 +161,10 @@ async fn a_described_container_has_all_described_settings() {
     assert!(aliases.as_array().is_some_and(|all| all.contains(&json!("mobile"))), "{aliases}");
 
     // The container does not differ from its description, in spite of the engine's additions.
-    let Model::Described { wanted, .. } = &recipe.model else { panic!("it is described") };
+    let SpecSource::Described { wanted, .. } = &recipe.model else { panic!("it is described") };
     let compared = async |wanted: &Container| {
-        let model = Model::Described { wanted: Box::new(wanted.clone()), instead_of: Some(new.clone()) };
-        let changes = engine.changes(&Recipe { model, ..recipe.clone() }).await;
+        let model = SpecSource::Described { wanted: Box::new(wanted.clone()), instead_of: Some(new.clone()) };
+        let changes = engine.changes(&CreateSpec { model, ..recipe.clone() }).await;
         changes.unwrap_or_else(|error| panic!("{error}")).expect("both are here")
     };
     assert_eq!(compared(wanted).await, []);
@@ -177,7 +177,12 @@ async fn a_described_container_has_all_described_settings() {
 }
 
 /// Checks that settings which the engine adds to some containers do not count as drift.
-async fn check_additions_of_the_engine(engine: &DockerEngine, recipe: &Recipe, wanted: &Container, id: &str) {
+async fn check_additions_of_the_engine(
+    engine: &DockerEngine,
+    recipe: &CreateSpec,
+    wanted: &Container,
+    id: &str,
+) {
     let plain = Container { volumes: Vec::new(), tmpfs: Texts::default(), ..wanted.clone() };
     let plain = Container { networks: Networks::default(), hostname: None, healthcheck: None, ..plain };
     for special in [
@@ -185,11 +190,11 @@ async fn check_additions_of_the_engine(engine: &DockerEngine, recipe: &Recipe, w
         Container { privileged: Some(true), cap_drop: Vec::new(), ..plain.clone() },
         Container { network_mode: Some("none".to_owned()), ..plain.clone() },
     ] {
-        let model = |instead_of| Model::Described { wanted: Box::new(special.clone()), instead_of };
+        let model = |instead_of| SpecSource::Described { wanted: Box::new(special.clone()), instead_of };
         let name = format!("{id}.new-20261126T110000.000Z");
-        let recipe = Recipe { model: model(None), name, publish: None, ..recipe.clone() };
+        let recipe = CreateSpec { model: model(None), name, publish: None, ..recipe.clone() };
         let made = engine.create(&recipe).await.unwrap_or_else(|error| panic!("{error}"));
-        let again = Recipe { model: model(Some(made)), ..recipe };
+        let again = CreateSpec { model: model(Some(made)), ..recipe };
         let changes = engine.changes(&again).await.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(changes, Some(Vec::new()), "{:?}", special.network_mode);
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::process::Child;
 
 use crate::support::{
-    Ended, Engine, Load, Mix, Need, Papers, Sshd, Stage, TlsEngine, finish, may_run, requirements, wait_until,
+    CertificateKind, Ended, Engine, Load, Mix, Need, Sshd, Stage, TlsEngine, finish, may_run, requirements,
+    wait_until,
 };
 use crate::{assert_in_service, at_each_event, ends_with, snapshot, versions};
 
@@ -106,13 +107,18 @@ async fn ctrl_c_at_a_terminal_keeps_the_ssh_connection_for_the_undo() {
 }
 
 /// Runs drainswap with the second daemon and the given certificates.
-async fn by_tls(stage: &Stage, engine: &TlsEngine, papers: Option<Papers>, arguments: &[&str]) -> Ended {
+async fn by_tls(
+    stage: &Stage,
+    engine: &TlsEngine,
+    papers: Option<CertificateKind>,
+    arguments: &[&str],
+) -> Ended {
     let mut command = stage.command(arguments);
     command.env("DOCKER_HOST", engine.endpoint()).env_remove("DOCKER_CONTEXT");
     if let Some(papers) = papers {
         command.env("DOCKER_TLS_VERIFY", "1").env("DOCKER_CERT_PATH", engine.certificates(papers));
         // The system trusts the daemon's authority, which must have no effect.
-        command.env("SSL_CERT_FILE", engine.certificates(Papers::Good).join("ca.pem"));
+        command.env("SSL_CERT_FILE", engine.certificates(CertificateKind::Good).join("ca.pem"));
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     finish(command.spawn().expect("start drainswap")).await
@@ -156,7 +162,7 @@ async fn an_image_that_exceeds_the_disk_fails_the_deploy_without_changes() {
     by_socket(&large).await.expect(5).says(&says).says(&["it needs about ", " MB are free in /"]);
     // On a remote host, only the full disk shows.
     let deploy = ["deploy", "mobile", "--image", &large, "--floor", "0"];
-    let ended = by_tls(&stage, &engine, Some(Papers::Good), &deploy).await.expect(5);
+    let ended = by_tls(&stage, &engine, Some(CertificateKind::Good), &deploy).await.expect(5);
     ended.says(&says).says(&["no space left on device"]);
     assert_eq!((all(), stage.haproxy.status("app1").await), (before, status));
     by_socket(&v2).await.expect(0);
@@ -175,19 +181,22 @@ async fn an_engine_with_tls_accepts_trusted_clients_only() {
     let engine = TlsEngine::start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let name = move_to(&engine, &stage).await;
-    by_tls(&stage, &engine, Some(Papers::Good), &["status"]).await.expect(0).prints(&["mobile:v1", "ready"]);
+    by_tls(&stage, &engine, Some(CertificateKind::Good), &["status"])
+        .await
+        .expect(0)
+        .prints(&["mobile:v1", "ready"]);
     let deploy = ["deploy", "mobile", "--image", &v2, "--floor", "0"];
     for (papers, says) in [
-        (Some(Papers::Expired), "it rejects the client certificate"),
-        (Some(Papers::Foreign), "it rejects the client certificate"),
-        (Some(Papers::WrongAuthority), "its certificate is not trusted"),
+        (Some(CertificateKind::Expired), "it rejects the client certificate"),
+        (Some(CertificateKind::Foreign), "it rejects the client certificate"),
+        (Some(CertificateKind::WrongAuthority), "its certificate is not trusted"),
         (None, "set DOCKER_TLS_VERIFY=1"),
     ] {
         let refused = by_tls(&stage, &engine, papers, &deploy).await;
         assert_eq!(refused.code, 5, "{papers:?}: {}", refused.stderr);
         refused.says(&[&engine.endpoint(), says]);
     }
-    by_tls(&stage, &engine, Some(Papers::Good), &deploy).await.expect(0);
+    by_tls(&stage, &engine, Some(CertificateKind::Good), &deploy).await.expect(0);
     let answer = stage.get("app1", "/").await.expect("it answers");
     assert_eq!(answer.version.as_deref(), Some("v2"));
     let runs = engine.docker(&["ps", "--format", "{{.Names}}"]).expect("a list");

@@ -18,7 +18,7 @@ use crate::{assert_in_service, on_real_parts, versions};
 
 /// The moment at which a run is killed.
 #[derive(Clone, Copy, Debug)]
-enum Moment {
+enum HookPoint {
     /// After this many durable records: the step that the last record announces is not done, or has just started.
     Behind { records: usize },
     /// In the middle of the first record.
@@ -28,15 +28,15 @@ enum Moment {
 }
 
 /// Returns the moments before and after every effect in a journal, each with its record.
-fn moments(journal: &Path) -> Vec<(String, Moment)> {
-    let (mut moments, mut bytes) = (vec![("opened".to_owned(), Moment::Opening)], 0);
+fn moments(journal: &Path) -> Vec<(String, HookPoint)> {
+    let (mut moments, mut bytes) = (vec![("opened".to_owned(), HookPoint::Opening)], 0);
     for (index, line) in fs::read_to_string(journal).expect("a journal").lines().enumerate().skip(1) {
         let record: Value = serde_json::from_str(line).expect("a record");
         let word = |key: &str| record[key].as_str().unwrap_or_default().to_owned();
         let length = line.len() as u64 + 1;
         // Times in the records may have a different length in the next run.
-        let within = Moment::Within { bytes: bytes + length / 2 };
-        let behind = Moment::Behind { records: index + 1 };
+        let within = HookPoint::Within { bytes: bytes + length / 2 };
+        let behind = HookPoint::Behind { records: index + 1 };
         let moment = if word("record") == "begun" { behind } else { within };
         moments.push((format!("{} {} of lane {}", word("record"), word("step"), record["lane"]), moment));
         bytes += length;
@@ -87,18 +87,18 @@ fn end_at(process: Pid, bytes: u64) {
 }
 
 /// Runs a deploy until a moment, and returns false if it finishes earlier.
-async fn is_killed(stage: &Stage, image: &str, moment: Moment) -> bool {
+async fn is_killed(stage: &Stage, image: &str, moment: HookPoint) -> bool {
     let watch = Watch::on(journals(stage));
     let mut run = stage.spawn(&["deploy", "mobile", "--image", image]);
     let process = i32::try_from(run.id().expect("it runs")).expect("a pid");
     let process = Pid::from_raw(process).expect("a pid");
     let armed = tokio::task::spawn_blocking(move || match moment {
-        Moment::Opening => end_at(process, 1000),
-        Moment::Within { bytes } => {
+        HookPoint::Opening => end_at(process, 1000),
+        HookPoint::Within { bytes } => {
             let first = watch.until_written(1).map(|written| written.len() as u64);
             end_at(process, first.unwrap_or_default() + bytes);
         }
-        Moment::Behind { records } => {
+        HookPoint::Behind { records } => {
             if watch.until_written(records).is_some() {
                 let _ended = kill_process(process, Signal::KILL);
             }

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::bad_socket::Between;
-use crate::support::{Load, Mix, Processes, Second, Stage, finish, wait_until};
+use crate::support::{Load, Mix, Processes, SecondBalancer, Stage, finish, wait_until};
 use crate::{assert_in_service, at_each_event, ends_with, on_real_parts, snapshot, versions};
 
 /// Returns the flags for both load balancers.
-fn both<'a>(stage: &'a Stage, second: &'a Second) -> Vec<&'a str> {
+fn both<'a>(stage: &'a Stage, second: &'a SecondBalancer) -> Vec<&'a str> {
     let path = |path: &'a std::path::Path| path.to_str().expect("UTF-8");
     let sockets = [stage.haproxy.socket(), second.haproxy.socket()];
     let masters = [stage.haproxy.master_socket(), second.haproxy.master_socket()];

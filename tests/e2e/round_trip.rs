@@ -12,7 +12,7 @@ use drainswap::adapters::docker::{DockerEngine, Endpoint};
 use drainswap::ids::ContainerId;
 use drainswap::image::Image;
 use drainswap::observation::Pinned;
-use drainswap::ports::{ContainerEngine, EngineError, Model, Recipe};
+use drainswap::ports::{ContainerEngine, CreateSpec, EngineError, SpecSource};
 use serde_json::{Map, Value, json};
 
 use self::table::{Cell, Column};
@@ -334,8 +334,8 @@ async fn replaced(engine: &DockerEngine, name: &str, image: &Image) -> Result<(V
     let old = inspect(name);
     let id = ContainerId(old["Id"].as_str().expect("an id").to_owned());
     let candidate = format!("{name}.new-20261126T100000.000Z");
-    let recipe = Recipe {
-        model: Model::Like(id.clone()),
+    let recipe = CreateSpec {
+        model: SpecSource::CopyOf(id.clone()),
         image: image.clone(),
         name: candidate,
         platform: None,
@@ -434,8 +434,8 @@ async fn a_new_container_has_all_settings_that_the_old_one_was_given() {
     let lent = anonymous_volumes(&inspect(&borrower));
     docker(&format!("rename {id}-other {id}-lender"));
     let like = ContainerId(inspect(&borrower)["Id"].as_str().expect("an id").to_owned());
-    let recipe = Recipe {
-        model: Model::Like(like),
+    let recipe = CreateSpec {
+        model: SpecSource::CopyOf(like),
         image: image("same"),
         name: format!("{borrower}.new-20261126T100000.000Z"),
         platform: None,
@@ -453,8 +453,8 @@ async fn a_new_container_has_all_settings_that_the_old_one_was_given() {
     let lodger = format!("{id}-rt-container-network-same");
     let like = ContainerId(inspect(&lodger)["Id"].as_str().expect("an id").to_owned());
     let name = format!("{lodger}.new-20261126T100000.000Z");
-    let recipe = Recipe {
-        model: Model::Like(like),
+    let recipe = CreateSpec {
+        model: SpecSource::CopyOf(like),
         image: image("same"),
         name,
         platform: None,

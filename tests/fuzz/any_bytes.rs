@@ -5,26 +5,26 @@
 use std::path::{Path, PathBuf};
 
 use bollard::models::ContainerInspectResponse;
+use drainswap::adapters::docker::inspect;
 use drainswap::adapters::docker::layers::Layers;
-use drainswap::adapters::docker::log::{Lines, Stream};
-use drainswap::adapters::docker::look;
-use drainswap::adapters::docker::recreate::{Beyond, Dialect, blueprint};
+use drainswap::adapters::docker::log::{Lines, LogStream};
+use drainswap::adapters::docker::recreate::{Dialect, RawSettings, blueprint};
 use drainswap::adapters::events_file::events_in;
-use drainswap::adapters::haproxy::master::{Answer, failed, workers};
+use drainswap::adapters::haproxy::master::{ReloadReply, failed, workers};
 use drainswap::adapters::haproxy::reply::Replies;
-use drainswap::adapters::haproxy::states_kept;
+use drainswap::adapters::haproxy::saved_states;
 use drainswap::cfg::{self, Environment, SourceFile, Version};
-use drainswap::event::Listener;
-use drainswap::history::formers;
+use drainswap::event::Reporter;
+use drainswap::history::revisions;
 use drainswap::ids::ContainerId;
-use drainswap::journal::{Run, whole};
+use drainswap::journal::{Run, complete_records};
 use drainswap::observation::Pinned;
 use drainswap::plan::drift::drift;
 use drainswap::plan::file::PlanFile;
-use drainswap::plan::undo::{Care, undo};
-use drainswap::ports::{Model, Recipe};
+use drainswap::plan::undo::{UndoMode, undo};
+use drainswap::ports::{CreateSpec, SpecSource};
 use drainswap::report::ci::{Files, Github, GithubFiles, Gitlab};
-use drainswap::report::{Several, html};
+use drainswap::report::{MultiReporter, html};
 use drainswap::service::compose;
 use drainswap::service::interpolate::Variables;
 use drainswap::settings::File;
@@ -69,11 +69,11 @@ fn configuration(bytes: &[u8]) {
 /// A valid journal can be resumed and rolled back to; an incomplete last record does not count.
 fn journal(bytes: &[u8]) {
     let read = Run::read(bytes);
-    assert_eq!(read, Run::read(whole(bytes)));
+    assert_eq!(read, Run::read(complete_records(bytes)));
     let Ok(Some(run)) = read else { return };
-    let _either = (run.progress.in_flight(&run.plan), run.progress.was_removing(), formers([&run]));
+    let _either = (run.progress.in_flight(&run.plan), run.progress.was_removing(), revisions([&run]));
     for (lane, begun) in &run.progress.begun {
-        for care in [Care::Failed, Care::Serving] {
+        for care in [UndoMode::Immediate, UndoMode::Graceful] {
             let _steps = undo(&run.plan.lanes[*lane], begun, care);
         }
     }
@@ -89,12 +89,12 @@ fn events(bytes: &[u8]) {
     html(&run, &events).expect("a page");
     let null = || Some(PathBuf::from("/dev/null"));
     let files = GithubFiles { summary: null(), output: null() };
-    let mut listeners = Several::default();
+    let mut listeners = MultiReporter::default();
     listeners.add(Github::new(std::io::sink(), files, false));
     listeners.add(Gitlab::new(std::io::sink(), false));
     listeners.add(Files::new(null(), null()).expect("files"));
     for event in &events {
-        listeners.hear(event);
+        listeners.report(event);
     }
 }
 
@@ -117,8 +117,8 @@ fn runtime_reply(bytes: &[u8]) {
     let replies = || Replies::new(&text);
     let _each = (replies().set_server(), replies().ended_session(), replies().level().is_ok());
     let _tables = (replies().sessions(), replies().stat(), replies().servers_state());
-    let _file = states_kept(bytes);
-    let _master = (workers(&text), failed(&text), Answer::read(&text));
+    let _file = saved_states(bytes);
+    let _master = (workers(&text), failed(&text), ReloadReply::read(&text));
 }
 
 /// An engine's answers about a container and a pull, and the log of a container.
@@ -129,13 +129,13 @@ fn engine_reply(bytes: &[u8]) {
     }
     let mut log = Lines::default();
     for (index, piece) in bytes.chunks(97).enumerate() {
-        log.add(if index % 3 == 0 { Stream::Error } else { Stream::Output }, piece);
+        log.add(if index % 3 == 0 { LogStream::Error } else { LogStream::Output }, piece);
     }
     assert!(log.last(15).iter().all(|line| !line.contains('\u{1b}')));
     let Ok(found) = serde_json::from_slice::<ContainerInspectResponse>(bytes) else { return };
-    let container = look::container(&found, &look::SeenImage::Gone);
-    let recipe = Recipe {
-        model: Model::Like(ContainerId("67e7a6c29d15".to_owned())),
+    let container = inspect::container(&found, &inspect::SeenImage::Gone);
+    let recipe = CreateSpec {
+        model: SpecSource::CopyOf(ContainerId("67e7a6c29d15".to_owned())),
         image: container.running_image(),
         name: "app1.new-20261123T221500.000Z".to_owned(),
         platform: None,
@@ -144,7 +144,7 @@ fn engine_reply(bytes: &[u8]) {
         renew_volumes: false,
     };
     for (api, is_podman) in [((1, 41), false), ((1, 47), false), ((1, 41), true)] {
-        let _refused = blueprint(&found, Beyond::default(), None, Dialect { api, is_podman }, &recipe);
+        let _refused = blueprint(&found, RawSettings::default(), None, Dialect { api, is_podman }, &recipe);
     }
 }
 

@@ -7,29 +7,29 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use drainswap::adapters::memory::{
-    Fault, Haproxy, Memory, MemoryClock, MemoryEngine, MemoryHaproxy, MemoryHooks, MemoryProber, Part, Site,
-    When,
+    Fault, Haproxy, Memory, MemoryClock, MemoryEngine, MemoryHaproxy, MemoryHooks, MemoryProber, Part,
+    SimulatedSite, When,
 };
 use drainswap::cfg::Configuration;
 use drainswap::command_line::CommandLine;
 use drainswap::deploy::engines::Engines;
-use drainswap::deploy::{Executor, Stop, Tracked, World};
-use drainswap::event::{Event, Fact, Listener};
+use drainswap::deploy::{Executor, Site, StopRequest, Tracked};
+use drainswap::event::{Event, EventKind, Reporter};
 use drainswap::history::left_out;
 use drainswap::ids::ServerId;
 use drainswap::image::ImageReference;
 use drainswap::journal::{Record, Run, line};
-use drainswap::look::LookError;
 use drainswap::observation::{Container, Observation, RestartPolicy};
+use drainswap::observe::ObserveError;
 use drainswap::outcome::Outcome;
 use drainswap::places::Places;
 use drainswap::plan::scope::Scope;
-use drainswap::plan::{Goal, Plan, Policy, Purpose, Returned, Target, Worker, build};
+use drainswap::plan::{Goal, Plan, Policy, RollbackTarget, RunKind, Target, Worker, build};
 use drainswap::topology::Topology;
 
-use crate::judge::{Judge, Witnessed};
+use crate::judge::{Judge, SharedJudge};
 use crate::person;
-use crate::scenario::{Scenario, Wish, image};
+use crate::scenario::{Request, Scenario, image};
 
 /// A case to play.
 #[derive(Clone, Debug)]
@@ -94,21 +94,21 @@ pub struct Verdict {
     pub story: Vec<String>,
 }
 
-type MemoryWorld = World<MemoryHaproxy, MemoryEngine, MemoryProber, MemoryClock, MemoryHooks>;
+type MemoryWorld = Site<MemoryHaproxy, MemoryEngine, MemoryProber, MemoryClock, MemoryHooks>;
 
 /// Collects the warnings for the operator, including outages.
 #[derive(Default)]
 struct Warnings(Vec<String>);
 
-impl Listener for Warnings {
-    fn hear(&mut self, event: &Event) {
-        if let Fact::Warned { message } = &event.fact {
+impl Reporter for Warnings {
+    fn report(&mut self, event: &Event) {
+        if let EventKind::Warned { message } = &event.fact {
             self.0.push(message.clone());
         }
-        if let Fact::OutageBegan { backend, .. } = &event.fact {
+        if let EventKind::OutageBegan { backend, .. } = &event.fact {
             self.0.push(format!("an outage of {backend} began"));
         }
-        if let Fact::OutageEnded { backend, .. } = &event.fact {
+        if let EventKind::OutageEnded { backend, .. } = &event.fact {
             self.0.push(format!("an outage of {backend} ended"));
         }
     }
@@ -148,7 +148,7 @@ impl Case {
         {
             let mut site = memory.site();
             site.story = with_story.then(Vec::new);
-            site.watch(Witnessed(Arc::clone(&judge)));
+            site.watch(SharedJudge(Arc::clone(&judge)));
             site.plan_faults(&self.faults);
         }
         let mut play = Play {
@@ -199,7 +199,7 @@ struct Play<'a> {
     /// The servers to work on, if printed commands name them.
     scope: Option<Scope>,
     /// The target of a rollback, by server.
-    kept: BTreeMap<ServerId, Returned>,
+    kept: BTreeMap<ServerId, RollbackTarget>,
     /// The runs before the one in the journal.
     past: Vec<Run>,
 }
@@ -223,7 +223,7 @@ impl Play<'_> {
                 (End::Died | End::NotBegun(_), Some(_)) => {}
             }
             // The operator repairs the outages and inspects the result.
-            self.mend().await;
+            self.recover().await;
             end = self.attempt(unfinished).await;
         }
         self.judge
@@ -235,7 +235,7 @@ impl Play<'_> {
 
     /// Resumes a stuck run after all faults are repaired; it must finish.
     async fn resume_stuck(&mut self) {
-        self.mend().await;
+        self.recover().await;
         self.memory.site().plan_faults(&[]);
         let stuck = self.recorded();
         match self.attempt(stuck).await {
@@ -290,7 +290,7 @@ impl Play<'_> {
 
     fn world(&self) -> MemoryWorld {
         let memory = &self.memory;
-        World {
+        Site {
             load_balancers: memory.load_balancers().into_iter().map(Tracked::new).collect(),
             engines: Engines::new(vec![(String::new(), memory.engine())]),
             prober: memory.prober(),
@@ -298,12 +298,12 @@ impl Play<'_> {
             hooks: memory.hooks(),
             descriptions: self.case.scenario.descriptions(),
             typed: CommandLine::default(),
-            site: drainswap::journal::Site::default(),
+            identity: drainswap::journal::SiteIdentity::default(),
         }
     }
 
     /// Observes the site and combines it with the journals.
-    async fn look(&mut self, world: &MemoryWorld) -> Result<(Observation, Topology), LookError> {
+    async fn look(&mut self, world: &MemoryWorld) -> Result<(Observation, Topology), ObserveError> {
         let quorum = self.case.scenario.policy().lb_quorum;
         let (mut observation, topology) =
             world.observe(&self.configuration, &Places::default(), quorum).await?;
@@ -321,7 +321,7 @@ impl Play<'_> {
     /// Checks that a new plan has nothing left to do.
     async fn plan_again(&mut self) {
         self.memory.site().plan_faults(&[]);
-        self.mend().await;
+        self.recover().await;
         let world = self.world();
         let plan = self.plan(&world).await.ok();
         self.judge.lock().expect("a judge").planned_again(plan.as_ref());
@@ -331,8 +331,8 @@ impl Play<'_> {
         let memory = self.memory.clone();
         let world = self.world();
         if let Some(unfinished) = unfinished {
-            let end = self.bring_to_rest(&world, &unfinished).await;
-            let is_enough = self.case.scenario.wish() == Wish::DeployOrUndo;
+            let end = self.finish_in_flight(&world, &unfinished).await;
+            let is_enough = self.case.scenario.request() == Request::DeployOrUndo;
             if is_enough || !matches!(end, End::Outcome(Outcome::Cancelled { .. })) {
                 return end;
             }
@@ -365,7 +365,7 @@ impl Play<'_> {
     }
 
     /// Performs the first part of `resume`.
-    async fn bring_to_rest(&mut self, world: &MemoryWorld, unfinished: &Run) -> End {
+    async fn finish_in_flight(&mut self, world: &MemoryWorld, unfinished: &Run) -> End {
         let quorum = unfinished.plan.policy.lb_quorum;
         let seen = match world.observe(&self.configuration, &Places::default(), quorum).await {
             Ok((observation, _)) => observation,
@@ -377,30 +377,30 @@ impl Play<'_> {
         let mut warnings = Warnings::default();
         let (mut journal, stop) = (self.memory.journal(), self.stop());
         let run = Executor::new(&plan, world, &mut journal, stop, &mut warnings).expect("its engines");
-        let outcome = match self.case.scenario.wish() {
-            Wish::DeployOrUndo => Box::pin(run.take_back(unfinished)).await,
-            Wish::Deploy | Wish::Rollback => Box::pin(run.bring_to_rest(unfinished)).await,
+        let outcome = match self.case.scenario.request() {
+            Request::DeployOrUndo => Box::pin(run.roll_back_unfinished(unfinished)).await,
+            Request::Deploy | Request::Rollback => Box::pin(run.finish_in_flight(unfinished)).await,
         };
         self.judge.lock().expect("a judge").warnings.extend(warnings.0);
         End::Outcome(outcome)
     }
 
-    async fn mend(&self) {
+    async fn recover(&self) {
         pass(Duration::from_secs(2)).await;
-        self.memory.site().mend();
+        self.memory.site().recover();
     }
 
-    fn stop(&self) -> Stop {
+    fn stop(&self) -> StopRequest {
         let [asked, now] = self.memory.site().stops.clone();
-        Stop { asked, now }
+        StopRequest { asked, now }
     }
 
     fn goal(&self) -> Goal {
-        let (purpose, target) = match self.case.scenario.wish() {
-            Wish::Rollback => (Purpose::Rollback, Target::Each(self.kept.clone())),
-            Wish::Deploy | Wish::DeployOrUndo => {
+        let (purpose, target) = match self.case.scenario.request() {
+            Request::Rollback => (RunKind::Rollback, Target::Each(self.kept.clone())),
+            Request::Deploy | Request::DeployOrUndo => {
                 let image = image(self.image.tag.as_deref().unwrap_or_default());
-                (Purpose::Deploy, Target::Everywhere(image))
+                (RunKind::Deploy, Target::Everywhere(image))
             }
         };
         Goal {
@@ -446,7 +446,7 @@ impl Play<'_> {
     async fn ended(&mut self, outcome: Outcome) {
         if let Outcome::Stuck { servers, .. } = &outcome {
             // The operator runs the printed commands after all faults are repaired.
-            self.mend().await;
+            self.recover().await;
             self.memory.site().plan_faults(&[]);
             for command in servers.iter().flat_map(|stranded| &stranded.commands) {
                 let done = match command.strip_prefix("drainswap deploy mobile --image ") {
@@ -468,14 +468,14 @@ impl Play<'_> {
 }
 
 /// Returns the kept containers, by the servers with their addresses.
-fn kept(site: &Site) -> BTreeMap<ServerId, Returned> {
+fn kept(site: &SimulatedSite) -> BTreeMap<ServerId, RollbackTarget> {
     let lines = site.haproxies.iter().flat_map(Haproxy::workers).flat_map(|worker| &worker.lines);
     let kept = lines.filter_map(|line| {
         let mut there = site.engine.containers.iter().filter(|it| it.address() == Some(line.address));
         let place = there.find(|it| it.container.name.contains(".old-"))?;
         let restart = RestartPolicy { name: "unless-stopped".to_owned(), maximum_retries: 0 };
         let container = Some(Container { restart, ..place.container.clone() });
-        Some((line.id.clone(), Returned { image: image("v2"), container, engine: String::new() }))
+        Some((line.id.clone(), RollbackTarget { image: image("v2"), container, engine: String::new() }))
     });
     kept.collect()
 }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use drainswap::adapters::memory::{Effect, EndedBy, Fault, Haproxy, Line, Loss, Part, Place, Site, Witness};
+use drainswap::adapters::memory::{
+    ContainerRecord, Effect, EffectObserver, EndedBy, Fault, Haproxy, Loss, Part, ServerLine, SimulatedSite,
+};
 use drainswap::ids::{ContainerId, ServerId};
 use drainswap::image::Image;
 use drainswap::journal::{Record, Run};
@@ -13,7 +15,7 @@ use drainswap::outcome::Outcome;
 use drainswap::plan::{LbQuorum, OnDrainTimeout, Plan, Step};
 
 use crate::case::Case;
-use crate::scenario::{Wish, image, is_forgotten, is_left, sites};
+use crate::scenario::{Request, image, is_forgotten, is_left, sites};
 
 /// The maximum time in ms until the run corrects a state that another process set, and until its requests have arrived.
 const GRACE: u64 = 60;
@@ -65,20 +67,21 @@ pub struct Judge {
 }
 
 /// A handle to the judge for the site.
-pub struct Witnessed(pub Arc<Mutex<Judge>>);
+pub struct SharedJudge(pub Arc<Mutex<Judge>>);
 
-impl Witness for Witnessed {
-    fn see(&mut self, site: &Site, effect: &Effect) {
-        self.0.lock().expect("a judge").see(site, effect);
+impl EffectObserver for SharedJudge {
+    fn observe(&mut self, site: &SimulatedSite, effect: &Effect) {
+        self.0.lock().expect("a judge").observe(site, effect);
     }
 }
 
 impl Judge {
-    pub fn new(case: &Case, site: &Site) -> Self {
+    pub fn new(case: &Case, site: &SimulatedSite) -> Self {
         let workers = site.haproxies.iter().flat_map(Haproxy::workers);
-        let lines: Vec<&Line> = workers.flat_map(|worker| &worker.lines).collect();
-        let is_out = |line: &&&Line| line.admin.state() != AdminState::Ready || !site.serves(line.address);
-        let is_kept_out = |line: &&&Line| line.admin.state() != AdminState::Ready;
+        let lines: Vec<&ServerLine> = workers.flat_map(|worker| &worker.lines).collect();
+        let is_out =
+            |line: &&&ServerLine| line.admin.state() != AdminState::Ready || !site.serves(line.address);
+        let is_kept_out = |line: &&&ServerLine| line.admin.state() != AdminState::Ready;
         let enables = case.scenario.policy().scope.enable;
         Self {
             kept_out: lines
@@ -148,7 +151,7 @@ impl Judge {
         }
     }
 
-    fn see(&mut self, site: &Site, effect: &Effect) {
+    fn observe(&mut self, site: &SimulatedSite, effect: &Effect) {
         self.notice(site);
         match effect {
             Effect::Set(balancer, server, state) => {
@@ -156,10 +159,10 @@ impl Judge {
                 self.set(site, *balancer, server, *state);
             }
             Effect::Created(id) => self.needs(site, id, "created", &[Step::Create]),
-            Effect::Started(id) => self.needs(site, id, "started", &[Step::Start, Step::Keep]),
-            Effect::Renamed(id, _) => self.needs(site, id, "renamed", &[Step::Start, Step::Keep]),
+            Effect::Started(id) => self.needs(site, id, "started", &[Step::Start, Step::Stop]),
+            Effect::Renamed(id, _) => self.needs(site, id, "renamed", &[Step::Start, Step::Stop]),
             Effect::Stopped(id, cut) => {
-                self.needs(site, id, "stopped", &[Step::Keep, Step::Start]);
+                self.needs(site, id, "stopped", &[Step::Stop, Step::Start]);
                 self.taken(site, id, *cut);
             }
             Effect::Removed(id) => self.needs(site, id, "removed", &[Step::Create, Step::Remove]),
@@ -175,7 +178,7 @@ impl Judge {
         }
     }
 
-    fn violate(&mut self, site: &Site, what: impl std::fmt::Display) {
+    fn violate(&mut self, site: &SimulatedSite, what: impl std::fmt::Display) {
         self.violations.push(format!(
             "at {} ms, in call {}: {what}",
             site.now,
@@ -183,15 +186,15 @@ impl Judge {
         ));
     }
 
-    fn notice(&mut self, site: &Site) {
+    fn notice(&mut self, site: &SimulatedSite) {
         if self.stop_asked.is_none() && site.stops[0].is_cancelled() {
             self.stop_asked = Some(site.now);
         }
     }
 
     /// Returns whether another process has just changed the distribution of requests.
-    fn was_meddled_with(site: &Site, within: u64) -> bool {
-        site.meddled_at.is_some_and(|at| site.now <= at + within)
+    fn was_meddled_with(site: &SimulatedSite, within: u64) -> bool {
+        site.external_change_at.is_some_and(|at| site.now <= at + within)
     }
 
     fn record(&mut self, record: &Record) {
@@ -215,7 +218,7 @@ impl Judge {
     }
 
     /// Checks that the record was written before the effect.
-    fn needs(&mut self, site: &Site, id: &ContainerId, what: &str, steps: &[Step]) {
+    fn needs(&mut self, site: &SimulatedSite, id: &ContainerId, what: &str, steps: &[Step]) {
         let Some(place) = site.engine.find(id) else { return };
         let lane = self.lane_at(place.address());
         // The container came back at a port chosen by the engine, which no server line has.
@@ -232,7 +235,7 @@ impl Judge {
     }
 
     /// Checks that a removed container could not get traffic and had no sessions.
-    fn taken(&mut self, site: &Site, id: &ContainerId, cut: usize) {
+    fn taken(&mut self, site: &SimulatedSite, id: &ContainerId, cut: usize) {
         let Some(place) = site.engine.find(id) else { return };
         let (name, address) = (place.container.name.clone(), place.address());
         if cut > 0 && !self.may_cut(site, place) {
@@ -280,7 +283,7 @@ impl Judge {
     }
 
     /// Returns whether sessions may be cut, because a failed new container loses them in any case.
-    fn may_cut(&self, site: &Site, place: &Place) -> bool {
+    fn may_cut(&self, site: &SimulatedSite, place: &ContainerRecord) -> bool {
         Self::was_meddled_with(site, UNSEEN)
             || self.is_unseen()
             || self.case.scenario.policy().on_drain_timeout == OnDrainTimeout::Force
@@ -288,7 +291,7 @@ impl Judge {
             || self.is_excused(|fault| meddles(fault) || fault == Fault::Reload) && is_new(place)
     }
 
-    fn set(&mut self, site: &Site, balancer: usize, server: &ServerId, state: AdminState) {
+    fn set(&mut self, site: &SimulatedSite, balancer: usize, server: &ServerId, state: AdminState) {
         let Some(plan) = &self.plan else { return };
         let lane = plan.lanes.iter().position(|lane| lane.servers.iter().any(|it| it.id == *server));
         let touches = |step: &Step| step.touches_traffic();
@@ -305,10 +308,11 @@ impl Judge {
     }
 
     /// Checks that enough servers serve without the one that was just taken out, if it served.
-    fn floor(&mut self, site: &Site, balancer: usize, server: &ServerId) {
+    fn floor(&mut self, site: &SimulatedSite, balancer: usize, server: &ServerId) {
         let Some(worker) = &site.haproxies[balancer].worker else { return };
         let Some(line) = worker.line(server) else { return };
-        let serving = worker.takers(&server.backend).iter().filter(|line| site.serves(line.address)).count();
+        let serving =
+            worker.usable_servers(&server.backend).iter().filter(|line| site.serves(line.address)).count();
         let floor = self.plan.as_ref().map_or(0, |plan| plan.policy.floor);
         let answers = site.serves(line.address);
         let is_ours = self.case.scenario.new_is_good() && !self.is_excused(meddles) && !self.is_unseen();
@@ -317,7 +321,7 @@ impl Judge {
         }
     }
 
-    fn lost(&mut self, site: &Site, loss: &Loss) {
+    fn lost(&mut self, site: &SimulatedSite, loss: &Loss) {
         let is_ours = match loss {
             Loss::NoServer(backend) if self.was_unserved(backend) => false,
             // The server did not answer before the run either.
@@ -349,10 +353,10 @@ impl Judge {
 
     /// Handles a request without a server. If the floor requires a server and the other servers have failed, the old
     /// container must be put back or started again soon.
-    fn outage(&mut self, site: &Site, balancer: usize, backend: &str) {
+    fn outage(&mut self, site: &SimulatedSite, balancer: usize, backend: &str) {
         let Some(worker) = &site.haproxies[balancer].worker else { return };
         let key = (balancer, backend.to_owned());
-        if !worker.takers(backend).is_empty() {
+        if !worker.usable_servers(backend).is_empty() {
             self.outages.remove(&key);
             return;
         }
@@ -377,8 +381,8 @@ impl Judge {
     }
 
     /// Returns whether a server that the run took out could serve with its old container, running or startable.
-    fn could_serve(&self, site: &Site, line: &Line) -> bool {
-        let at = |place: &&Place| place.address() == Some(line.address);
+    fn could_serve(&self, site: &SimulatedSite, line: &ServerLine) -> bool {
+        let at = |place: &&ContainerRecord| place.address() == Some(line.address);
         let is_free = site.engine.containers.iter().filter(at).all(|it| !is_running(it) || is_new(it));
         let mut old = site.engine.containers.iter().filter(at).filter(|place| !is_new(place));
         let could = old.any(|it| {
@@ -394,7 +398,7 @@ impl Judge {
     }
 
     /// Handles a request without a server. A draining server that still serves must be put back soon.
-    fn missed(&mut self, site: &Site, backend: &str) {
+    fn missed(&mut self, site: &SimulatedSite, backend: &str) {
         let lines = site.haproxies.iter().filter_map(|it| it.worker.as_ref()).flat_map(|it| &it.lines);
         let could = lines.filter(|it| it.id.backend == backend && it.admin.state() == AdminState::Drain);
         let could: Vec<&ServerId> =
@@ -415,9 +419,9 @@ impl Judge {
     }
 
     /// Returns whether a server does not answer because of the run under test.
-    fn is_ours(&self, site: &Site, server: &ServerId) -> bool {
+    fn is_ours(&self, site: &SimulatedSite, server: &ServerId) -> bool {
         let Some(address) = self.addresses.get(server) else { return false };
-        let there: Vec<&Place> =
+        let there: Vec<&ContainerRecord> =
             site.engine.containers.iter().filter(|it| it.address() == Some(*address)).collect();
         let by_others = there
             .iter()
@@ -428,7 +432,7 @@ impl Judge {
     }
 
     /// Checks that every server serves, or that the outcome describes it correctly.
-    pub fn at_the_end(&mut self, site: &Site) {
+    pub fn at_the_end(&mut self, site: &SimulatedSite) {
         self.notice(site);
         if let (Some(at), Some(Outcome::Cancelled { .. })) = (self.stop_asked, &self.outcome)
             && self.case.faults.len() == 1
@@ -460,7 +464,7 @@ impl Judge {
     /// Checks a resumed run that is stuck again: this is only allowed if no usable container is left or a foreign one
     /// blocks it.
     pub fn stuck_again(&mut self, outcome: &Outcome) {
-        let has_nothing_to_return = self.case.scenario.wish() == Wish::DeployOrUndo
+        let has_nothing_to_return = self.case.scenario.request() == Request::DeployOrUndo
             && self.is_excused(|fault| fault == Fault::OldRemoved);
         if !self.is_in_the_way() && !has_nothing_to_return && self.case.scenario.new_is_good() {
             self.violations.push(format!("a run that was resumed is stuck again: {outcome}"));
@@ -468,7 +472,7 @@ impl Judge {
     }
 
     /// Checks that the outcome is still correct.
-    pub fn a_minute_later(&mut self, site: &Site) {
+    pub fn a_minute_later(&mut self, site: &SimulatedSite) {
         let before = self.violations.len();
         self.addresses_at_the_end(site);
         for place in &site.engine.containers {
@@ -480,7 +484,7 @@ impl Judge {
     }
 
     /// Checks the outcome of a run that could not be recorded, before it is resumed.
-    pub fn left_open(&mut self, site: &Site, outcome: &Outcome) {
+    pub fn left_open(&mut self, site: &SimulatedSite, outcome: &Outcome) {
         if self.case.faults.len() > 1 {
             return;
         }
@@ -489,7 +493,7 @@ impl Judge {
         self.outcome = None;
     }
 
-    fn addresses_at_the_end(&mut self, site: &Site) {
+    fn addresses_at_the_end(&mut self, site: &SimulatedSite) {
         let addresses: BTreeSet<SocketAddr> = self.addresses.values().copied().collect();
         for address in addresses {
             self.address_at_the_end(site, address);
@@ -504,7 +508,7 @@ impl Judge {
             let slow = fault == Fault::Slow && !is_hurried;
             let restarted =
                 matches!(fault, Fault::Reload | Fault::HaproxyRestart) && self.case.scenario.has_master();
-            let is_taken_back = self.case.scenario.wish() == Wish::DeployOrUndo;
+            let is_taken_back = self.case.scenario.request() == Request::DeployOrUndo;
             slow || restarted && !is_hurried
                 || fault.kills() && !is_taken_back
                 || matches!(fault, Fault::ClockJump(_) | Fault::LateCheck)
@@ -531,8 +535,8 @@ impl Judge {
             })
     }
 
-    fn address_at_the_end(&mut self, site: &Site, address: SocketAddr) {
-        let runs: Vec<&Place> = site
+    fn address_at_the_end(&mut self, site: &SimulatedSite, address: SocketAddr) {
+        let runs: Vec<&ContainerRecord> = site
             .engine
             .containers
             .iter()
@@ -571,7 +575,7 @@ impl Judge {
         self.out_before.contains(id) && (is_forgotten(id) || is_left(id) || !has_succeeded)
     }
 
-    fn line_at_the_end(&mut self, site: &Site, line: &Line, name: &str) {
+    fn line_at_the_end(&mut self, site: &SimulatedSite, line: &ServerLine, name: &str) {
         let is_left_out = match &self.outcome {
             Some(Outcome::RolledBack { left_out, .. } | Outcome::Cancelled { left_out, .. }) => {
                 left_out.contains(&line.id)
@@ -621,7 +625,7 @@ impl Judge {
         }
     }
 
-    fn container_at_the_end(&mut self, site: &Site, place: &Place) {
+    fn container_at_the_end(&mut self, site: &SimulatedSite, place: &ContainerRecord) {
         let container = &place.container;
         let policy_is_back = !is_running(place)
             || container.name == "somebody-else"
@@ -675,10 +679,10 @@ fn takes_the_place(fault: Fault) -> bool {
     matches!(fault, Fault::NameTaken | Fault::PortTaken)
 }
 
-fn is_running(place: &Place) -> bool {
+fn is_running(place: &ContainerRecord) -> bool {
     place.container.state == drainswap::observation::ContainerState::Running
 }
 
-fn is_new(place: &Place) -> bool {
+fn is_new(place: &ContainerRecord) -> bool {
     matches!(image("v2"), Image::Registry { digest, .. } if digest == place.container.image.0)
 }

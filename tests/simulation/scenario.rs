@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use drainswap::adapters::memory::{Build, ImageCheck, Line, Memory, Place, Site};
+use drainswap::adapters::memory::{
+    ContainerRecord, ImageBehavior, ImageCheck, Memory, ServerLine, SimulatedSite,
+};
 use drainswap::cfg::{self, Configuration, Environment, SourceFile, Version};
-use drainswap::hook::{HookFacts, Moment, SKIP};
+use drainswap::hook::{HookContext, HookPoint, SKIP};
 use drainswap::ids::ServerId;
 use drainswap::image::Image;
 use drainswap::observation::{AdminState, ContainerState};
@@ -23,7 +25,7 @@ pub struct Scenario {
     haproxy_cfg: &'static str,
     load_balancers: usize,
     /// The behaviour of containers with the new image.
-    new: Build,
+    new: ImageBehavior,
     version: &'static str,
     has_master: bool,
     /// The mean time between two requests, in milliseconds.
@@ -32,17 +34,17 @@ pub struct Scenario {
     /// How many lanes may run at the same time.
     parallel: usize,
     /// The exit code of each hook, or `None` if there is no hook.
-    hook: fn(&HookFacts) -> Option<i32>,
+    hook: fn(&HookContext) -> Option<i32>,
     /// Changes the site before the run.
-    before: fn(&mut Site),
-    wish: Wish,
+    before: fn(&mut SimulatedSite),
+    request: Request,
     /// Whether drainswap.toml describes the containers.
     is_described: bool,
 }
 
 /// The goal of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum Request {
     /// A deploy of v2, which is resumed if it is not finished.
     Deploy,
     /// A deploy of v2, which is rolled back if it is not finished.
@@ -51,8 +53,14 @@ pub enum Wish {
     Rollback,
 }
 
-const WELL: Build =
-    Build { boots: 60, accepts: false, serves: true, ends: None, out_of_memory: false, healthcheck: None };
+const WELL: ImageBehavior = ImageBehavior {
+    boots: 60,
+    accepts: false,
+    serves: true,
+    ends: None,
+    out_of_memory: false,
+    healthcheck: None,
+};
 
 /// A healthcheck that passes as soon as the container serves.
 const CHECK: Option<ImageCheck> = Some(ImageCheck { every: 0, passes: true });
@@ -154,7 +162,7 @@ backend mobile
 ";
 
 /// The running process has no agents yet; a reload adds them.
-fn without_agents(site: &mut Site) {
+fn without_agents(site: &mut SimulatedSite) {
     let workers = site.haproxies.iter_mut().filter_map(|it| it.worker.as_mut());
     workers.flat_map(|worker| &mut worker.lines).for_each(|line| line.agent = None);
 }
@@ -189,7 +197,7 @@ const BASE: Scenario = Scenario {
     parallel: 1,
     hook: |_| None,
     before: |_| {},
-    wish: Wish::Deploy,
+    request: Request::Deploy,
     is_described: false,
 };
 
@@ -204,13 +212,14 @@ const TIES: Scenario = Scenario {
 };
 
 /// A new container that boots longer than an outage may last.
-const LONG_BOOT: Scenario = Scenario { name: "long-boot", new: Build { boots: 6_000, ..WELL }, ..BASE };
+const LONG_BOOT: Scenario =
+    Scenario { name: "long-boot", new: ImageBehavior { boots: 6_000, ..WELL }, ..BASE };
 
 /// A new container that accepts connections before it serves, which only HAProxy's own check can show.
 const OWN_CHECKED: Scenario = Scenario {
     name: "own-check",
     haproxy_cfg: OWN_CHECK,
-    new: Build { accepts: true, boots: 700, ..WELL },
+    new: ImageBehavior { accepts: true, boots: 700, ..WELL },
     ..BASE
 };
 
@@ -234,7 +243,7 @@ fn kept(name: &str) -> String {
 }
 
 /// Adds a kept container with v2 next to every container.
-fn with_kept(site: &mut Site) {
+fn with_kept(site: &mut SimulatedSite) {
     let running = site.engine.containers.iter();
     let running: Vec<_> = running.filter_map(|it| Some((kept(&it.container.name), it.address()?))).collect();
     for (name, address) in running {
@@ -243,31 +252,31 @@ fn with_kept(site: &mut Site) {
 }
 
 /// Makes the engine choose a new port whenever a container starts.
-fn with_random_ports(site: &mut Site) {
+fn with_random_ports(site: &mut SimulatedSite) {
     site.engine.containers.iter_mut().for_each(|place| place.floats = true);
 }
 
 /// Returns the server lines of the backup.
-fn backups(site: &mut Site) -> impl Iterator<Item = &mut Line> {
+fn backups(site: &mut SimulatedSite) -> impl Iterator<Item = &mut ServerLine> {
     let workers = site.haproxies.iter_mut().filter_map(|it| it.worker.as_mut());
     workers.flat_map(|worker| &mut worker.lines).filter(|line| line.id.server == "app1b")
 }
 
 /// Returns the container of the backup.
-fn backup(site: &mut Site) -> &mut Place {
+fn backup(site: &mut SimulatedSite) -> &mut ContainerRecord {
     let mut all = site.engine.containers.iter_mut();
     all.find(|place| place.container.name == "mobile-app1b").expect("a backup")
 }
 
 /// Sets the backup to maint, as an operator would.
-fn in_maint(site: &mut Site) {
+fn in_maint(site: &mut SimulatedSite) {
     for line in backups(site) {
         (line.admin, line.up, line.health) = (AdminState::Maint.bits(), false, 0);
     }
 }
 
 /// Removes the containers behind the last two lines.
-fn sorry(site: &mut Site) {
+fn sorry(site: &mut SimulatedSite) {
     site.engine.containers.truncate(2);
 }
 
@@ -277,7 +286,7 @@ pub fn is_left(server: &ServerId) -> bool {
 }
 
 /// Makes the first container publish the port of the forgotten line without listening at it.
-fn forgotten(site: &mut Site) {
+fn forgotten(site: &mut SimulatedSite) {
     let unused = site.engine.containers.pop().expect("a container at the forgotten address").container;
     site.engine.containers[0].container.published.extend(unused.published);
     let workers = site.haproxies.iter_mut().filter_map(|it| it.worker.as_mut());
@@ -292,7 +301,7 @@ pub fn is_forgotten(server: &ServerId) -> bool {
 }
 
 /// Makes the backup run v2 and leaves it in maint.
-fn left_in_maint(site: &mut Site) {
+fn left_in_maint(site: &mut SimulatedSite) {
     in_maint(site);
     let Image::Registry { reference, digest } = image("v2") else { unreachable!("a registry's image") };
     let container = &mut backup(site).container;
@@ -301,13 +310,13 @@ fn left_in_maint(site: &mut Site) {
 }
 
 /// Stops the backup's container, as seen by `HAProxy`.
-fn stopped(site: &mut Site) {
+fn stopped(site: &mut SimulatedSite) {
     backup(site).container.state = ContainerState::Stopped;
     backups(site).for_each(|line| (line.up, line.health) = (false, 0));
 }
 
 /// Removes the backup's container.
-fn gone(site: &mut Site) {
+fn gone(site: &mut SimulatedSite) {
     stopped(site);
     site.engine.containers.retain(|place| place.container.name != "mobile-app1b");
 }
@@ -328,46 +337,46 @@ const THREE_LANES: Scenario = Scenario {
 pub const MORE: &[Scenario] = &[
     Scenario {
         name: "lanes-that-fail",
-        new: Build { serves: false, ..WELL },
+        new: ImageBehavior { serves: false, ..WELL },
         policy: |policy| {
             policy.floor = 2;
             policy.ready_timeout = Duration::from_secs(2);
         },
         ..THREE_LANES
     },
-    Scenario { name: "lanes-undone", wish: Wish::DeployOrUndo, ..TWO_LANES },
+    Scenario { name: "lanes-undone", request: Request::DeployOrUndo, ..TWO_LANES },
     Scenario {
         name: "left-out",
-        hook: |it| Some(if it.hook == Moment::BeforeRun { SKIP } else { 0 }),
+        hook: |it| Some(if it.hook == HookPoint::BeforeRun { SKIP } else { 0 }),
         ..HOOKED
     },
     Scenario {
         name: "one-left-out",
-        hook: |it| Some(if it.hook == Moment::BeforeDrain && is_app1(it) { SKIP } else { 0 }),
+        hook: |it| Some(if it.hook == HookPoint::BeforeDrain && is_app1(it) { SKIP } else { 0 }),
         ..HOOKED
     },
     Scenario {
         name: "hook-fails",
-        hook: |it| Some(if it.hook == Moment::AfterEnable && !is_app1(it) { SKIP } else { 0 }),
+        hook: |it| Some(if it.hook == HookPoint::AfterEnable && !is_app1(it) { SKIP } else { 0 }),
         ..HOOKED
     },
     Scenario {
         name: "hook-fails-and-stop",
-        hook: |it| Some(i32::from(it.hook == Moment::BeforeDrain && !is_app1(it))),
+        hook: |it| Some(i32::from(it.hook == HookPoint::BeforeDrain && !is_app1(it))),
         policy: |policy| policy.on_failure = OnFailure::Stop,
         ..HOOKED
     },
     Scenario {
         name: "out-of-memory",
-        new: Build { ends: Some(30), serves: false, out_of_memory: true, ..WELL },
+        new: ImageBehavior { ends: Some(30), serves: false, out_of_memory: true, ..WELL },
         ..BASE
     },
-    Scenario { name: "unhealthy", new: Build { healthcheck: CHECK, serves: false, ..WELL }, ..BASE },
+    Scenario { name: "unhealthy", new: ImageBehavior { healthcheck: CHECK, serves: false, ..WELL }, ..BASE },
     Scenario { name: "random-ports", before: with_random_ports, ..BASE },
     Scenario {
         name: "random-ports-never-ready",
         before: with_random_ports,
-        new: Build { serves: false, ..WELL },
+        new: ImageBehavior { serves: false, ..WELL },
         policy: |policy| policy.ready_timeout = Duration::from_secs(1),
         ..BASE
     },
@@ -398,7 +407,7 @@ pub const MORE: &[Scenario] = &[
     },
 ];
 
-fn is_app1(facts: &HookFacts) -> bool {
+fn is_app1(facts: &HookContext) -> bool {
     facts.servers.iter().any(|server| server.server == "app1")
 }
 
@@ -419,25 +428,25 @@ pub const ALL: &[Scenario] = &[
         policy: |policy| policy.lb_quorum = LbQuorum::Reachable,
         ..BASE
     },
-    Scenario { name: "slow-boot", new: Build { boots: 700, ..WELL }, ..BASE },
+    Scenario { name: "slow-boot", new: ImageBehavior { boots: 700, ..WELL }, ..BASE },
     Scenario {
         name: "never-ready",
-        new: Build { serves: false, ..WELL },
+        new: ImageBehavior { serves: false, ..WELL },
         policy: |policy| policy.ready_timeout = Duration::from_secs(1),
         ..BASE
     },
     OWN_CHECKED,
     Scenario {
         name: "own-check-never-rises",
-        new: Build { accepts: true, serves: false, ..WELL },
+        new: ImageBehavior { accepts: true, serves: false, ..WELL },
         policy: |policy| policy.ready_timeout = Duration::from_secs(1),
         ..OWN_CHECKED
     },
-    Scenario { name: "crash-loop", new: Build { ends: Some(150), serves: false, ..WELL }, ..BASE },
+    Scenario { name: "crash-loop", new: ImageBehavior { ends: Some(150), serves: false, ..WELL }, ..BASE },
     Scenario {
         name: "stop-on-failure",
         haproxy_cfg: SHARED,
-        new: Build { ends: Some(1_200), ..WELL },
+        new: ImageBehavior { ends: Some(1_200), ..WELL },
         policy: |policy| policy.on_failure = OnFailure::Stop,
         ..BASE
     },
@@ -448,7 +457,7 @@ const SOMETIMES: &[Scenario] = &[
     HOOKED,
     Scenario {
         name: "healthcheck",
-        new: Build { healthcheck: CHECK, boots: 400, ..WELL },
+        new: ImageBehavior { healthcheck: CHECK, boots: 400, ..WELL },
         policy: |policy| policy.rise = 3,
         ..BASE
     },
@@ -461,12 +470,12 @@ const SOMETIMES: &[Scenario] = &[
         },
         ..STUBBORN
     },
-    Scenario { name: "undone", haproxy_cfg: SHARED, wish: Wish::DeployOrUndo, ..BASE },
+    Scenario { name: "undone", haproxy_cfg: SHARED, request: Request::DeployOrUndo, ..BASE },
     Scenario {
         name: "rolled-back",
         before: with_kept,
         policy: |policy| policy.keep = 1,
-        wish: Wish::Rollback,
+        request: Request::Rollback,
         ..BASE
     },
     Scenario { name: "in-maint", haproxy_cfg: ORIGIN, before: in_maint, ..BASE },
@@ -487,7 +496,7 @@ const SOMETIMES: &[Scenario] = &[
         ..BASE
     },
     Scenario { name: "floor-2", haproxy_cfg: PRIMARIES, policy: |policy| policy.floor = 2, ..BASE },
-    Scenario { name: "kept-alive", before: Site::keep_alive, ..BASE },
+    Scenario { name: "kept-alive", before: SimulatedSite::keep_alive, ..BASE },
     LONG_BOOT,
     TWO_LANES,
     THREE_LANES,
@@ -564,8 +573,8 @@ impl Scenario {
     }
 
     /// Returns the moments with a hook in the plan: all of them, because a hook may no longer exist when it is due.
-    pub fn hooks() -> Vec<Moment> {
-        use Moment::{AfterDrain, AfterEnable, AfterRun, BeforeDrain, BeforeEnable, BeforeRun};
+    pub fn hooks() -> Vec<HookPoint> {
+        use HookPoint::{AfterDrain, AfterEnable, AfterRun, BeforeDrain, BeforeEnable, BeforeRun};
         vec![BeforeRun, BeforeDrain, AfterDrain, BeforeEnable, AfterEnable, AfterRun]
     }
 
@@ -587,8 +596,8 @@ impl Scenario {
     }
 
     /// Returns the goal of the case.
-    pub fn wish(&self) -> Wish {
-        self.wish
+    pub fn request(&self) -> Request {
+        self.request
     }
 
     /// Returns whether a master socket reports old workers.

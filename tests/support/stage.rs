@@ -37,7 +37,7 @@ pub struct Stage {
 }
 
 /// A second load balancer of a stage.
-pub struct Second {
+pub struct SecondBalancer {
     pub haproxy: Haproxy,
     pub frontend: SocketAddr,
     _ports: Ports,
@@ -176,7 +176,7 @@ impl Stage {
     }
 
     /// Starts another load balancer in front of the same containers, with the same binary.
-    pub async fn second(&self) -> Second {
+    pub async fn second(&self) -> SecondBalancer {
         let dir = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
         let ports = Ports::reserve(1);
         let frontend = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, ports.at(0));
@@ -194,7 +194,7 @@ impl Stage {
             })
             .await;
         }
-        Second { haproxy, frontend: frontend.into(), _ports: ports, _dir: dir }
+        SecondBalancer { haproxy, frontend: frontend.into(), _ports: ports, _dir: dir }
     }
 
     /// Runs a new container for a server without one, as at the start of the stage, but without waiting.

@@ -27,7 +27,7 @@ pub struct TlsEngine {
 
 /// The certificates of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Papers {
+pub enum CertificateKind {
     /// Certificates that the daemon trusts.
     Good,
     /// An expired client certificate.
@@ -38,7 +38,7 @@ pub enum Papers {
     WrongAuthority,
 }
 
-impl Papers {
+impl CertificateKind {
     const ALL: [Self; 4] = [Self::Good, Self::Expired, Self::Foreign, Self::WrongAuthority];
 
     fn folder(self) -> String {
@@ -91,12 +91,12 @@ impl TlsEngine {
         let server = dir.path().join("server");
         ours.issue(&server, ExtendedKeyUsagePurpose::ServerAuth, 2100);
         fs::write(server.join("ca.pem"), &ours.pem).expect("write a certificate");
-        for papers in Papers::ALL {
+        for papers in CertificateKind::ALL {
             let folder = dir.path().join(papers.folder());
-            let issuer = if papers == Papers::Foreign { &others } else { &ours };
-            let until = if papers == Papers::Expired { 2001 } else { 2100 };
+            let issuer = if papers == CertificateKind::Foreign { &others } else { &ours };
+            let until = if papers == CertificateKind::Expired { 2001 } else { 2100 };
             issuer.issue(&folder, ExtendedKeyUsagePurpose::ClientAuth, until);
-            let trusted = if papers == Papers::WrongAuthority { &others } else { &ours };
+            let trusted = if papers == CertificateKind::WrongAuthority { &others } else { &ours };
             fs::write(folder.join("ca.pem"), &trusted.pem).expect("write a certificate");
         }
         let root = dir.path().join("docker");
@@ -152,7 +152,7 @@ impl TlsEngine {
     }
 
     /// Returns the directory for `DOCKER_CERT_PATH`.
-    pub fn certificates(&self, papers: Papers) -> PathBuf {
+    pub fn certificates(&self, papers: CertificateKind) -> PathBuf {
         self.dir.path().join(papers.folder())
     }
 
@@ -160,7 +160,7 @@ impl TlsEngine {
     pub fn docker(&self, arguments: &[&str]) -> Option<String> {
         let mut command = Command::new("docker");
         command.args(arguments).env("DOCKER_HOST", self.endpoint()).env("DOCKER_TLS_VERIFY", "1");
-        command.env("DOCKER_CERT_PATH", self.certificates(Papers::Good)).stderr(Stdio::null());
+        command.env("DOCKER_CERT_PATH", self.certificates(CertificateKind::Good)).stderr(Stdio::null());
         let output = command.output().ok().filter(|output| output.status.success())?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }

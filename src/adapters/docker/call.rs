@@ -11,18 +11,18 @@ use bollard::errors::Error;
 
 use super::endpoint::Endpoint;
 use super::transport::LONGEST_ANSWER;
-use crate::foreign;
 use crate::ports::EngineError;
+use crate::sanitize;
 
 /// A failed call: the resulting error, and the status code if the engine answered with one.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct CallFailure {
     /// The HTTP status of the engine's answer.
     pub status: Option<u16>,
     pub error: EngineError,
 }
 
-impl Failure {
+impl CallFailure {
     /// Returns whether the engine does not have what the call names.
     pub fn is_absent(&self) -> bool {
         self.status == Some(404)
@@ -34,25 +34,25 @@ impl Failure {
     }
 }
 
-impl From<Failure> for EngineError {
-    fn from(failure: Failure) -> Self {
+impl From<CallFailure> for EngineError {
+    fn from(failure: CallFailure) -> Self {
         failure.error
     }
 }
 
 /// The purpose of a call, for its error messages.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Purpose<'a> {
+pub(super) struct CallContext<'a> {
     /// The requested action: `create`, `start` …
     pub action: &'static str,
     /// The name of a container or an image.
     pub subject: &'a str,
 }
 
-impl Purpose<'_> {
+impl CallContext<'_> {
     /// Returns the error for a refusal by the engine, or by drainswap itself.
     pub fn refused(self, reason: impl AsRef<str>) -> EngineError {
-        let (subject, reason) = (foreign::name(self.subject), foreign::line(reason.as_ref()));
+        let (subject, reason) = (sanitize::name(self.subject), sanitize::line(reason.as_ref()));
         EngineError::Refused { action: self.action, subject, reason }
     }
 
@@ -62,16 +62,16 @@ impl Purpose<'_> {
         limit: Duration,
         endpoint: &Endpoint,
         call: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, CallFailure> {
         tracing::debug!(%endpoint, "asking the engine to {} {}", self.action, self.subject);
         match tokio::time::timeout(limit, call).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.failure(endpoint, &error)),
-            Err(_) => Err(Failure {
+            Err(_) => Err(CallFailure {
                 status: None,
                 error: EngineError::TimedOut {
                     action: self.action,
-                    subject: foreign::name(self.subject),
+                    subject: sanitize::name(self.subject),
                     limit,
                 },
             }),
@@ -85,7 +85,7 @@ impl Purpose<'_> {
         limit: Duration,
         endpoint: &Endpoint,
         call: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, CallFailure> {
         let mut was_sent = true;
         let call = Box::pin(async {
             let result = call.await;
@@ -96,7 +96,7 @@ impl Purpose<'_> {
             Ok(value) => return Ok(value),
             Err(failure) => failure,
         };
-        let (action, subject) = (self.action, foreign::name(self.subject));
+        let (action, subject) = (self.action, sanitize::name(self.subject));
         let error = if let EngineError::TimedOut { limit, .. } = failure.error {
             EngineError::GivenUp { action, subject, limit }
         } else if let (EngineError::Unreachable { reason, .. }, true) = (&failure.error, was_sent) {
@@ -104,14 +104,14 @@ impl Purpose<'_> {
         } else {
             failure.error
         };
-        Err(Failure { status: failure.status, error })
+        Err(CallFailure { status: failure.status, error })
     }
 
     /// Converts an error of the client. The error's own text is used only if it cannot hold a secret: a JSON error
     /// may quote the value that it failed on.
-    fn failure(self, endpoint: &Endpoint, error: &Error) -> Failure {
+    fn failure(self, endpoint: &Endpoint, error: &Error) -> CallFailure {
         let error = if let Error::DockerResponseServerError { status_code, message } = error {
-            return Failure { status: Some(*status_code), error: self.refused(message) };
+            return CallFailure { status: Some(*status_code), error: self.refused(message) };
         } else if let Error::DockerStreamError { error: message } = error {
             self.refused(message)
         } else if let Error::JsonDataError { column, .. } = error {
@@ -123,14 +123,14 @@ impl Purpose<'_> {
         } else {
             EngineError::Unreachable { endpoint: endpoint.to_string(), reason: unreachable(endpoint, error) }
         };
-        Failure { status: None, error }
+        CallFailure { status: None, error }
     }
 }
 
 /// Returns the reason why the engine does not answer, with what to do if that is known.
 pub(super) fn unreachable(endpoint: &Endpoint, error: &Error) -> String {
     let (kind, innermost) = innermost(error);
-    let innermost = foreign::line(&innermost);
+    let innermost = sanitize::line(&innermost);
     match (endpoint, kind) {
         (Endpoint::Unix(path), Some(ErrorKind::PermissionDenied)) => denied(path),
         (Endpoint::Unix(_), Some(ErrorKind::NotFound)) => {
@@ -218,7 +218,7 @@ mod tests {
     use super::super::transport;
     use super::*;
 
-    const PURPOSE: Purpose<'_> = Purpose { action: "create", subject: "app1" };
+    const PURPOSE: CallContext<'_> = CallContext { action: "create", subject: "app1" };
 
     #[tokio::test(start_paused = true)]
     async fn a_change_without_an_answer_may_have_been_made() {
@@ -242,7 +242,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_that_was_never_sent_was_not_made() {
-        let way = transport::Way::Unix("/nowhere.sock".into());
+        let way = transport::Transport::Unix("/nowhere.sock".into());
         let client = transport::connect(&way, "http://localhost", 5, bollard::API_DEFAULT_VERSION);
         let client = client.unwrap();
         let call = client.0.stop_container("app1", None);

@@ -7,7 +7,7 @@ use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use hyper_util::client::legacy::connect::HttpConnector;
 
 use super::raw::Raw;
-use super::transport::{self, Way};
+use super::transport::{self, Transport};
 use super::tunnel::Tunnel;
 use super::{DockerEngine, Endpoint, call, recreate, tls};
 use crate::ports::EngineError;
@@ -31,12 +31,12 @@ impl DockerEngine {
             Endpoint::Unix(path) => by_socket(path.clone(), limit),
             Endpoint::Tcp { certificates: None, .. } => {
                 let address = endpoint.to_string().replacen("tcp://", "http://", 1);
-                let way = Way::Tcp(HttpConnector::new());
+                let way = Transport::Tcp(HttpConnector::new());
                 transport::connect(&way, &address, limit, API_DEFAULT_VERSION)
             }
             Endpoint::Tcp { certificates: Some(directory), .. } => {
                 let address = endpoint.to_string().replacen("tcp://", "https://", 1);
-                let way = Way::Tls(tls::connector(directory).map_err(unreachable)?);
+                let way = Transport::Tls(tls::connector(directory).map_err(unreachable)?);
                 transport::connect(&way, &address, limit, API_DEFAULT_VERSION)
             }
             Endpoint::Ssh(_) => by_socket(tunnel.as_ref().map(Tunnel::socket).unwrap_or_default(), limit),
@@ -56,7 +56,7 @@ impl DockerEngine {
             }
             Ok(Err(error)) => {
                 let complaint = match (&endpoint, &tunnel) {
-                    (Endpoint::Ssh(destination), Some(tunnel)) => tunnel.complaint(destination).await,
+                    (Endpoint::Ssh(destination), Some(tunnel)) => tunnel.error_output(destination).await,
                     _ => None,
                 };
                 Err(unreachable(complaint.unwrap_or_else(|| call::unreachable(&endpoint, &error))))
@@ -75,7 +75,7 @@ impl DockerEngine {
 
 /// Returns a client for an engine that listens on a socket.
 fn by_socket(path: PathBuf, limit: u64) -> Result<(Docker, Raw), bollard::errors::Error> {
-    transport::connect(&Way::Unix(path), "http://localhost", limit, API_DEFAULT_VERSION)
+    transport::connect(&Transport::Unix(path), "http://localhost", limit, API_DEFAULT_VERSION)
 }
 
 /// Rewrites the login header. The engine reads the login as URL-safe base64, but the client writes the other

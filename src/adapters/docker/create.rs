@@ -9,21 +9,21 @@ use bollard::models::{
 };
 use tokio::io::AsyncReadExt;
 
-use super::call::Purpose;
-use super::recreate::beyond::{self, Beyond};
+use super::call::CallContext;
+use super::recreate::raw_settings::{self, RawSettings};
 use super::recreate::{ALL_AT_ONCE, ApiVersion, Blueprint};
 use super::registry::PODMANS_OWN;
-use super::{CALL_LIMIT, DockerEngine, describe, drift, look, recreate};
+use super::{CALL_LIMIT, DockerEngine, describe, drift, inspect, recreate};
 use crate::command_line::shell;
-use crate::foreign;
 use crate::ids::{ContainerId, ImageId};
 use crate::image::Image;
 use crate::observation::{ContainerState, PinnedAddress};
-use crate::ports::{Change, ContainerEngine, EngineError, Model, Recipe};
+use crate::ports::{ContainerChange, ContainerEngine, CreateSpec, EngineError, SpecSource};
+use crate::sanitize;
 use crate::service::Container;
 use crate::service::container::Environment;
 
-/// A part of every candidate's name, [`Recipe::name`]. No container without it is ever removed to make room.
+/// A part of every candidate's name, [`CreateSpec::name`]. No container without it is ever removed to make room.
 const CANDIDATE_MARK: &str = ".new-";
 
 /// The first API version in which a container's platform can be chosen.
@@ -31,19 +31,19 @@ const CHOOSES_PLATFORM: ApiVersion = (1, 41);
 
 impl DockerEngine {
     /// Creates the candidate in every network of its model, without starting it.
-    pub(super) async fn create_candidate(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
+    pub(super) async fn create_candidate(&self, recipe: &CreateSpec) -> Result<ContainerId, EngineError> {
         let name = recipe.name.as_str();
-        let purpose = Purpose { action: "create", subject: name };
+        let purpose = CallContext { action: "create", subject: name };
         let (mut asked_for, mut volumes_before) = (Vec::new(), BTreeSet::new());
         let mut blueprint = match &recipe.model {
-            Model::Like(like) => {
+            SpecSource::CopyOf(like) => {
                 let old = self.predecessor(like, purpose).await?;
                 asked_for = recreate::pins::chosen(&old, &recipe.pinned);
                 volumes_before = recreate::volumes::unnamed(&old);
                 self.check_namespaces(&old, name).await?;
                 self.blueprint(&old, recipe).await?
             }
-            Model::Described { wanted, instead_of } => {
+            SpecSource::Described { wanted, instead_of } => {
                 volumes_before.extend(wanted.named_volumes().map(str::to_owned));
                 let old = match instead_of {
                     Some(old) => {
@@ -64,7 +64,7 @@ impl DockerEngine {
         let named = self.give_name(&recipe.image).await?;
         if let Some((image_name, _)) = &named {
             blueprint.body.image = Some(image_name.clone());
-        } else if let Some(image_name) = self.known_as(&recipe.image).await? {
+        } else if let Some(image_name) = self.local_name(&recipe.image).await? {
             blueprint.body.image = Some(image_name);
         }
         let id = self.create_of(&blueprint, recipe, purpose).await?;
@@ -76,9 +76,10 @@ impl DockerEngine {
                 "the name {image_name} now belongs to another image. Run the command again"
             )));
         }
-        if blueprint.beyond != Beyond::default() {
-            let refused = match self.beyond(&id.0, purpose).await {
-                Ok(new) => lost(&blueprint.beyond.lost_in(&new)).map(|reason| purpose.refused(reason)),
+        if blueprint.raw != RawSettings::default() {
+            let refused = match self.raw_settings(&id.0, purpose).await {
+                Ok(new) => lost_settings_reason(&blueprint.raw.missing_from(&new))
+                    .map(|reason| purpose.refused(reason)),
                 Err(error) => Some(error),
             };
             if let Some(error) = refused {
@@ -108,31 +109,35 @@ impl DockerEngine {
     async fn create_of(
         &self,
         blueprint: &Blueprint,
-        recipe: &Recipe,
-        purpose: Purpose<'_>,
+        recipe: &CreateSpec,
+        purpose: CallContext<'_>,
     ) -> Result<ContainerId, EngineError> {
         let dialect = self.dialect();
         let path = create_path(recipe, dialect.api);
         let call = async {
             let mut body = serde_json::to_value(&blueprint.body)?;
-            blueprint.beyond.lay_over(&mut body, dialect);
+            blueprint.raw.apply_to(&mut body, dialect);
             self.raw.post(dialect.api, &path, &body).await
         };
         let created = self.change(purpose, call).await?;
         let id = created["Id"].as_str().ok_or_else(|| purpose.refused("the answer has no container id"))?;
-        Ok(ContainerId(foreign::name(id)))
+        Ok(ContainerId(sanitize::name(id)))
     }
 
     /// Returns the parts of a container that the client's types omit.
-    async fn beyond(&self, container: &str, purpose: Purpose<'_>) -> Result<Beyond, EngineError> {
+    async fn raw_settings(
+        &self,
+        container: &str,
+        purpose: CallContext<'_>,
+    ) -> Result<RawSettings, EngineError> {
         let dialect = self.dialect();
         let (api, path) = if dialect.is_podman {
             (PODMANS_OWN, format!("/libpod/containers/{container}/json"))
         } else {
-            (beyond::inspected_by(dialect.api), format!("/containers/{container}/json"))
+            (raw_settings::inspected_by(dialect.api), format!("/containers/{container}/json"))
         };
         let call = self.raw.get(api, &path);
-        Ok(Beyond::of(&self.within(CALL_LIMIT, purpose, call).await?, dialect))
+        Ok(RawSettings::of(&self.within(CALL_LIMIT, purpose, call).await?, dialect))
     }
 
     /// Returns the requested name and the identifier of the image, if the engine has the image under that name. Other
@@ -176,7 +181,7 @@ impl DockerEngine {
         &self,
         id: &ContainerId,
         PinnedAddress { network, address }: &PinnedAddress,
-        purpose: Purpose<'_>,
+        purpose: CallContext<'_>,
     ) -> Result<(), EngineError> {
         if self.dialect().api >= ALL_AT_ONCE || self.dialect().is_podman {
             return Ok(());
@@ -201,7 +206,7 @@ impl DockerEngine {
     }
 
     /// Checks that the networks exist: the engine itself detects a missing one only at the start.
-    async fn check_networks(&self, wanted: &Container, purpose: Purpose<'_>) -> Result<(), EngineError> {
+    async fn check_networks(&self, wanted: &Container, purpose: CallContext<'_>) -> Result<(), EngineError> {
         for name in wanted.networks.0.keys() {
             match self.within(CALL_LIMIT, purpose, self.client.inspect_network(name, None)).await {
                 Ok(_) => {}
@@ -222,7 +227,7 @@ impl DockerEngine {
     async fn predecessor(
         &self,
         id: &ContainerId,
-        purpose: Purpose<'_>,
+        purpose: CallContext<'_>,
     ) -> Result<ContainerInspectResponse, EngineError> {
         let reason = || format!("the container {} that it copies or replaces no longer exists", id.short());
         self.find(purpose.action, &id.0).await?.ok_or_else(|| purpose.refused(reason()))
@@ -232,7 +237,7 @@ impl DockerEngine {
     async fn blueprint_described(
         &self,
         wanted: &Container,
-        recipe: &Recipe,
+        recipe: &CreateSpec,
         old: Option<&ContainerInspectResponse>,
         image: &ImageConfig,
     ) -> Result<Blueprint, EngineError> {
@@ -251,7 +256,7 @@ impl DockerEngine {
     async fn blueprint(
         &self,
         old: &ContainerInspectResponse,
-        recipe: &Recipe,
+        recipe: &CreateSpec,
     ) -> Result<Blueprint, EngineError> {
         let old_image = match &old.image {
             Some(image) => self.find_image(image).await?,
@@ -264,20 +269,23 @@ impl DockerEngine {
             }
         }
         let old = recreate::volumes::without_lenders(old, &gone);
-        let purpose = Purpose { action: "create", subject: &recipe.name };
-        let beyond = self.beyond(old.id.as_deref().unwrap_or_default(), purpose).await?;
-        recreate::blueprint(&old, beyond, old_image.as_ref(), self.dialect(), recipe)
+        let purpose = CallContext { action: "create", subject: &recipe.name };
+        let raw = self.raw_settings(old.id.as_deref().unwrap_or_default(), purpose).await?;
+        recreate::blueprint(&old, raw, old_image.as_ref(), self.dialect(), recipe)
     }
 
     /// Returns the differences between the new container and its predecessor.
-    pub(super) async fn changes_by(&self, recipe: &Recipe) -> Result<Option<Vec<Change>>, EngineError> {
+    pub(super) async fn changes_by(
+        &self,
+        recipe: &CreateSpec,
+    ) -> Result<Option<Vec<ContainerChange>>, EngineError> {
         let old = match &recipe.model {
-            Model::Like(old) | Model::Described { instead_of: Some(old), .. } => old,
-            Model::Described { instead_of: None, .. } => return Ok(None),
+            SpecSource::CopyOf(old) | SpecSource::Described { instead_of: Some(old), .. } => old,
+            SpecSource::Described { instead_of: None, .. } => return Ok(None),
         };
         let Some(old) = self.find("inspect", &old.0).await? else { return Ok(None) };
         let image = self.find_exactly(&recipe.image).await?.and_then(|image| image.config);
-        let Model::Described { wanted, .. } = &recipe.model else {
+        let SpecSource::Described { wanted, .. } = &recipe.model else {
             let Some(image) = image else { return Ok(None) };
             let blueprint = self.blueprint(&old, recipe).await?;
             let (config, image) = recreate::comparable(&old, image, self.is_podman);
@@ -292,7 +300,7 @@ impl DockerEngine {
         let image = image.unwrap_or_default();
         let platform = self.other_platform(&old, recipe.platform.as_ref()).await?;
         let blueprint = self.blueprint_described(wanted, recipe, Some(&old), &image).await?;
-        let purpose = Purpose { action: "report", subject: "its settings" };
+        let purpose = CallContext { action: "report", subject: "its settings" };
         let info = self.within(CALL_LIMIT, purpose, self.client.info()).await?;
         let (config, image) = recreate::comparable(&old, image, self.is_podman);
         let old = ContainerInspectResponse { config: Some(config), ..old };
@@ -302,13 +310,17 @@ impl DockerEngine {
 
     /// Makes room for a candidate: removes the container that an earlier, interrupted attempt left under its name,
     /// and the volumes created for it. `volumes` names those that existed before.
-    async fn remove_leftover(&self, recipe: &Recipe, volumes: &BTreeSet<String>) -> Result<(), EngineError> {
+    async fn remove_leftover(
+        &self,
+        recipe: &CreateSpec,
+        volumes: &BTreeSet<String>,
+    ) -> Result<(), EngineError> {
         let Some(leftover) = self.find("create", &recipe.name).await? else { return Ok(()) };
-        let purpose = Purpose { action: "create", subject: &recipe.name };
+        let purpose = CallContext { action: "create", subject: &recipe.name };
         let id = ContainerId(leftover.id.clone().unwrap_or_default());
-        let is_idle = matches!(look::state(&leftover), ContainerState::Created | ContainerState::Stopped);
-        let is_model = recipe.model == Model::Like(id.clone());
-        if !recipe.name.contains(CANDIDATE_MARK) || is_model || look::name(&leftover) != recipe.name {
+        let is_idle = matches!(inspect::state(&leftover), ContainerState::Created | ContainerState::Stopped);
+        let is_model = recipe.model == SpecSource::CopyOf(id.clone());
+        if !recipe.name.contains(CANDIDATE_MARK) || is_model || inspect::name(&leftover) != recipe.name {
             return Err(purpose.refused("a container of that name already exists"));
         }
         if !is_idle {
@@ -325,12 +337,12 @@ impl DockerEngine {
         for (what, owner) in recreate::namespace_owners(old) {
             let found = self.find("create", &owner).await?;
             let owner = owner.get(..12).unwrap_or(&owner);
-            let wrong = match found.map(|found| look::state(&found)) {
+            let wrong = match found.map(|found| inspect::state(&found)) {
                 Some(ContainerState::Running) => continue,
                 Some(_) => "is not running; start that container first",
                 None => "no longer exists; recreate the copied container with one that does",
             };
-            return Err(Purpose { action: "create", subject: name }.refused(format!(
+            return Err(CallContext { action: "create", subject: name }.refused(format!(
                 "the container that it copies uses the {what} of container {owner}, which {wrong}"
             )));
         }
@@ -339,7 +351,7 @@ impl DockerEngine {
 }
 
 /// Returns the reason to reject a container that lacks these settings of its model.
-fn lost(settings: &[String]) -> Option<String> {
+fn lost_settings_reason(settings: &[String]) -> Option<String> {
     (!settings.is_empty()).then(|| {
         format!(
             "the engine dropped {} of the container that it copies. Recreate that container without it, or use a newer \
@@ -350,7 +362,7 @@ fn lost(settings: &[String]) -> Option<String> {
 }
 
 /// Returns the path of a create call, including its query.
-fn create_path(recipe: &Recipe, api: ApiVersion) -> String {
+fn create_path(recipe: &CreateSpec, api: ApiVersion) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("name", &recipe.name);
     // An older engine uses the image that it has, whose platform was checked at the pull.
@@ -361,17 +373,23 @@ fn create_path(recipe: &Recipe, api: ApiVersion) -> String {
 }
 
 /// Returns the change with its texts cleaned: names and values of containers and images may hold anything.
-fn readable(change: Change) -> Change {
-    let line = |text: Cow<'static, str>| Cow::Owned(foreign::line(&text));
-    let text = |text: String| foreign::line(&text);
+fn readable(change: ContainerChange) -> ContainerChange {
+    let line = |text: Cow<'static, str>| Cow::Owned(sanitize::line(&text));
+    let text = |text: String| sanitize::line(&text);
     match change {
-        Change::Value { field, from, to } => {
-            Change::Value { field: line(field), from: text(from), to: text(to) }
+        ContainerChange::Value { field, from, to } => {
+            ContainerChange::Value { field: line(field), from: text(from), to: text(to) }
         }
-        Change::Hidden { field } => Change::Hidden { field: line(field) },
-        Change::Added { field, name } => Change::Added { field: line(field), name: text(name) },
-        Change::Gone { field, name } => Change::Gone { field: line(field), name: text(name) },
-        Change::Changed { field, name } => Change::Changed { field: line(field), name: text(name) },
+        ContainerChange::Hidden { field } => ContainerChange::Hidden { field: line(field) },
+        ContainerChange::Added { field, name } => {
+            ContainerChange::Added { field: line(field), name: text(name) }
+        }
+        ContainerChange::Gone { field, name } => {
+            ContainerChange::Gone { field: line(field), name: text(name) }
+        }
+        ContainerChange::Changed { field, name } => {
+            ContainerChange::Changed { field: line(field), name: text(name) }
+        }
     }
 }
 

@@ -10,9 +10,9 @@ use tokio::sync::oneshot;
 
 use super::password;
 use crate::command_line::shell;
-use crate::foreign;
 use crate::ports::EngineError;
 use crate::registries::{PasswordSource, Registries};
+use crate::sanitize;
 
 /// The time limit for a credential helper; it is another program, and may query a key ring.
 const HELPER_LIMIT: Duration = Duration::from_secs(20);
@@ -23,14 +23,14 @@ const HUB: &str = "https://index.docker.io/v1/";
 pub(super) struct Login {
     /// The credentials; `None` is fine for a registry that requires none.
     pub credentials: Option<DockerCredentials>,
-    pub origin: Origin,
+    pub origin: LoginOrigin,
 }
 
 /// The origin of a login. Its text says what to do if the registry rejects the login.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum LoginOrigin {
     /// There is no login for this server.
-    Nowhere {
+    NotFound {
         /// The server, in the form that `docker login` accepts.
         server: String,
     },
@@ -42,13 +42,13 @@ pub(super) enum Origin {
     /// `[registries]` of drainswap.toml.
     Settings(PasswordSource),
     /// There should be a login; the text says why there is none.
-    Trouble(String),
+    Failed(String),
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for LoginOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nowhere { server } => {
+            Self::NotFound { server } => {
                 write!(
                     f,
                     "no login for it is known: run `{}` as the user that runs drainswap",
@@ -69,7 +69,7 @@ impl fmt::Display for Origin {
                     PasswordSource::Command(_) => f.write_str("check the output of its password_command"),
                 }
             }
-            Self::Trouble(trouble) => f.write_str(trouble),
+            Self::Failed(trouble) => f.write_str(trouble),
         }
     }
 }
@@ -91,7 +91,7 @@ pub(super) async fn login(registry: Option<&str>, registries: &Registries) -> Re
         serveraddress: Some(server),
         ..DockerCredentials::default()
     };
-    Ok(Login { credentials: Some(credentials), origin: Origin::Settings(known.password.clone()) })
+    Ok(Login { credentials: Some(credentials), origin: LoginOrigin::Settings(known.password.clone()) })
 }
 
 async fn of_docker(server: String) -> Login {
@@ -132,7 +132,7 @@ fn read(server: &str, found: Result<DockerCredential, CredentialRetrievalError>)
             } else {
                 trouble(format!(
                     "the credential helper {} failed; try `{}`",
-                    foreign::name(&helper),
+                    sanitize::name(&helper),
                     log_in(server)
                 ))
             };
@@ -155,15 +155,15 @@ fn read(server: &str, found: Result<DockerCredential, CredentialRetrievalError>)
             ));
         }
     }
-    Login { credentials: Some(credentials), origin: Origin::Docker { server: server.to_owned() } }
+    Login { credentials: Some(credentials), origin: LoginOrigin::Docker { server: server.to_owned() } }
 }
 
 fn nothing(server: &str) -> Login {
-    Login { credentials: None, origin: Origin::Nowhere { server: server.to_owned() } }
+    Login { credentials: None, origin: LoginOrigin::NotFound { server: server.to_owned() } }
 }
 
 fn trouble(text: String) -> Login {
-    Login { credentials: None, origin: Origin::Trouble(text) }
+    Login { credentials: None, origin: LoginOrigin::Failed(text) }
 }
 
 #[cfg(test)]
@@ -182,7 +182,10 @@ mod tests {
             helper_said("credentials not found in native keychain"),
             read("r.io", Err(CredentialRetrievalError::NoCredentialConfigured)),
         ] {
-            assert!(login.credentials.is_none() && login.origin == Origin::Nowhere { server: "r.io".into() });
+            assert!(
+                login.credentials.is_none()
+                    && login.origin == LoginOrigin::NotFound { server: "r.io".into() }
+            );
         }
     }
 

@@ -13,8 +13,8 @@ use bollard::models::{
     PortBinding, PortMap, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 
-use super::look::{CLAIM_LABEL, SeenImage, label_source};
-use super::recreate::beyond::Beyond;
+use super::inspect::{CLAIM_LABEL, SeenImage, label_source};
+use super::recreate::raw_settings::RawSettings;
 use super::recreate::{ALL_AT_ONCE, ApiVersion, Blueprint, volumes};
 use crate::observation::{LabelSource, Published};
 use crate::service::Container;
@@ -37,7 +37,7 @@ pub(super) fn blueprint(
             .then(|| NetworkingConfig { endpoints_config: Some(endpoints.into_iter().collect()) }),
         ..body(wanted, environment, image, publish)
     };
-    Blueprint { body, beyond: Beyond::default(), connect }
+    Blueprint { body, raw: RawSettings::default(), connect }
 }
 
 fn body(

@@ -13,10 +13,10 @@ use bollard::models::{
 };
 use serde_json::{Map, Value};
 
-use super::look::COMPOSE_LABELS;
+use super::inspect::COMPOSE_LABELS;
 use super::recreate::changes::{changes, entries};
 use super::recreate::{Blueprint, hostname, short_id, ulimit_name, volumes};
-use crate::ports::Change;
+use crate::ports::ContainerChange;
 use crate::service::container::clean;
 
 /// Settings that are compared elsewhere, or that mean nothing for the container.
@@ -37,13 +37,13 @@ const SHM_SIZE: u64 = 64 << 20;
 
 /// The engine's defaults for settings that a container leaves open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Defaults {
+pub(super) struct EngineDefaults {
     log_driver: String,
     runtime: String,
     cgroup_namespace: &'static str,
 }
 
-impl From<SystemInfo> for Defaults {
+impl From<SystemInfo> for EngineDefaults {
     fn from(info: SystemInfo) -> Self {
         let is_second = info.cgroup_version.is_some_and(|version| version.to_string() == "2");
         Self {
@@ -59,17 +59,17 @@ pub(super) fn drift(
     old: &ContainerInspectResponse,
     new: &Blueprint,
     image: &ImageConfig,
-    defaults: &Defaults,
-) -> Vec<Change> {
+    defaults: &EngineDefaults,
+) -> Vec<ContainerChange> {
     let config = old.config.clone().unwrap_or_default();
-    let mut drift = told(changes(&config, &new.body, image));
+    let mut drift = redacted(changes(&config, &new.body, image));
     drift.extend(log_options(old, new));
-    let was = Settings::of_container(old, &config, defaults);
-    let is = Settings::of_blueprint(new, image, defaults);
+    let was = ContainerSettings::of_container(old, &config, defaults);
+    let is = ContainerSettings::of_blueprint(new, image, defaults);
     drift.extend(was.values_to(&is));
     let none = BTreeMap::new();
     for field in was.lists.keys().chain(is.lists.keys().filter(|field| !was.lists.contains_key(*field))) {
-        let list = |settings: &Settings| settings.lists.get(field).unwrap_or(&none).clone();
+        let list = |settings: &ContainerSettings| settings.lists.get(field).unwrap_or(&none).clone();
         drift.extend(entries(field.clone(), &list(&was), &list(&is)));
     }
     drift
@@ -77,7 +77,7 @@ pub(super) fn drift(
 
 /// Returns the requested log options that differ. The engine does not report which of the old options are its own
 /// defaults.
-fn log_options(old: &ContainerInspectResponse, new: &Blueprint) -> Vec<Change> {
+fn log_options(old: &ContainerInspectResponse, new: &Blueprint) -> Vec<ContainerChange> {
     let options = |host: &Option<HostConfig>| {
         host.clone().and_then(|host| host.log_config).and_then(|log| log.config).unwrap_or_default()
     };
@@ -85,47 +85,50 @@ fn log_options(old: &ContainerInspectResponse, new: &Blueprint) -> Vec<Change> {
     let mut is: Vec<_> = options(&new.body.host_config).into_iter().collect();
     is.sort();
     let other = is.into_iter().filter(|(name, value)| was.get(name) != Some(value));
-    other.map(|(name, _)| Change::Changed { field: "log option".into(), name }).collect()
+    other.map(|(name, _)| ContainerChange::Changed { field: "log option".into(), name }).collect()
 }
 
 /// Removes the changes that are better compared elsewhere, and the words of a command, which may hold a secret.
-fn told(changes: Vec<Change>) -> Vec<Change> {
-    let is_compose_s = |change: &Change| matches!(change, Change::Gone { field, name } if field == "label" && name.starts_with(COMPOSE_LABELS));
+fn redacted(changes: Vec<ContainerChange>) -> Vec<ContainerChange> {
+    let is_compose_s = |change: &ContainerChange| matches!(change, ContainerChange::Gone { field, name } if field == "label" && name.starts_with(COMPOSE_LABELS));
     let was_compose_s = changes.iter().any(is_compose_s);
-    let of_volume = |change: &Change| matches!(change, Change::Added { field, .. } | Change::Gone { field, .. } if field == "volume");
+    let of_volume = |change: &ContainerChange| matches!(change, ContainerChange::Added { field, .. } | ContainerChange::Gone { field, .. } if field == "volume");
     let mut left = Vec::new();
     // An anonymous volume is compared as a mount.
     for change in changes.into_iter().filter(|change| !is_compose_s(change) && !of_volume(change)) {
         left.push(match change {
-            Change::Value { field, .. } if ["entrypoint", "command", "healthcheck"].contains(&&*field) => {
-                Change::Hidden { field }
+            ContainerChange::Value { field, .. }
+                if ["entrypoint", "command", "healthcheck"].contains(&&*field) =>
+            {
+                ContainerChange::Hidden { field }
             }
-            Change::Value { .. }
-            | Change::Hidden { .. }
-            | Change::Added { .. }
-            | Change::Gone { .. }
-            | Change::Changed { .. } => change,
+            ContainerChange::Value { .. }
+            | ContainerChange::Hidden { .. }
+            | ContainerChange::Added { .. }
+            | ContainerChange::Gone { .. }
+            | ContainerChange::Changed { .. } => change,
         });
     }
-    let compose = Change::Gone { field: "what makes it a container of".into(), name: "Compose".to_owned() };
+    let compose =
+        ContainerChange::Gone { field: "what makes it a container of".into(), name: "Compose".to_owned() };
     left.extend(was_compose_s.then_some(compose));
     left
 }
 
 /// The settings of a container that an image cannot provide, by name, without the engine's own choices.
 #[derive(Default)]
-struct Settings {
+struct ContainerSettings {
     /// Settings with a single value.
     values: BTreeMap<String, String>,
     /// Settings with several entries: the name of each, and its value if it has one.
     lists: BTreeMap<String, BTreeMap<String, String>>,
 }
 
-impl Settings {
+impl ContainerSettings {
     fn of_container(
         inspect: &ContainerInspectResponse,
         config: &ContainerConfig,
-        defaults: &Defaults,
+        defaults: &EngineDefaults,
     ) -> Self {
         let mut settings = Self::default();
         let host = inspect.host_config.clone().unwrap_or_default();
@@ -150,7 +153,7 @@ impl Settings {
         settings
     }
 
-    fn of_blueprint(blueprint: &Blueprint, image: &ImageConfig, defaults: &Defaults) -> Self {
+    fn of_blueprint(blueprint: &Blueprint, image: &ImageConfig, defaults: &EngineDefaults) -> Self {
         let mut settings = Self::default();
         let ContainerCreateBody { host_config, networking_config, .. } = &blueprint.body;
         let host = host_config.clone().unwrap_or_default();
@@ -244,7 +247,7 @@ impl Settings {
     }
 
     /// Adds all other settings that the engine reports.
-    fn host(&mut self, host: HostConfig, defaults: &Defaults) {
+    fn host(&mut self, host: HostConfig, defaults: &EngineDefaults) {
         let memory = host.memory.unwrap_or(0);
         let is_privileged = host.privileged == Some(true);
         let publishes = host.network_mode.as_deref() != Some("host");
@@ -326,7 +329,7 @@ impl Settings {
         }
     }
 
-    fn values_to(&self, new: &Self) -> Vec<Change> {
+    fn values_to(&self, new: &Self) -> Vec<ContainerChange> {
         let empty = String::new();
         let names =
             self.values.keys().chain(new.values.keys().filter(|name| !self.values.contains_key(*name)));
@@ -335,7 +338,7 @@ impl Settings {
         });
         let other = pairs.filter(|(_, from, to)| from != to);
         other
-            .map(|(name, from, to)| Change::Value {
+            .map(|(name, from, to)| ContainerChange::Value {
                 field: name.clone().into(),
                 from: from.clone(),
                 to: to.clone(),

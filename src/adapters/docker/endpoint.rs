@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::context;
 pub use super::tunnel::Destination;
 use crate::ports::EngineError;
-use crate::secret::shown;
+use crate::secret::redact;
 
 /// Docker's default socket on Linux.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -87,7 +87,7 @@ impl Endpoint {
 
     /// Returns whether others can read the traffic to the engine on its way: TCP to another host, without TLS.
     #[must_use]
-    pub fn is_overheard(&self) -> bool {
+    pub fn is_unencrypted(&self) -> bool {
         let Self::Tcp { host, certificates: None, .. } = self else { return false };
         // A resolver decides the meaning of any other name, and it may change.
         host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -100,7 +100,7 @@ impl Endpoint {
         certificates: impl FnOnce(bool) -> Result<Option<PathBuf>, &'static str>,
     ) -> Result<Self, EngineError> {
         let bad =
-            |reason: &str| EngineError::BadEndpoint { endpoint: shown(text), reason: reason.to_owned() };
+            |reason: &str| EngineError::BadEndpoint { endpoint: redact(text), reason: reason.to_owned() };
         let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
         match scheme {
             "" | "unix" if rest.starts_with('/') => Ok(Self::Unix(PathBuf::from(rest))),

@@ -1,6 +1,6 @@
 //! The last lines of a container's log.
 
-use crate::foreign;
+use crate::sanitize;
 
 /// The maximum number of characters kept of a line.
 const WIDTH: usize = 400;
@@ -15,7 +15,7 @@ pub struct Lines {
 
 /// The stream that a piece was written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
+pub enum LogStream {
     /// Standard output, or a terminal.
     Output,
     Error,
@@ -23,7 +23,7 @@ pub enum Stream {
 
 impl Lines {
     /// Adds a piece.
-    pub fn add(&mut self, stream: Stream, piece: &[u8]) {
+    pub fn add(&mut self, stream: LogStream, piece: &[u8]) {
         let line = &mut self.unfinished[stream as usize];
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
             // A character has at most four bytes; control characters between them get as much room again.
@@ -47,7 +47,7 @@ impl Lines {
 }
 
 fn plain(line: &[u8]) -> String {
-    foreign::short_line(&String::from_utf8_lossy(line), WIDTH)
+    sanitize::short_line(&String::from_utf8_lossy(line), WIDTH)
 }
 
 #[cfg(test)]
@@ -57,17 +57,17 @@ mod tests {
     #[test]
     fn pieces_become_lines() {
         let mut lines = Lines::default();
-        lines.add(Stream::Output, b"one\ntw");
-        lines.add(Stream::Error, b"oops\r\n");
-        lines.add(Stream::Output, b"o\nthree");
+        lines.add(LogStream::Output, b"one\ntw");
+        lines.add(LogStream::Error, b"oops\r\n");
+        lines.add(LogStream::Output, b"o\nthree");
         assert_eq!(lines.last(3), ["oops", "two", "three"]);
     }
 
     #[test]
     fn a_line_is_safe_for_a_terminal_and_short() {
         let mut lines = Lines::default();
-        lines.add(Stream::Output, b"\x1b[31mred\xff\xe2\x80\xae\n");
-        lines.add(Stream::Output, &vec![b'x'; 100_000]);
+        lines.add(LogStream::Output, b"\x1b[31mred\xff\xe2\x80\xae\n");
+        lines.add(LogStream::Output, &vec![b'x'; 100_000]);
         let lines = lines.last(9);
         assert_eq!((lines[0].as_str(), lines[1].chars().count()), ("red\u{fffd}", 401));
     }

@@ -4,19 +4,19 @@ use bollard::auth::DockerCredentials;
 use bollard::models::{ContainerInspectResponse, ImageInspect, OciPlatform};
 use serde_json::json;
 
-use super::call::Purpose;
+use super::call::CallContext;
 use super::recreate::ApiVersion;
 use super::registry::{REGISTRY_LIMIT, is_by_digest};
 use super::{CALL_LIMIT, DockerEngine};
 use crate::image::{Image, Platform};
-use crate::ports::{Change, EngineError};
+use crate::ports::{ContainerChange, EngineError};
 
 /// The first API version in which an engine can show an image for a requested platform.
 const SHOWS_PLATFORM: ApiVersion = (1, 49);
 
 /// The platform that an image must be built for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct RequestedPlatform {
     pub platform: Platform,
     /// Whether the description requests it. Otherwise it is the platform of the engine's host.
     pub is_asked_for: bool,
@@ -24,15 +24,18 @@ pub(super) struct Wanted {
 
 impl DockerEngine {
     /// Returns the requested platform, or else the platform of the engine's host.
-    pub(super) async fn wanted_platform(&self, asked: Option<&Platform>) -> Result<Wanted, EngineError> {
+    pub(super) async fn wanted_platform(
+        &self,
+        asked: Option<&Platform>,
+    ) -> Result<RequestedPlatform, EngineError> {
         if let Some(platform) = asked {
-            return Ok(Wanted { platform: platform.clone(), is_asked_for: true });
+            return Ok(RequestedPlatform { platform: platform.clone(), is_asked_for: true });
         }
-        let purpose = Purpose { action: "report", subject: "its platform" };
+        let purpose = CallContext { action: "report", subject: "its platform" };
         let version = self.within(CALL_LIMIT, purpose, self.client.version()).await?;
-        let platform = Platform::told(version.os.as_deref(), version.arch.as_deref(), None);
+        let platform = Platform::of_parts(version.os.as_deref(), version.arch.as_deref(), None);
         let platform = platform.ok_or_else(|| purpose.refused("its version information names none"))?;
-        Ok(Wanted { platform, is_asked_for: false })
+        Ok(RequestedPlatform { platform, is_asked_for: false })
     }
 
     /// Returns the engine's image for the requested platform. With containerd's store, an engine may have an image
@@ -41,7 +44,7 @@ impl DockerEngine {
     pub(super) async fn find_for(
         &self,
         image: &Image,
-        wanted: &Wanted,
+        wanted: &RequestedPlatform,
     ) -> Result<Option<ImageInspect>, EngineError> {
         let Some(found) = self.find_exactly(image).await? else { return Ok(None) };
         let shows_one = !matches!(image, Image::Registry { digest, .. } if is_by_digest(&found, digest));
@@ -55,7 +58,7 @@ impl DockerEngine {
         }
         let id = found.id.unwrap_or_default();
         let path = format!("/images/{id}/json?{}", query(&wanted.platform));
-        let purpose = Purpose { action: "inspect", subject: &id };
+        let purpose = CallContext { action: "inspect", subject: &id };
         let call = async {
             let found = self.raw.get(api, &path).await?;
             Ok(serde_json::from_value(found)?)
@@ -77,14 +80,15 @@ impl DockerEngine {
         &self,
         old: &ContainerInspectResponse,
         asked: Option<&Platform>,
-    ) -> Result<Option<Change>, EngineError> {
+    ) -> Result<Option<ContainerChange>, EngineError> {
         let (Some(image), Some(asked)) = (&old.image, asked) else { return Ok(None) };
-        let own = old.image_manifest_descriptor.as_ref().and_then(|image| told(image.platform.as_ref()?));
+        let own =
+            old.image_manifest_descriptor.as_ref().and_then(|image| parse_platform(image.platform.as_ref()?));
         let made_for = match own {
             Some(platform) => Some(platform),
             None => self.find_image(image).await?.and_then(|image| of_image(&image)),
         };
-        Ok(made_for.filter(|it| !it.suits(asked)).map(|it| Change::Value {
+        Ok(made_for.filter(|it| !it.suits(asked)).map(|it| ContainerChange::Value {
             field: "Platform".into(),
             from: it.to_string(),
             to: asked.to_string(),
@@ -97,7 +101,7 @@ impl DockerEngine {
         &self,
         name: &str,
         image: &ImageInspect,
-        wanted: &Wanted,
+        wanted: &RequestedPlatform,
     ) -> Result<(), EngineError> {
         self.check(name, of_image(image).into_iter().collect(), wanted)
     }
@@ -108,15 +112,20 @@ impl DockerEngine {
         &self,
         name: &str,
         credentials: Option<DockerCredentials>,
-        wanted: &Wanted,
+        wanted: &RequestedPlatform,
     ) -> Result<(), EngineError> {
-        let purpose = Purpose { action: "resolve", subject: name };
+        let purpose = CallContext { action: "resolve", subject: name };
         let call = self.client.inspect_registry_image(name, credentials);
         let Ok(answer) = self.within(REGISTRY_LIMIT, purpose, call).await else { return Ok(()) };
-        self.check(name, answer.platforms.iter().filter_map(told).collect(), wanted)
+        self.check(name, answer.platforms.iter().filter_map(parse_platform).collect(), wanted)
     }
 
-    fn check(&self, name: &str, made_for: Vec<Platform>, wanted: &Wanted) -> Result<(), EngineError> {
+    fn check(
+        &self,
+        name: &str,
+        made_for: Vec<Platform>,
+        wanted: &RequestedPlatform,
+    ) -> Result<(), EngineError> {
         if made_for.is_empty() || made_for.iter().any(|it| it.suits(&wanted.platform)) {
             return Ok(());
         }
@@ -137,9 +146,9 @@ fn query(Platform { os, architecture, variant }: &Platform) -> String {
 }
 
 fn of_image(image: &ImageInspect) -> Option<Platform> {
-    Platform::told(image.os.as_deref(), image.architecture.as_deref(), image.variant.as_deref())
+    Platform::of_parts(image.os.as_deref(), image.architecture.as_deref(), image.variant.as_deref())
 }
 
-fn told(platform: &OciPlatform) -> Option<Platform> {
-    Platform::told(platform.os.as_deref(), platform.architecture.as_deref(), platform.variant.as_deref())
+fn parse_platform(platform: &OciPlatform) -> Option<Platform> {
+    Platform::of_parts(platform.os.as_deref(), platform.architecture.as_deref(), platform.variant.as_deref())
 }

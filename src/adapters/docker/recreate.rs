@@ -1,13 +1,13 @@
 //! Recreates a container. Settings that the user chose are carried over. Settings that came from the old image are
 //! left out, so that the new image's defaults apply. Pure.
 
-pub(super) mod beyond;
 pub(super) mod changes;
 mod defaults;
 pub(super) mod healthcheck;
 mod network;
 pub(super) mod pins;
 mod podman;
+pub(super) mod raw_settings;
 #[cfg(test)]
 mod tests;
 pub(super) mod volumes;
@@ -19,11 +19,11 @@ use bollard::models::{
     ImageConfig, ImageInspect, NetworkingConfig, PortBinding,
 };
 
-pub use self::beyond::Beyond;
-use super::call::Purpose;
-use super::look::{self, CLAIM_LABEL, COMPOSE_LABELS};
+pub use self::raw_settings::RawSettings;
+use super::call::CallContext;
+use super::inspect::{self, CLAIM_LABEL, COMPOSE_LABELS};
 use crate::observation::Published;
-use crate::ports::{EngineError, Recipe};
+use crate::ports::{CreateSpec, EngineError};
 
 pub(super) use network::ALL_AT_ONCE;
 pub(super) use podman::ulimit_name;
@@ -45,13 +45,13 @@ pub struct Dialect {
 pub struct Blueprint {
     pub body: ContainerCreateBody,
     /// Settings that the type of the body does not have.
-    pub beyond: Beyond,
+    pub raw: RawSettings,
     /// The networks to connect before the start: an API before 1.44 takes only one at creation.
     pub connect: Vec<(String, EndpointSettings)>,
 }
 
 /// The source container, in the form that every part of this module needs.
-struct Source<'a> {
+struct SourceContainer<'a> {
     inspect: &'a ContainerInspectResponse,
     /// The MAC address that the user chose for its main network.
     mac_address: Option<String>,
@@ -63,7 +63,7 @@ struct Source<'a> {
     dialect: Dialect,
 }
 
-impl Source<'_> {
+impl SourceContainer<'_> {
     /// Returns `host`, `none`, `bridge`, `default`, `container:…` or the name of a network.
     fn network_mode(&self) -> &str {
         self.host.network_mode.as_deref().unwrap_or("default")
@@ -84,20 +84,20 @@ pub(super) fn short_id(inspect: &ContainerInspectResponse) -> &str {
 /// settings, so the whole configuration is carried over.
 pub fn blueprint(
     old: &ContainerInspectResponse,
-    mut beyond: Beyond,
+    mut raw: RawSettings,
     old_image: Option<&ImageInspect>,
     dialect: Dialect,
-    recipe: &Recipe,
+    recipe: &CreateSpec,
 ) -> Result<Blueprint, EngineError> {
     let config = old.config.clone().unwrap_or_default();
     let host = old.host_config.clone().unwrap_or_default();
     let is_sibling = recipe.publish.is_some();
     let renews_volumes = is_sibling || recipe.renew_volumes;
     if is_sibling {
-        beyond.mac_address = None;
+        raw.mac_address = None;
     }
-    let mac_address = beyond.mac_address.clone();
-    let source = Source { inspect: old, mac_address, host, is_sibling, renews_volumes, dialect };
+    let mac_address = raw.mac_address.clone();
+    let source = SourceContainer { inspect: old, mac_address, host, is_sibling, renews_volumes, dialect };
     refuse(&source, &config, &recipe.name)?;
 
     let mut config = match old_image.and_then(|image| image.config.as_ref()) {
@@ -106,7 +106,7 @@ pub fn blueprint(
             let defaults = podman::defaults(defaults, &config, short_id(old));
             let config = defaults::subtract(config, &defaults);
             ContainerConfig {
-                healthcheck: config.healthcheck.map(|own| podman::whole(own, &shown)),
+                healthcheck: config.healthcheck.map(|own| podman::complete_healthcheck(own, &shown)),
                 ..config
             }
         }
@@ -121,13 +121,13 @@ pub fn blueprint(
     }
     let mut host = host_config(&source, recipe.publish);
     if dialect.is_podman {
-        podman::allow(&mut host, old.config.as_ref().and_then(|it| it.user.as_deref()), &beyond.capabilities);
+        podman::allow(&mut host, old.config.as_ref().and_then(|it| it.user.as_deref()), &raw.capabilities);
     }
     config.exposed_ports = exposed_ports(&source, config.exposed_ports, &host);
     let networks = network::networks(&source);
     let mut blueprint = Blueprint {
         body: body(config, host, networks.at_create, &recipe.image.pinned()),
-        beyond,
+        raw,
         connect: networks.afterwards,
     };
     if !source.shares_network() {
@@ -152,9 +152,9 @@ pub(super) fn comparable(
 }
 
 /// Refuses what the plan refuses too: the container may have changed since.
-fn refuse(source: &Source<'_>, config: &ContainerConfig, name: &str) -> Result<(), EngineError> {
-    let owner = config.labels.as_ref().and_then(look::owner);
-    let reason = if let Some((way, owner)) = owner.and_then(|owner| Some((owner.own_way()?, owner))) {
+fn refuse(source: &SourceContainer<'_>, config: &ContainerConfig, name: &str) -> Result<(), EngineError> {
+    let owner = config.labels.as_ref().and_then(inspect::owner);
+    let reason = if let Some((way, owner)) = owner.and_then(|owner| Some((owner.update_method()?, owner))) {
         format!("the container that it copies belongs to {owner}. {way}")
     } else if source.host.auto_remove == Some(true) {
         "the container that it copies was started with --rm and vanishes when it stops, so the deploy could not be \
@@ -163,7 +163,7 @@ fn refuse(source: &Source<'_>, config: &ContainerConfig, name: &str) -> Result<(
     } else {
         return Ok(());
     };
-    Err(Purpose { action: "create", subject: name }.refused(reason))
+    Err(CallContext { action: "create", subject: name }.refused(reason))
 }
 
 /// Returns the hostname that the user chose: not one that Docker generated or would reject.
@@ -176,7 +176,7 @@ pub(super) fn hostname(inspect: &ContainerInspectResponse) -> Option<String> {
     (!hostname.is_empty() && !is_another_s && hostname != short_id(inspect)).then_some(hostname)
 }
 
-fn host_config(source: &Source<'_>, publish: Option<Published>) -> HostConfig {
+fn host_config(source: &SourceContainer<'_>, publish: Option<Published>) -> HostConfig {
     let mut host = source.host.clone();
     host.mounts = volumes::mounts(source);
     if source.dialect.is_podman {
@@ -215,7 +215,11 @@ fn plain_link(link: &str) -> String {
 
 /// Returns the ports to expose. The engine publishes only exposed ports, so this includes each published one, whether
 /// or not the image exposes it. A container in another container's network must not expose any.
-fn exposed_ports(source: &Source<'_>, ports: Option<Vec<String>>, host: &HostConfig) -> Option<Vec<String>> {
+fn exposed_ports(
+    source: &SourceContainer<'_>,
+    ports: Option<Vec<String>>,
+    host: &HostConfig,
+) -> Option<Vec<String>> {
     if source.shares_network() {
         return None;
     }

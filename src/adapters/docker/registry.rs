@@ -7,17 +7,17 @@ use bollard::models::ImageInspect;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
 
-use super::call::{Failure, Purpose};
-use super::credentials::{self, Login, Origin};
+use super::call::{CallContext, CallFailure};
+use super::credentials::{self, Login, LoginOrigin};
 use super::layers::Layers;
-use super::platform::Wanted;
+use super::platform::RequestedPlatform;
 use super::recreate::ApiVersion;
 use super::{CALL_LIMIT, DockerEngine, Endpoint};
 use crate::command_line::shell;
-use crate::foreign;
 use crate::ids::ImageId;
 use crate::image::{Image, ImageReference, Platform, is_digest, previous};
 use crate::ports::{EngineError, PullProgress};
+use crate::sanitize;
 
 /// The time limit for the registry to return a digest; the engine waits for it during the call.
 pub(super) const REGISTRY_LIMIT: Duration = Duration::from_secs(60);
@@ -28,13 +28,13 @@ const STALL_LIMIT: Duration = Duration::from_secs(120);
 
 /// The origin of an image.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(super) enum ImageOrigin {
     /// A registry has it.
     Registry,
     /// It was built or loaded on this engine.
-    Here(ImageId),
+    Local(ImageId),
     /// The engine does not show it, and the registry cannot be queried: the image by its digest.
-    Untold(String),
+    Unknown(String),
 }
 
 impl DockerEngine {
@@ -46,36 +46,38 @@ impl DockerEngine {
         let name = reference.to_string();
         let Login { credentials, origin } = self.login(reference).await?;
         let call = self.client.inspect_registry_image(&name, credentials);
-        let failure =
-            match self.within(REGISTRY_LIMIT, Purpose { action: "resolve", subject: &name }, call).await {
-                Ok(answer) => {
-                    return match answer.descriptor.digest.filter(|digest| is_digest(digest)) {
-                        Some(digest) => Ok(Image::Registry { reference: reference.clone(), digest }),
-                        None => Err(EngineError::Registry {
-                            image: name,
-                            reason: "its answer names no digest".to_owned(),
-                        }),
-                    };
-                }
-                Err(failure) => failure,
-            };
+        let failure = match self
+            .within(REGISTRY_LIMIT, CallContext { action: "resolve", subject: &name }, call)
+            .await
+        {
+            Ok(answer) => {
+                return match answer.descriptor.digest.filter(|digest| is_digest(digest)) {
+                    Some(digest) => Ok(Image::Registry { reference: reference.clone(), digest }),
+                    None => Err(EngineError::Registry {
+                        image: name,
+                        reason: "its answer names no digest".to_owned(),
+                    }),
+                };
+            }
+            Err(failure) => failure,
+        };
         if matches!(failure.error, EngineError::Unreachable { .. }) {
             return Err(failure.error);
         }
         if self.is_podman && failure.is_absent() {
-            return self.as_podman_has_it(reference, name).await;
+            return self.resolve_with_podman(reference, name).await;
         }
         let here = match self.find_image(&name).await? {
-            Some(found) => Box::pin(self.source(&found, Some(reference))).await?,
-            None => Source::Registry,
+            Some(found) => Box::pin(self.origin(&found, Some(reference))).await?,
+            None => ImageOrigin::Registry,
         };
         match here {
-            Source::Here(id) => Ok(Image::Local { reference: name, id }),
-            Source::Registry if failure.is_absent() => {
-                Err(EngineError::NoSuchImage { image: name, reason: said(&failure.error) })
+            ImageOrigin::Local(id) => Ok(Image::Local { reference: name, id }),
+            ImageOrigin::Registry if failure.is_absent() => {
+                Err(EngineError::NoSuchImage { image: name, reason: engine_message(&failure.error) })
             }
-            Source::Registry => Err(registry_error(name, &failure.error, &origin)),
-            Source::Untold(digest) => {
+            ImageOrigin::Registry => Err(registry_error(name, &failure.error, &origin)),
+            ImageOrigin::Unknown(digest) => {
                 let mut error = registry_error(name, &failure.error, &origin);
                 if let EngineError::Registry { reason, .. } = &mut error {
                     *reason = format!(
@@ -90,15 +92,23 @@ impl DockerEngine {
     /// Returns the login for an image's registry, if it may be sent to this engine.
     async fn login(&self, reference: &ImageReference) -> Result<Login, EngineError> {
         let login = credentials::login(reference.registry(), &self.registries).await?;
-        if self.allow_plain_password { Ok(login) } else { unless_overheard(login, reference, &self.endpoint) }
+        if self.allow_plain_password {
+            Ok(login)
+        } else {
+            unless_unencrypted(login, reference, &self.endpoint)
+        }
     }
 
     /// Resolves a reference on Podman, which does not query registries for tags. Images named `localhost/…` were
     /// never in a registry.
-    async fn as_podman_has_it(&self, reference: &ImageReference, name: String) -> Result<Image, EngineError> {
+    async fn resolve_with_podman(
+        &self,
+        reference: &ImageReference,
+        name: String,
+    ) -> Result<Image, EngineError> {
         let found = self.find_image(&name).await?.and_then(|image| image.id);
         if let Some(id) = found.filter(|_| matches!(reference.registry(), None | Some("localhost"))) {
-            return Ok(Image::Local { reference: name, id: ImageId(foreign::name(&id)) });
+            return Ok(Image::Local { reference: name, id: ImageId(sanitize::name(&id)) });
         }
         let reason =
             "Podman does not resolve tags in a registry; name the image by its digest, as `skopeo inspect` \
@@ -110,11 +120,11 @@ impl DockerEngine {
     /// Returns the origin of an image, within one repository or within any. With containerd's image store, an image
     /// that was built here also has a digest in each repository of its names. In that case the registry is queried
     /// for the digest.
-    pub(super) async fn source(
+    pub(super) async fn origin(
         &self,
         image: &ImageInspect,
         of: Option<&ImageReference>,
-    ) -> Result<Source, EngineError> {
+    ) -> Result<ImageOrigin, EngineError> {
         let id = image.id.as_deref().unwrap_or_default();
         let mut untold = None;
         for name in image.repo_digests.iter().flatten() {
@@ -126,7 +136,7 @@ impl DockerEngine {
                 continue;
             }
             if !known.digest.as_ref().is_some_and(|digest| is_by_digest(image, digest)) {
-                return Ok(Source::Registry);
+                return Ok(ImageOrigin::Registry);
             }
             // One registry has already hung or required another login, so the origin is unknown: do not wait for
             // another one.
@@ -134,24 +144,24 @@ impl DockerEngine {
                 continue;
             }
             let Ok(Login { credentials, .. }) = self.login(&known).await else {
-                untold = Some(foreign::name(name));
+                untold = Some(sanitize::name(name));
                 continue;
             };
-            let purpose = Purpose { action: "resolve", subject: name };
+            let purpose = CallContext { action: "resolve", subject: name };
             let call = self.client.inspect_registry_image(name, credentials);
             match self.within(REGISTRY_LIMIT, purpose, call).await {
-                Ok(_) => return Ok(Source::Registry),
+                Ok(_) => return Ok(ImageOrigin::Registry),
                 Err(failure) if failure.is_absent() => {}
-                Err(Failure { error: error @ EngineError::Unreachable { .. }, .. }) => return Err(error),
-                Err(_) => untold = Some(foreign::name(name)),
+                Err(CallFailure { error: error @ EngineError::Unreachable { .. }, .. }) => return Err(error),
+                Err(_) => untold = Some(sanitize::name(name)),
             }
         }
-        Ok(untold.map_or_else(|| Source::Here(ImageId(foreign::name(id))), Source::Untold))
+        Ok(untold.map_or_else(|| ImageOrigin::Local(ImageId(sanitize::name(id))), ImageOrigin::Unknown))
     }
 
     /// Returns the engine's information about an image.
-    pub(super) async fn inspect_image(&self, name: &str) -> Result<ImageInspect, Failure> {
-        let purpose = Purpose { action: "inspect", subject: name };
+    pub(super) async fn inspect_image(&self, name: &str) -> Result<ImageInspect, CallFailure> {
+        let purpose = CallContext { action: "inspect", subject: name };
         let mut image = self.within(CALL_LIMIT, purpose, self.client.inspect_image(name)).await?;
         if self.is_podman
             && let Some(config) = &mut image.config
@@ -186,7 +196,7 @@ impl DockerEngine {
 
     /// Returns the text by which the engine knows an image: its name, or only its digest if another image has taken
     /// the name.
-    pub(super) async fn known_as(&self, image: &Image) -> Result<Option<String>, EngineError> {
+    pub(super) async fn local_name(&self, image: &Image) -> Result<Option<String>, EngineError> {
         let name = image.pinned();
         if self.find_image(&name).await?.is_some() {
             return Ok(Some(name));
@@ -217,7 +227,7 @@ impl DockerEngine {
         self.receive(reference, digest, &wanted, progress).await.map_err(|error| {
             // The message of an engine whose store holds only one platform of a digest.
             if suits.is_some() && error.to_string().to_lowercase().contains("cannot overwrite digest") {
-                Purpose { action: "pull", subject: &name }.refused(format!(
+                CallContext { action: "pull", subject: &name }.refused(format!(
                     "it has this image for another platform than {} and can hold only one of the two: \
                      run `{}` there if no container needs it",
                     wanted.platform,
@@ -231,7 +241,7 @@ impl DockerEngine {
             Some(found) => self.check_platform(&name, &found, &wanted),
             // It was pulled for that platform, but this engine does not show which platforms it has.
             None if self.hides_platform(image).await? => Ok(()),
-            None => Err(Purpose { action: "pull", subject: &name }
+            None => Err(CallContext { action: "pull", subject: &name }
                 .refused("the pull succeeded, but the image is missing")),
         }
     }
@@ -240,7 +250,7 @@ impl DockerEngine {
         &self,
         reference: &ImageReference,
         digest: &str,
-        wanted: &Wanted,
+        wanted: &RequestedPlatform,
         progress: &(dyn Fn(PullProgress) + Send + Sync),
     ) -> Result<(), EngineError> {
         let name = format!("{}@{digest}", reference.repository);
@@ -253,24 +263,27 @@ impl DockerEngine {
         }
         let mut messages = self.client.create_image(Some(options.build()), None, credentials).boxed();
         let mut layers = Layers::default();
-        let room = self.room().await;
-        let no_room =
-            |reason| EngineError::NoRoom { image: name.clone(), endpoint: self.endpoint.to_string(), reason };
-        let purpose = Purpose { action: "pull", subject: &name };
+        let room = self.disk_space().await;
+        let no_room = |reason| EngineError::NotEnoughSpace {
+            image: name.clone(),
+            endpoint: self.endpoint.to_string(),
+            reason,
+        };
+        let purpose = CallContext { action: "pull", subject: &name };
         loop {
             let message = async { messages.next().await.transpose() };
             match self.within(STALL_LIMIT, purpose, message).await {
                 Ok(Some(message)) => {
                     let now = layers.add(&message);
                     // Returning ends the pull: the engine aborts it when the client disconnects.
-                    if let Some(reason) = room.as_ref().and_then(|room| room.lacks(now.expected)) {
+                    if let Some(reason) = room.as_ref().and_then(|room| room.shortage(now.expected)) {
                         return Err(no_room(reason));
                     }
                     progress(now);
                 }
                 Ok(None) => return Ok(()),
-                Err(failure) if said(&failure.error).contains("no space left") => {
-                    return Err(no_room(said(&failure.error)));
+                Err(failure) if engine_message(&failure.error).contains("no space left") => {
+                    return Err(no_room(engine_message(&failure.error)));
                 }
                 Err(failure) => return Err(pull_error(name, failure.status, failure.error, &origin)),
             }
@@ -284,12 +297,12 @@ pub(super) fn is_by_digest(image: &ImageInspect, digest: &str) -> bool {
 }
 
 /// Returns the login, unless it could be read on the way to the engine.
-fn unless_overheard(
+fn unless_unencrypted(
     login: Login,
     reference: &ImageReference,
     endpoint: &Endpoint,
 ) -> Result<Login, EngineError> {
-    if login.credentials.is_none() || !endpoint.is_overheard() {
+    if login.credentials.is_none() || !endpoint.is_unencrypted() {
         return Ok(login);
     }
     let registry = reference.registry().unwrap_or("docker.io").to_owned();
@@ -304,7 +317,7 @@ fn familiar(repository: &str) -> &str {
 }
 
 /// Returns the engine's own message, if the error has one.
-fn said(error: &EngineError) -> String {
+fn engine_message(error: &EngineError) -> String {
     if let EngineError::Refused { reason, .. } = error {
         reason.clone()
     } else if let EngineError::TimedOut { limit, .. } = error {
@@ -315,15 +328,15 @@ fn said(error: &EngineError) -> String {
 }
 
 /// Returns the registry's error, with what to do if it requires another login or is down.
-fn registry_error(image: String, error: &EngineError, origin: &Origin) -> EngineError {
-    let reason = said(error);
+fn registry_error(image: String, error: &EngineError, origin: &LoginOrigin) -> EngineError {
+    let reason = engine_message(error);
     let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
     // The messages of Go's network errors.
     let is_away = says(&["connection refused", "connection reset", "EOF", "timeout", "no route to host"]);
     let wants_login = says(&["unauthorized", "no basic auth credentials", "denied"]);
     let reason = if is_away {
         format!("{reason} (deploy again when it answers)")
-    } else if wants_login || matches!(origin, Origin::Trouble(_)) {
+    } else if wants_login || matches!(origin, LoginOrigin::Failed(_)) {
         format!("{reason} ({origin})")
     } else {
         reason
@@ -332,7 +345,7 @@ fn registry_error(image: String, error: &EngineError, origin: &Origin) -> Engine
 }
 
 /// Returns the error for a failed pull: it names the registry, the missing image, or the engine itself.
-fn pull_error(image: String, status: Option<u16>, error: EngineError, origin: &Origin) -> EngineError {
+fn pull_error(image: String, status: Option<u16>, error: EngineError, origin: &LoginOrigin) -> EngineError {
     if let EngineError::TimedOut { limit, .. } = error {
         let reason = format!("the pull made no progress for {} s", limit.as_secs());
         return EngineError::Registry { image, reason };
@@ -357,7 +370,7 @@ mod tests {
     #[test]
     fn a_password_never_crosses_a_network_in_plain_text() {
         let login =
-            |credentials| Login { credentials, origin: Origin::Nowhere { server: "r.io".to_owned() } };
+            |credentials| Login { credentials, origin: LoginOrigin::NotFound { server: "r.io".to_owned() } };
         let some = || login(Some(bollard::auth::DockerCredentials::default()));
         let endpoint = |text: &str, tls: bool| {
             let variables = [("DOCKER_CERT_PATH", "/c"), ("DOCKER_TLS_VERIFY", if tls { "1" } else { "" })];
@@ -365,7 +378,7 @@ mod tests {
             Endpoint::read(Some(text), &variables.into()).unwrap()
         };
         let may = |login, endpoint: &Endpoint| {
-            unless_overheard(login, &"r.io/m:v1".parse().unwrap(), endpoint).is_ok()
+            unless_unencrypted(login, &"r.io/m:v1".parse().unwrap(), endpoint).is_ok()
         };
         for plain in
             ["tcp://10.0.0.5:2375", "tcp://app1:2375", "http://[fd00::5]:2375", "tcp://localhost.example.org"]
@@ -386,7 +399,7 @@ mod tests {
         ] {
             assert!(may(some(), &endpoint(own, false)), "{own}");
         }
-        let error = unless_overheard(some(), &"r.io/m:v1".parse().unwrap(), &endpoint("tcp://app1", false));
+        let error = unless_unencrypted(some(), &"r.io/m:v1".parse().unwrap(), &endpoint("tcp://app1", false));
         let error = error.err().unwrap();
         assert!(error.to_string().contains("allow_plain_password = true"), "{error}");
         assert_eq!(crate::error::Error::from(error).exit(), crate::exit::Exit::Refused);
@@ -410,20 +423,21 @@ mod tests {
     #[test]
     fn a_failed_pull_names_its_cause() {
         let error = |reason: &str| {
-            let refused = Purpose { action: "pull", subject: "m" }.refused(reason);
-            pull_error("m".to_owned(), None, refused, &Origin::Trouble("the helper failed".to_owned()))
+            let refused = CallContext { action: "pull", subject: "m" }.refused(reason);
+            pull_error("m".to_owned(), None, refused, &LoginOrigin::Failed("the helper failed".to_owned()))
         };
         assert!(matches!(error("manifest unknown: manifest unknown"), EngineError::NoSuchImage { .. }));
-        let refused = Purpose { action: "pull", subject: "m" }
+        let refused = CallContext { action: "pull", subject: "m" }
             .refused("pull access denied for m, or no such repository");
-        let private = pull_error("m".to_owned(), Some(404), refused, &Origin::Trouble("no login".to_owned()));
+        let private =
+            pull_error("m".to_owned(), Some(404), refused, &LoginOrigin::Failed("no login".to_owned()));
         assert!(private.to_string().ends_with("(no login)"), "{private}");
         assert!(matches!(error("failed to register layer: invalid argument"), EngineError::Refused { .. }));
         let other = pull_error(
             "m".to_owned(),
             None,
-            Purpose { action: "pull", subject: "m" }.refused("unauthorized"),
-            &Origin::Nowhere { server: "r.io".to_owned() },
+            CallContext { action: "pull", subject: "m" }.refused("unauthorized"),
+            &LoginOrigin::NotFound { server: "r.io".to_owned() },
         );
         assert!(other.to_string().contains("docker login"));
         assert_eq!(

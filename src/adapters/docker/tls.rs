@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 /// The certificates of a client, from one directory with Docker's file names.
-struct Papers {
+struct ClientCertificates {
     roots: RootCertStore,
     /// The client's own certificate and key; `None` for an engine that requires none.
     own: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
@@ -20,7 +20,7 @@ struct Papers {
 /// Returns the connector to an engine with TLS, using `ca.pem`, `cert.pem` and `key.pem` of this directory. The error
 /// is the reason.
 pub(super) fn connector(directory: &Path) -> Result<HttpsConnector<HttpConnector>, String> {
-    let Papers { roots, own } = Papers::read(directory)?;
+    let ClientCertificates { roots, own } = ClientCertificates::read(directory)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -36,7 +36,7 @@ pub(super) fn connector(directory: &Path) -> Result<HttpsConnector<HttpConnector
     Ok(HttpsConnector::from((tcp, config)))
 }
 
-impl Papers {
+impl ClientCertificates {
     fn read(directory: &Path) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         let path = directory.join("ca.pem");
@@ -79,7 +79,7 @@ mod tests {
         let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
         let key = KeyPair::generate().unwrap();
         let pem = CertificateParams::default().self_signed(&key).unwrap().pem();
-        let read = || Papers::read(directory.path());
+        let read = || ClientCertificates::read(directory.path());
         assert!(read().err().unwrap().contains("ca.pem: "));
         write("ca.pem", "");
         assert!(read().err().unwrap().contains("ca.pem contains no certificate"));

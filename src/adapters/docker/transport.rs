@@ -30,7 +30,7 @@ pub(super) const LONGEST_ANSWER: usize = 64 << 20;
 
 /// Returns a client for the engine at this address. `limit` is the client's own time limit in seconds.
 pub(super) fn connect(
-    way: &Way,
+    way: &Transport,
     address: &str,
     limit: u64,
     version: &ClientVersion,
@@ -54,7 +54,7 @@ pub(super) fn connect(
 
 /// The way to reach an engine.
 #[derive(Clone, Debug)]
-pub(super) enum Way {
+pub(super) enum Transport {
     /// Through this socket, regardless of the address.
     Unix(PathBuf),
     /// Over TCP, at the address.
@@ -75,7 +75,7 @@ enum Bound {
 /// A connector whose connections deliver a limited number of bytes.
 #[derive(Clone, Debug)]
 struct Connector {
-    way: Way,
+    way: Transport,
     bound: Bound,
 }
 
@@ -98,12 +98,12 @@ impl Service<Uri> for Connector {
         let way = self.way.clone();
         Box::pin(async move {
             let stream = match way {
-                Way::Unix(path) => Either::Left(UnixStream::connect(path).await?),
-                Way::Tcp(mut connector) => {
+                Transport::Unix(path) => Either::Left(UnixStream::connect(path).await?),
+                Transport::Tcp(mut connector) => {
                     let opened = connector.call(address).await.map_err(io::Error::other)?;
                     Either::Right(Either::Left(opened.into_inner()))
                 }
-                Way::Tls(mut connector) => {
+                Transport::Tls(mut connector) => {
                     let opened = connector.call(address).await.map_err(io::Error::other)?;
                     Either::Right(Either::Right(TokioIo::new(opened)))
                 }

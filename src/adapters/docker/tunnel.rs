@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::hosts;
 use crate::command_line::shell;
-use crate::foreign;
+use crate::sanitize;
 
 /// The time limit for the login and the greeting.
 const OPEN_LIMIT: Duration = Duration::from_secs(20);
@@ -43,7 +43,7 @@ pub struct Destination {
 /// An open connection; dropping it closes it.
 pub(super) struct Tunnel {
     /// The engine's host.
-    pub far: FarSide,
+    pub remote: RemoteHost,
     directory: TempDir,
     words: watch::Receiver<String>,
     _input: ChildStdin,
@@ -67,8 +67,8 @@ impl Tunnel {
         let pipes = ssh.stdin.take().zip(ssh.stdout.take()).zip(ssh.stderr.take());
         let ((input, output), errors) = pipes.ok_or("`ssh` has no pipes")?;
         let mut words = listen(errors);
-        match tokio::time::timeout(OPEN_LIMIT, FarSide::read(output)).await {
-            Ok(Some(far)) => Ok(Self { far, directory, words, _input: input, _ssh: ssh }),
+        match tokio::time::timeout(OPEN_LIMIT, RemoteHost::read(output)).await {
+            Ok(Some(remote)) => Ok(Self { remote, directory, words, _input: input, _ssh: ssh }),
             Ok(None) => {
                 // The channel closes once ssh has written all its messages.
                 let _ = tokio::time::timeout(WORDS_LIMIT, words.wait_for(|_| false)).await;
@@ -84,7 +84,7 @@ impl Tunnel {
     }
 
     /// Returns ssh's message about a failed call, if there is one.
-    pub(super) async fn complaint(&self, to: &Destination) -> Option<String> {
+    pub(super) async fn error_output(&self, to: &Destination) -> Option<String> {
         let mut words = self.words.clone();
         let said = tokio::time::timeout(WORDS_LIMIT, words.wait_for(|text| !text.trim().is_empty())).await;
         said.ok()?.ok().map(|text| explain(&text, to))
@@ -130,7 +130,7 @@ fn listen(errors: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<St
     tokio::spawn(async move {
         let mut lines = BufReader::new(errors).lines();
         while let Ok(Some(line)) = lines.next_line().await {
-            let line = foreign::line(&line);
+            let line = sanitize::line(&line);
             tracing::debug!("ssh: {line}");
             sender.send_if_modified(|text| {
                 let has_room = text.len() + line.len() < WORDS;
@@ -184,14 +184,14 @@ fn explain(words: &str, to: &Destination) -> String {
 
 /// The remote host, as its greeting describes it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct FarSide {
+pub(super) struct RemoteHost {
     /// The boot ID and the network namespace. They are the same on both sides only if the connection leads back to
     /// this host.
     stack: String,
     addresses: BTreeSet<IpAddr>,
 }
 
-impl FarSide {
+impl RemoteHost {
     /// Reads the greeting; `None` if the output ends before it does.
     async fn read(output: impl AsyncRead + Unpin) -> Option<Self> {
         let mut lines = BufReader::new(output).lines();
@@ -232,8 +232,8 @@ impl FarSide {
 mod tests {
     use super::*;
 
-    async fn far(text: &str) -> Option<FarSide> {
-        FarSide::read(text.as_bytes()).await
+    async fn far(text: &str) -> Option<RemoteHost> {
+        RemoteHost::read(text.as_bytes()).await
     }
 
     #[tokio::test]

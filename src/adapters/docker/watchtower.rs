@@ -4,10 +4,10 @@
 
 use bollard::models::ContainerInspectResponse;
 
-use super::look;
-use crate::foreign;
+use super::inspect;
 use crate::observation::ContainerState;
 use crate::observation::watchtower::{UpdateLabels, Watchtower, is_true};
+use crate::sanitize;
 
 /// The label of Watchtower's image, by which Watchtower recognises itself.
 const LABEL: &str = "com.centurylinklabs.watchtower";
@@ -48,7 +48,7 @@ const SWITCHES: [&str; 30] = [
 
 /// Returns the settings of a container if it is a running Watchtower.
 pub(super) fn watchtower(found: &ContainerInspectResponse) -> Option<Watchtower> {
-    if look::state(found) != ContainerState::Running || !is_true(label(found, LABEL)?) {
+    if inspect::state(found) != ContainerState::Running || !is_true(label(found, LABEL)?) {
         return None;
     }
     let mut told = Watchtower::default();
@@ -79,7 +79,7 @@ pub(super) fn watchtower(found: &ContainerInspectResponse) -> Option<Watchtower>
 pub(super) fn labels(found: &ContainerInspectResponse) -> UpdateLabels {
     let of_itself = label(found, LABEL).map(|_| false);
     let told = UpdateLabels::of(|name| label(found, name));
-    let scope = told.scope.as_deref().map(foreign::name);
+    let scope = told.scope.as_deref().map(sanitize::name);
     UpdateLabels { enable: of_itself.or(told.enable), scope, ..told }
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::secret::shown;
+use crate::secret::redact;
 
 /// The length of a Unix socket address's path on Linux. HAProxy pads an `abns@` name with zeros to this length, and the
 /// zeros are part of the name.
@@ -37,7 +37,7 @@ impl FromStr for SocketAddress {
     type Err = NotASocketAddress;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = || NotASocketAddress(shown(text));
+        let bad = || NotASocketAddress(redact(text));
         match text.split_once('@') {
             Some((_, "")) => Err(bad()),
             Some(("unix", path)) => Ok(Self::Unix(path.into())),

@@ -21,7 +21,7 @@ pub(super) struct Batch<'a> {
 }
 
 /// A server whose state differs from the wanted one.
-pub(super) struct Untaken<'a> {
+pub(super) struct NotApplied<'a> {
     pub server: &'a ServerId,
     pub wanted: AdminState,
     pub found: AdminState,
@@ -73,7 +73,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Reads the answers to the changes. Fails with the first refusal; HAProxy has still applied the other changes.
-    pub fn taken(&self, replies: &mut Replies<'_>) -> Result<(), LoadBalancerError> {
+    pub fn check_accepted(&self, replies: &mut Replies<'_>) -> Result<(), LoadBalancerError> {
         self.changes
             .iter()
             .try_for_each(|change| replies.set_server().map_err(|error| explain(*change, error)))
@@ -81,7 +81,10 @@ impl<'a> Batch<'a> {
 
     /// Reads the answers to [`Batch::reads`], and returns a server that does not have the wanted state, if there is
     /// one.
-    pub fn untaken(&self, replies: &mut Replies<'_>) -> Result<Option<Untaken<'a>>, LoadBalancerError> {
+    pub fn first_not_applied(
+        &self,
+        replies: &mut Replies<'_>,
+    ) -> Result<Option<NotApplied<'a>>, LoadBalancerError> {
         let mut rows: BTreeMap<ServerId, AdminBits> = BTreeMap::new();
         for read in self.reads() {
             let table = replies.servers_state().map_err(|error| explain(read, error))?;
@@ -90,7 +93,7 @@ impl<'a> Batch<'a> {
         for &(server, wanted) in &self.states {
             let bits = rows.get(server).ok_or_else(|| garbled(read(&server.backend), server))?;
             if bits.state() != wanted && !bits.is_inherited() {
-                return Ok(Some(Untaken { server, wanted, found: bits.state() }));
+                return Ok(Some(NotApplied { server, wanted, found: bits.state() }));
             }
         }
         Ok(None)

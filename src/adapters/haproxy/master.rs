@@ -9,14 +9,14 @@ use super::command::Command;
 use super::past_reload;
 use super::reply::{Replies, ReplyError};
 use super::socket::{CHANGE_DEADLINE, DEADLINE, Endpoint, ExchangeError};
-use crate::foreign;
 use crate::ids::ServerId;
 use crate::observation::{OldServer, OldWorker, Session};
 use crate::ports::LoadBalancerError;
+use crate::sanitize;
 
 /// The answer to a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum ReloadReply {
     /// 2.2 to 2.6 do not answer: the new worker starts, or it does not.
     Silence,
     /// The new worker runs.
@@ -33,13 +33,13 @@ pub struct MasterSocket {
 
 /// An error while asking a worker through its master.
 #[derive(Debug)]
-enum Unheard {
+enum MasterError {
     /// The answer is incomplete. The worker may have exited; asking again shows that.
     BrokenOff,
     Failed(LoadBalancerError),
 }
 
-impl From<LoadBalancerError> for Unheard {
+impl From<LoadBalancerError> for MasterError {
     fn from(error: LoadBalancerError) -> Self {
         Self::Failed(error)
     }
@@ -65,14 +65,14 @@ impl MasterSocket {
     }
 
     /// Reloads the configuration.
-    pub async fn reload(&self) -> Result<Answer, LoadBalancerError> {
+    pub async fn reload(&self) -> Result<ReloadReply, LoadBalancerError> {
         let answer = self.endpoint.change("reload\n", CHANGE_DEADLINE).await;
         match answer.map_err(ExchangeError::reason) {
-            Ok(answer) => Ok(Answer::read(&foreign::lines(&answer))),
+            Ok(answer) => Ok(ReloadReply::read(&sanitize::lines(&answer))),
             // The master re-executes itself, which closes its connections.
-            Err(ExchangeError::Empty) => Ok(Answer::Silence),
+            Err(ExchangeError::Empty) => Ok(ReloadReply::Silence),
             Err(ExchangeError::System(error)) if error.kind() == std::io::ErrorKind::ConnectionReset => {
-                Ok(Answer::Silence)
+                Ok(ReloadReply::Silence)
             }
             Err(error) => Err(self.unreachable(&error)),
         }
@@ -118,7 +118,7 @@ impl MasterSocket {
     /// After a failed reload, `show proc` lists the worker that continues among the old ones, so each worker is asked
     /// whether it is stopping. A worker that has exited has no sessions.
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the methods have one lifetime only")]
-    async fn held_by_old_workers(&self, current: u32) -> Result<Vec<(u32, Vec<Session>)>, Unheard> {
+    async fn held_by_old_workers(&self, current: u32) -> Result<Vec<(u32, Vec<Session>)>, MasterError> {
         let mut held = Vec::new();
         for pid in workers(&self.processes().await?).into_iter().filter(|pid| *pid != current) {
             let process = self.ask_worker(pid, Command::Info, |answer| answer.info()).await?;
@@ -151,8 +151,8 @@ impl MasterSocket {
                 command: command.to_string(),
                 reply: error.to_string(),
             }),
-            Ok(None) | Err(Unheard::BrokenOff) => Ok(()),
-            Err(Unheard::Failed(error)) => Err(error),
+            Ok(None) | Err(MasterError::BrokenOff) => Ok(()),
+            Err(MasterError::Failed(error)) => Err(error),
         }
     }
 
@@ -164,7 +164,7 @@ impl MasterSocket {
         pid: u32,
         command: Command<'_>,
         read: impl FnOnce(&mut Replies<'_>) -> Result<T, ReplyError> + Send,
-    ) -> Result<Option<T>, Unheard> {
+    ) -> Result<Option<T>, MasterError> {
         let line = format!("@!{pid} {command}");
         let text = format!("{line}\n");
         let answer = if command.is_change() {
@@ -173,40 +173,41 @@ impl MasterSocket {
             self.endpoint.ask(&text, DEADLINE).await
         };
         let answer = match answer {
-            Ok(answer) => foreign::lines(&answer),
-            Err(ExchangeError::Empty) => return Err(Unheard::BrokenOff),
-            Err(error) => return Err(Unheard::Failed(self.unreachable(&error))),
+            Ok(answer) => sanitize::lines(&answer),
+            Err(ExchangeError::Empty) => return Err(MasterError::BrokenOff),
+            Err(error) => return Err(MasterError::Failed(self.unreachable(&error))),
         };
         if answer.starts_with(NO_SUCH_PROCESS) {
             return Ok(None);
         }
         read(&mut Replies::new(&answer)).map(Some).map_err(|error| match error {
-            ReplyError::CutShort => Unheard::BrokenOff,
+            ReplyError::CutShort => MasterError::BrokenOff,
             error @ (ReplyError::Refused { .. }
             | ReplyError::Missing { .. }
-            | ReplyError::BadValue { .. }) => {
-                Unheard::Failed(LoadBalancerError::Garbled { command: line, reason: error.to_string() })
-            }
+            | ReplyError::BadValue { .. }) => MasterError::Failed(LoadBalancerError::InvalidReply {
+                command: line,
+                reason: error.to_string(),
+            }),
         })
     }
 
-    fn explain(&self, unheard: Unheard) -> LoadBalancerError {
+    fn explain(&self, unheard: MasterError) -> LoadBalancerError {
         match unheard {
-            Unheard::BrokenOff => self.unreachable(&ExchangeError::Empty),
-            Unheard::Failed(error) => error,
+            MasterError::BrokenOff => self.unreachable(&ExchangeError::Empty),
+            MasterError::Failed(error) => error,
         }
     }
 
     async fn processes(&self) -> Result<String, LoadBalancerError> {
         let answer = self.endpoint.ask("show proc\n", DEADLINE).await;
         let answer = answer.map_err(|error| self.unreachable(&error))?;
-        Ok(foreign::lines(&answer))
+        Ok(sanitize::lines(&answer))
     }
 
     fn unreachable(&self, error: &ExchangeError) -> LoadBalancerError {
         let (socket, reason) = (self.to_string(), error.to_string());
         match error {
-            ExchangeError::Stranger(_) => LoadBalancerError::Stranger { socket, reason },
+            ExchangeError::UntrustedPeer(_) => LoadBalancerError::UntrustedListener { socket, reason },
             ExchangeError::System(_)
             | ExchangeError::Empty
             | ExchangeError::TooLong
@@ -217,11 +218,11 @@ impl MasterSocket {
 }
 
 /// Returns whether the answer was cut off, by a worker that exits or by a master that re-executes itself.
-fn is_broken_off<T>(result: &Result<T, Unheard>) -> bool {
-    matches!(result, Err(Unheard::BrokenOff))
+fn is_broken_off<T>(result: &Result<T, MasterError>) -> bool {
+    matches!(result, Err(MasterError::BrokenOff))
 }
 
-impl Answer {
+impl ReloadReply {
     /// Parses the answer to `reload`.
     #[must_use]
     pub fn read(text: &str) -> Self {
@@ -262,10 +263,10 @@ mod tests {
 
     #[test]
     fn answers_of_all_versions_are_read() {
-        assert_eq!(Answer::read("Success=1\n--\n[NOTICE] x\n"), Answer::Succeeded);
-        let failed = Answer::read("Success=0\n--\n[ALERT] parsing [h.cfg:3] : unknown keyword\n\n");
-        assert_eq!(failed, Answer::Failed("[ALERT] parsing [h.cfg:3] : unknown keyword".to_owned()));
-        assert_eq!(Answer::read("\n"), Answer::Silence);
+        assert_eq!(ReloadReply::read("Success=1\n--\n[NOTICE] x\n"), ReloadReply::Succeeded);
+        let failed = ReloadReply::read("Success=0\n--\n[ALERT] parsing [h.cfg:3] : unknown keyword\n\n");
+        assert_eq!(failed, ReloadReply::Failed("[ALERT] parsing [h.cfg:3] : unknown keyword".to_owned()));
+        assert_eq!(ReloadReply::read("\n"), ReloadReply::Silence);
     }
 
     #[test]

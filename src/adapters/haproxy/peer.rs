@@ -21,7 +21,7 @@ const ROOT: u32 = 0;
      HAProxy found here. Check which program created the socket. If it is the right one, move the socket to a \
      directory that belongs to uid {uid} and is not writable by everyone, or run drainswap as that user"
 )]
-pub struct Stranger {
+pub struct UntrustedPeer {
     pub uid: u32,
 }
 
@@ -33,7 +33,7 @@ pub(super) fn admit(
     stream: &UnixStream,
     address: &SocketAddress,
     owner: Option<u32>,
-) -> std::io::Result<Result<(), Stranger>> {
+) -> std::io::Result<Result<(), UntrustedPeer>> {
     let uid = stream.peer_cred()?.uid();
     let known = [Some(ROOT), Some(rustix::process::getuid().as_raw()), owner].contains(&Some(uid));
     let is_admitted = known
@@ -41,7 +41,7 @@ pub(super) fn admit(
             SocketAddress::Unix(path) => is_place_of(uid, path),
             SocketAddress::Abstract(_) | SocketAddress::Tcp { .. } => false,
         };
-    Ok(if is_admitted { Ok(()) } else { Err(Stranger { uid }) })
+    Ok(if is_admitted { Ok(()) } else { Err(UntrustedPeer { uid }) })
 }
 
 /// Returns whether the socket's directory belongs to this user, and no directory on the path is writable by everyone.

@@ -7,9 +7,9 @@ mod tables;
 
 use std::str::FromStr;
 
-use crate::foreign;
 use crate::ids::ServerId;
 use crate::observation::{Session, SessionKind};
+use crate::sanitize;
 
 pub use self::tables::{Key, ServerStat, Stat, StateRow};
 use self::tables::{Kind, StatColumns, StateColumns};
@@ -40,7 +40,7 @@ pub enum ReplyError {
 
 /// The process that answered `show info`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
+pub struct ProcessInfo {
     pub version: String,
     pub pid: u32,
     /// `Stopping`: the process is exiting, and a newer one may have taken over.
@@ -99,7 +99,7 @@ impl<'a> Replies<'a> {
     }
 
     /// Reads the answer to `show info`.
-    pub fn info(&mut self) -> Result<Process, ReplyError> {
+    pub fn info(&mut self) -> Result<ProcessInfo, ReplyError> {
         let block = self.block()?;
         if !block.starts_with("Name: ") {
             return Err(refused(block));
@@ -108,7 +108,7 @@ impl<'a> Replies<'a> {
             let value = |line: &'a str| line.strip_prefix(name)?.strip_prefix(": ");
             block.lines().find_map(value).ok_or(ReplyError::Missing { name })
         };
-        Ok(Process {
+        Ok(ProcessInfo {
             version: field("Version")?.to_owned(),
             pid: value("Pid", field("Pid")?)?,
             stopping: value::<u32>("Stopping", field("Stopping")?)? != 0,
@@ -233,7 +233,7 @@ fn value<T: FromStr>(name: &'static str, text: &str) -> Result<T, ReplyError> {
 }
 
 fn bad(name: &'static str, value: &str) -> ReplyError {
-    ReplyError::BadValue { name, value: foreign::line(value) }
+    ReplyError::BadValue { name, value: sanitize::line(value) }
 }
 
 /// The answer of a process that is being replaced to `set server`.
@@ -247,7 +247,7 @@ pub fn is_unknown_backend(reply: &str) -> bool {
 
 /// Returns the refusal for a message. Some messages continue with a page of help, so only the first line is kept.
 fn refused(reply: &str) -> ReplyError {
-    ReplyError::Refused { reply: foreign::line(reply.lines().next().unwrap_or_default()) }
+    ReplyError::Refused { reply: sanitize::line(reply.lines().next().unwrap_or_default()) }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::address::{SocketAddress, abstract_path};
-use super::peer::{self, Stranger};
+use super::peer::{self, UntrustedPeer};
 
 /// How long a question may take, from connecting to the end of the answer. Ten thousand servers take about 60 ms. The
 /// kernel accepts a connection beyond `stats maxconn`, but HAProxy never answers it.
@@ -34,7 +34,7 @@ pub enum ExchangeError {
     #[error(transparent)]
     System(#[from] io::Error),
     #[error(transparent)]
-    Stranger(#[from] Stranger),
+    UntrustedPeer(#[from] UntrustedPeer),
     #[error("the connection was closed without an answer")]
     Empty,
     #[error("the answer is longer than {} MiB", LONGEST_ANSWER >> 20)]
@@ -132,13 +132,15 @@ impl Endpoint {
 
     async fn connect(&self) -> Result<Stream, ExchangeError> {
         let stream = match &self.address {
-            SocketAddress::Unix(path) => patiently(|| UnixStream::connect(path)).await?,
+            SocketAddress::Unix(path) => connect_with_retry(|| UnixStream::connect(path)).await?,
             SocketAddress::Abstract(name) => {
                 let path = abstract_path(name);
-                patiently(|| UnixStream::connect(&path)).await?
+                connect_with_retry(|| UnixStream::connect(&path)).await?
             }
             SocketAddress::Tcp { host, port } => {
-                return Ok(Stream::Tcp(patiently(|| TcpStream::connect((host.as_str(), *port))).await?));
+                return Ok(Stream::Tcp(
+                    connect_with_retry(|| TcpStream::connect((host.as_str(), *port))).await?,
+                ));
             }
         };
         peer::admit(&stream, &self.address, self.owner)??;
@@ -175,7 +177,7 @@ impl Stream {
     }
 }
 
-async fn patiently<S, F>(connect: impl Fn() -> F) -> io::Result<S>
+async fn connect_with_retry<S, F>(connect: impl Fn() -> F) -> io::Result<S>
 where
     F: Future<Output = io::Result<S>>,
 {

@@ -43,18 +43,18 @@ pub(super) fn replace(path: &Path, states: &str) -> Result<()> {
 /// A state file whose lines were removed, with its old content.
 #[must_use]
 #[derive(Debug)]
-pub struct Forgotten {
+pub struct DroppedLines {
     path: PathBuf,
     before: String,
     after: String,
 }
 
-impl Forgotten {
+impl DroppedLines {
     /// Restores the removed lines, unless the file was rewritten since.
     ///
     /// # Errors
     /// Fails with the system's error. The file is then unchanged.
-    pub fn put_back(self) -> Result<()> {
+    pub fn restore(self) -> Result<()> {
         if read(&self.path)?.is_some_and(|now| now == self.after) {
             replace(&self.path, &self.before)
         } else {
@@ -68,7 +68,7 @@ impl Forgotten {
 ///
 /// # Errors
 /// Fails with the system's error. The file is then unchanged.
-pub fn forget(path: &Path, servers: &BTreeSet<ServerId>) -> Result<Option<Forgotten>> {
+pub fn drop_lines(path: &Path, servers: &BTreeSet<ServerId>) -> Result<Option<DroppedLines>> {
     let Some(before) = read(path)? else { return Ok(None) };
     // `be_id be_name srv_id srv_name …`, in format version 1, which HAProxy has written since 1.6.
     let is_of_them = |line: &str| {
@@ -81,7 +81,7 @@ pub fn forget(path: &Path, servers: &BTreeSet<ServerId>) -> Result<Option<Forgot
         return Ok(None);
     }
     replace(path, &after)?;
-    Ok(Some(Forgotten { path: path.to_owned(), before, after }))
+    Ok(Some(DroppedLines { path: path.to_owned(), before, after }))
 }
 
 fn read(path: &Path) -> Result<Option<String>> {
@@ -100,7 +100,7 @@ fn read(path: &Path) -> Result<Option<String>> {
 ///   drainswap set down until their check passes (`unproven`) stay down.
 /// - A server in maintenance because of `disabled` on its line is in maintenance without the file too. If the line no
 ///   longer has `disabled`, the file would keep the server down.
-pub(super) fn lasting(states: &str, unproven: &BTreeSet<ServerId>) -> String {
+pub(super) fn persistent_states(states: &str, unproven: &BTreeSet<ServerId>) -> String {
     const DOWN: &str = "0";
     const STARTING: &str = "1";
     let line = |line: &str| {
@@ -137,7 +137,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state");
         let servers = BTreeSet::from([ServerId::new("mobile", "app1")]);
-        assert!(forget(&path, &servers).unwrap().is_none());
+        assert!(drop_lines(&path, &servers).unwrap().is_none());
         assert!(!path.exists(), "a missing file is not created");
         let of = |backend: &str, server: &str| {
             format!("4 {backend} 1 {server} 127.0.0.1 2 0 1 1 9 6 3 4 6 0 0 0 - 80 -\n")
@@ -147,16 +147,16 @@ mod tests {
         let whole = [head, &of("mobile", "app1"), &others].concat();
         fs::write(&path, &whole).unwrap();
         let text = || fs::read_to_string(&path).unwrap();
-        let forgotten = forget(&path, &servers).unwrap().unwrap();
+        let forgotten = drop_lines(&path, &servers).unwrap().unwrap();
         assert_eq!(text(), [head, &others].concat());
         let before = path.metadata().unwrap().ino();
-        assert!(forget(&path, &servers).unwrap().is_none());
+        assert!(drop_lines(&path, &servers).unwrap().is_none());
         assert_eq!(path.metadata().unwrap().ino(), before, "nothing to remove, nothing written");
-        forgotten.put_back().unwrap();
+        forgotten.restore().unwrap();
         assert_eq!(text(), whole);
-        let forgotten = forget(&path, &servers).unwrap().unwrap();
+        let forgotten = drop_lines(&path, &servers).unwrap().unwrap();
         fs::write(&path, head).unwrap();
-        forgotten.put_back().unwrap();
+        forgotten.restore().unwrap();
         assert_eq!(text(), head, "the file was rewritten since");
     }
 
@@ -169,7 +169,7 @@ mod tests {
         let unproven = BTreeSet::from([ServerId::new("mobile", "unproven")]);
         let kept = |server, operational, admin| {
             let states = [head, &of(server, operational, admin), &of("last", 2, 0), "\n"].concat();
-            let lasting = lasting(&states, &unproven);
+            let lasting = persistent_states(&states, &unproven);
             let rest = lasting.strip_prefix(head).and_then(|it| it.strip_suffix("\n").map(str::to_owned));
             let rest = rest.and_then(|it| it.strip_suffix(&of("last", 2, 0)).map(str::to_owned));
             rest.expect("the rest stays")

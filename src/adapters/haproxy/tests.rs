@@ -103,10 +103,10 @@ async fn control_characters_from_haproxy_are_removed() {
     let fake = Fake::answering([hostile, [info, state(0), table].concat()]);
     let server = ServerId::new("b", "s");
     let refused = fake.socket.set_weight(&server, Weight::Absolute(1)).await.unwrap_err().to_string();
-    assert!(refused.contains("such") && !refused.chars().any(foreign::is_unsafe), "{refused:?}");
-    let seen = fake.socket.glance(&[]).await.unwrap();
+    assert!(refused.contains("such") && !refused.chars().any(sanitize::is_unsafe), "{refused:?}");
+    let seen = fake.socket.state(&[]).await.unwrap();
     let seen = [&seen.version, &seen.servers[0].status, &seen.servers[0].check];
-    assert!(!seen.into_iter().any(|text| text.chars().any(foreign::is_unsafe)), "{seen:?}");
+    assert!(!seen.into_iter().any(|text| text.chars().any(sanitize::is_unsafe)), "{seen:?}");
 }
 
 #[tokio::test]
@@ -119,16 +119,16 @@ async fn a_server_set_down_until_its_check_passes_is_kept_down_until_it_is_up() 
     let Fake { socket, lines, _directory: directory } = Fake::answering(answers);
     let file = directory.path().join("states");
     let kept = || std::fs::read_to_string(&file).unwrap().lines().nth(2).unwrap()[17..].to_owned();
-    let socket = socket.keeping_states_in(file.clone());
+    let socket = socket.saving_states_in(file.clone());
     let server = ServerId::new("b", "s");
     socket.set_unproven(&[(server.clone(), AdminState::Ready)]).await.unwrap();
     assert_eq!(kept(), "0 0 1 3 6 18 80");
-    socket.look(&[]).await.unwrap();
+    socket.full_state(&[]).await.unwrap();
     assert_eq!(kept(), "0 0 1 3 6 18 80");
-    socket.look(&[]).await.unwrap();
+    socket.full_state(&[]).await.unwrap();
     assert_eq!(kept(), "2 0 1 3 6 18 80");
     // A server that is down because of its check is not kept down.
-    socket.look(&[]).await.unwrap();
+    socket.full_state(&[]).await.unwrap();
     socket.set_weight(&server, Weight::Absolute(1)).await.unwrap();
     assert_eq!(kept(), "1 0 1 3 6 18 80");
     assert_eq!(lines.await.unwrap().len(), 8);
@@ -137,7 +137,7 @@ async fn a_server_set_down_until_its_check_passes_is_kept_down_until_it_is_up() 
 #[tokio::test]
 async fn one_line_reads_the_state_of_one_process() {
     let fake = Fake::answering([[INFO, &state(8), &stat()].concat()]);
-    let look = fake.socket.look(&named(&["b", "b"])).await.unwrap();
+    let look = fake.socket.full_state(&named(&["b", "b"])).await.unwrap();
     assert_eq!((look.version.as_str(), look.pid), ("2.6.12", 7));
     assert_eq!(look.queued, [("b".to_owned(), 4)].into());
     let server = ServerState {
@@ -165,7 +165,7 @@ async fn a_backend_that_content_switching_leaves_out_is_seen() {
     let answer = [INFO, &state(0), &unpublished].concat();
     let fake = Fake::answering([answer.clone(), answer]);
     for backends in [named(&["b"]), Vec::new()] {
-        let look = fake.socket.look(&backends).await.unwrap();
+        let look = fake.socket.full_state(&backends).await.unwrap();
         assert_eq!(look.unpublished, ["b".to_owned()].into());
     }
 }
@@ -174,7 +174,7 @@ async fn a_backend_that_content_switching_leaves_out_is_seen() {
 async fn a_version_4_address_in_a_version_6_one_is_that_address() {
     let mapped = state(0).replace("10.0.0.1", "::ffff:10.0.0.1");
     let fake = Fake::answering([[INFO, &mapped, &stat()].concat()]);
-    let look = fake.socket.look(&[]).await.unwrap();
+    let look = fake.socket.full_state(&[]).await.unwrap();
     assert_eq!(look.servers[0].address, Some("10.0.0.1:80".parse().unwrap()));
 }
 
@@ -182,7 +182,7 @@ async fn a_version_4_address_in_a_version_6_one_is_that_address() {
 async fn a_frontend_of_the_same_name_hides_nothing() {
     let hidden = [INFO, &state(0), STAT, "\n"].concat();
     let fake = Fake::answering([hidden, [INFO, &state(0), &stat()].concat()]);
-    let look = fake.socket.look(&named(&["b"])).await.unwrap();
+    let look = fake.socket.full_state(&named(&["b"])).await.unwrap();
     assert_eq!((look.servers.len(), look.queued.len()), (1, 1));
     assert_eq!(fake.lines().await[1], "show info;show servers state;show stat -1 6 -1\n");
 }
@@ -191,7 +191,7 @@ async fn a_frontend_of_the_same_name_hides_nothing() {
 async fn many_backends_are_asked_for_by_asking_for_all() {
     let fake = Fake::answering([[INFO, &state(0), &stat()].concat()]);
     let many: Vec<_> = (0..200).map(|n| format!("backend-{n}")).collect();
-    let missing = fake.socket.look(&many).await.unwrap_err();
+    let missing = fake.socket.full_state(&many).await.unwrap_err();
     let reply = "`show stat` does not list it".to_owned();
     assert_eq!(missing, LoadBalancerError::NoSuchBackend { backend: "backend-0".to_owned(), reply });
     assert_eq!(fake.lines().await, ["show info;show servers state;show stat -1 6 -1\n"]);
@@ -201,9 +201,9 @@ async fn many_backends_are_asked_for_by_asking_for_all() {
 async fn a_disabled_backend_takes_no_part() {
     let disabled = [INFO, &state(0), STAT, "\n"].concat();
     let fake = Fake::answering([disabled.clone(), disabled.clone(), disabled]);
-    assert!(fake.socket.look(&[]).await.unwrap().servers.is_empty());
+    assert!(fake.socket.full_state(&[]).await.unwrap().servers.is_empty());
     let reply = "it is `disabled`".to_owned();
-    let missing = fake.socket.look(&named(&["b"])).await.unwrap_err();
+    let missing = fake.socket.full_state(&named(&["b"])).await.unwrap_err();
     assert_eq!(missing, LoadBalancerError::NoSuchBackend { backend: "b".to_owned(), reply });
 }
 
@@ -213,7 +213,7 @@ async fn a_call_during_a_reload_is_repeated() {
     let (old, new) = ([&stopping, &state(0), &*stat()].concat(), [INFO, &state(0), &stat()].concat());
     let refused = format!("Proxy is disabled.\n\n{}", state(0));
     let fake = Fake::answering([old.clone(), old, new, refused, format!("\n{}", state(8))]);
-    assert_eq!(fake.socket.look(&[]).await.unwrap().pid, 7);
+    assert_eq!(fake.socket.full_state(&[]).await.unwrap().pid, 7);
     fake.socket.set_admin_states(&[(ServerId::new("b", "s"), AdminState::Drain)]).await.unwrap();
     assert_eq!(fake.lines().await.len(), 5);
 }
@@ -223,7 +223,7 @@ async fn several_processes_are_refused() {
     let several = INFO.replace("Pid: 7", "Nbproc: 2\nProcess_num: 1\nPid: 7");
     let fake = Fake::answering([[&several, &state(0), &*stat()].concat()]);
     let socket = fake.socket.address().to_string();
-    let error = fake.socket.look(&[]).await.unwrap_err();
+    let error = fake.socket.full_state(&[]).await.unwrap_err();
     assert_eq!(error, LoadBalancerError::SeveralProcesses { socket, processes: 2 });
 }
 
@@ -240,7 +240,7 @@ async fn a_line_without_an_answer_differs_from_an_answered_one() {
 async fn a_process_that_keeps_stopping_is_an_error() {
     let stopping = INFO.replace("Stopping: 0", "Stopping: 1");
     let answers = std::array::from_fn::<_, 21, _>(|_| [&stopping, &state(0), &*stat()].concat());
-    let error = Fake::answering(answers).socket.look(&[]).await.unwrap_err();
+    let error = Fake::answering(answers).socket.full_state(&[]).await.unwrap_err();
     assert!(error.to_string().ends_with("process 7 is stopping"), "{error}");
 }
 
@@ -261,7 +261,7 @@ async fn a_state_that_never_shows_is_not_taken() {
     let server = ServerId::new("b", "s");
     let error = fake.socket.set_admin_states(&[(server.clone(), AdminState::Ready)]).await.unwrap_err();
     let command = "set server b/s state ready".to_owned();
-    assert_eq!(error, LoadBalancerError::NotTaken { command, server, found: AdminState::Maint });
+    assert_eq!(error, LoadBalancerError::StateNotApplied { command, server, found: AdminState::Maint });
     assert_eq!(fake.lines().await.len(), 10);
 }
 
@@ -351,11 +351,11 @@ async fn refusals_quote_haproxy_s_answer() {
         "HAProxy answered `No such server.` to `set server b/nope state maint`"
     );
     assert_eq!(
-        fake.socket.look(&named(&["nope"])).await.unwrap_err().to_string(),
+        fake.socket.full_state(&named(&["nope"])).await.unwrap_err().to_string(),
         "the running HAProxy has no backend nope: Can't find backend."
     );
     assert_eq!(
-        fake.socket.look(&named(&["b"])).await.unwrap_err().to_string(),
+        fake.socket.full_state(&named(&["b"])).await.unwrap_err().to_string(),
         "HAProxy closed the connection in the middle of its answer to `show stat b 6 -1`"
     );
     assert_eq!(

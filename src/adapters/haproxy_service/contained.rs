@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::process::{self, Process};
-use crate::adapters::config_files::Unreadable;
-use crate::adapters::container_root::{ContainerRoot, Found};
-use crate::adapters::docker::{Holder, Mount};
+use crate::adapters::config_files::UnreadableConfig;
+use crate::adapters::container_root::{ContainerRoot, RootEntry};
+use crate::adapters::docker::{HostMount, RunningContainer};
 use crate::adapters::haproxy::address::SocketAddress;
 use crate::cfg::SourceFile;
 
@@ -17,13 +17,13 @@ use crate::cfg::SourceFile;
 pub struct Contained {
     /// The process that was started with the configuration: the master if there is one.
     pub process: Process,
-    holder: Holder,
+    holder: RunningContainer,
     root: Arc<ContainerRoot>,
 }
 
 /// The reasons why drainswap cannot use a HAProxy in a container, with advice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotReached {
+pub enum ContainerAccessError {
     #[error(
         "cannot tell which HAProxy listens at {socket}: the containers {} have this socket. Pass the path of the \
          configuration with -f", .containers.join(" and ")
@@ -40,7 +40,7 @@ pub enum NotReached {
         /// The missing file or socket.
         missing: String,
         /// The containers to choose from.
-        candidates: Vec<Candidate>,
+        candidates: Vec<ReachableHaproxy>,
     },
     /// The command would write a file in the container, or run HAProxy there.
     #[error("HAProxy runs in container {container}, where drainswap writes and executes nothing. {advice}")]
@@ -49,7 +49,7 @@ pub enum NotReached {
 
 /// A HAProxy in a container that can be reached from this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
+pub struct ReachableHaproxy {
     pub container: String,
     /// Its runtime socket, as in its configuration.
     pub socket: String,
@@ -57,7 +57,7 @@ pub struct Candidate {
     pub here: String,
 }
 
-impl fmt::Display for Candidate {
+impl fmt::Display for ReachableHaproxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { container, socket, here } = self;
         write!(f, "HAProxy runs in container {container}: its socket {socket} is {here} on this host")
@@ -85,7 +85,7 @@ impl Contained {
     ///
     /// Returns `None` if the process is in another container, or the caller may not access this one.
     #[must_use]
-    pub fn new(process: Process, holder: Holder) -> Option<Self> {
+    pub fn new(process: Process, holder: RunningContainer) -> Option<Self> {
         // HAProxy may have dropped root; the first process of the container has not.
         let root = ContainerRoot::of(holder.pid).ok()?;
         let is_there = process::ancestry(process.pid).any(|ancestor| ancestor == holder.pid);
@@ -104,8 +104,8 @@ impl Contained {
     ///
     /// # Errors
     /// Returns the file that cannot be read.
-    pub fn files(&self) -> Result<Vec<SourceFile>, NotReached> {
-        let unreadable = |Unreadable { path, reason }| NotReached::Unreadable {
+    pub fn files(&self) -> Result<Vec<SourceFile>, ContainerAccessError> {
+        let unreadable = |UnreadableConfig { path, reason }| ContainerAccessError::Unreadable {
             container: self.holder.name.clone(),
             path,
             reason,
@@ -147,8 +147,8 @@ impl Contained {
 
     /// Returns the refusal to write or execute something in the container.
     #[must_use]
-    pub fn read_only(&self, advice: String) -> NotReached {
-        NotReached::ReadOnly { container: self.holder.name.clone(), advice }
+    pub fn read_only(&self, advice: String) -> ContainerAccessError {
+        ContainerAccessError::ReadOnly { container: self.holder.name.clone(), advice }
     }
 
     /// Returns the address of its runtime or master socket on this host.
@@ -163,7 +163,7 @@ impl Contained {
     }
 }
 
-fn has_socket(root: &ContainerRoot, mounts: &[Mount], here: &Path) -> bool {
+fn has_socket(root: &ContainerRoot, mounts: &[HostMount], here: &Path) -> bool {
     let Some((here, stat)) = here.canonicalize().and_then(|it| Ok((it.clone(), it.symlink_metadata()?))).ok()
     else {
         return false;
@@ -177,21 +177,21 @@ fn has_socket(root: &ContainerRoot, mounts: &[Mount], here: &Path) -> bool {
         })
 }
 
-fn on_host(root: &ContainerRoot, mounts: &[Mount], path: &Path) -> Option<PathBuf> {
-    let Found { path, identity, .. } = root.find(path).ok()?;
-    let real = |mount: &Mount| {
+fn on_host(root: &ContainerRoot, mounts: &[HostMount], path: &Path) -> Option<PathBuf> {
+    let RootEntry { path, identity, .. } = root.find(path).ok()?;
+    let real = |mount: &HostMount| {
         let destination = root.find(&mount.destination).ok()?.path;
-        Some(Mount { destination, source: mount.source.clone() })
+        Some(HostMount { destination, source: mount.source.clone() })
     };
-    let mounts: Vec<Mount> = mounts.iter().filter_map(real).collect();
+    let mounts: Vec<HostMount> = mounts.iter().filter_map(real).collect();
     let here = below_mount(&mounts, &path)?;
     let found = here.symlink_metadata().ok()?;
     ((found.dev(), found.ino()) == identity).then_some(here)
 }
 
 /// Maps a path of the container to the host, through the nearest mount.
-fn below_mount(mounts: &[Mount], path: &Path) -> Option<PathBuf> {
-    let below = |mount: &Mount| Some((mount.source.clone(), path.strip_prefix(&mount.destination).ok()?));
+fn below_mount(mounts: &[HostMount], path: &Path) -> Option<PathBuf> {
+    let below = |mount: &HostMount| Some((mount.source.clone(), path.strip_prefix(&mount.destination).ok()?));
     let fits = mounts.iter().filter_map(below);
     let (source, rest) = fits.min_by_key(|(_, rest)| rest.components().count())?;
     // Joining an empty path would add a slash, which only a directory may have.
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_path_is_mapped_by_the_nearest_mount() {
-        let mount = |source: &str, destination: &str| Mount {
+        let mount = |source: &str, destination: &str| HostMount {
             source: source.into(),
             destination: destination.into(),
         };
@@ -248,7 +248,7 @@ mod tests {
         symlink("admin.sock", at("host/current")).unwrap();
         let root = ContainerRoot::at(&at("root")).unwrap();
         let has = |source: &str, here: &str| {
-            has_socket(&root, &[Mount { source: at(source), destination: "/run".into() }], &at(here))
+            has_socket(&root, &[HostMount { source: at(source), destination: "/run".into() }], &at(here))
         };
         assert!(has("host", "host/admin.sock") && has("host", "host/current"));
         for (source, here) in [
@@ -277,7 +277,7 @@ mod tests {
         symlink("admin.sock", at("root/run/haproxy/current")).unwrap();
         let root = ContainerRoot::at(&at("root")).unwrap();
         let find = |source: &str, path: &str| {
-            let mount = Mount { source: at(source), destination: "/var/run/haproxy".into() };
+            let mount = HostMount { source: at(source), destination: "/var/run/haproxy".into() };
             on_host(&root, &[mount], Path::new(path))
         };
         let socket = Some(at("root/run/haproxy/admin.sock"));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::foreign;
+use crate::sanitize;
 
 /// A warning or an alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -31,7 +31,7 @@ const TRAILERS: &[&str] = &["Error(s) found in configuration file", "Fatal error
 /// Parses the formats of 2.2 (`[ALERT] 326/091957 (16268) : …`) and of 2.6 and later (`[ALERT]    (16270) : config :
 /// …`).
 pub(super) fn read(text: &str) -> Vec<Message> {
-    text.lines().map(foreign::line).filter_map(|line| message(&line)).collect()
+    text.lines().map(sanitize::line).filter_map(|line| message(&line)).collect()
 }
 
 fn message(line: &str) -> Option<Message> {

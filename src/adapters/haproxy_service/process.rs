@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::UnixStream;
 
-use super::super::{bounded, root_alone};
+use super::super::{bounded, root_only};
 use super::invocation::Invocation;
 use crate::ids::ContainerId;
 
@@ -55,7 +55,7 @@ pub struct Process {
 
 /// The reasons to trust a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grounds {
+pub enum TrustReason {
     /// It belongs to root or to the caller, who chose its arguments.
     Owner,
     /// It belongs to another user, but only root can change its binary. That user chose its arguments, directory and
@@ -68,7 +68,7 @@ pub enum Grounds {
 
 /// The reasons not to trust a process.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Uncounted {
+pub enum Unidentified {
     /// No process has this PID, or it is another program: HAProxy runs in a container or on another host.
     #[error("process {pid} of this host is not HAProxy")]
     NoHaproxy { pid: u32 },
@@ -96,14 +96,14 @@ impl Process {
     ///
     /// # Errors
     /// Fails if there is none, or the caller may not read it.
-    pub fn read(pid: u32) -> Result<Self, Uncounted> {
+    pub fn read(pid: u32) -> Result<Self, Unidentified> {
         // The open directory refers to the same process, even if its PID is reused.
-        let gone = |_| Uncounted::NoHaproxy { pid };
+        let gone = |_| Unidentified::NoHaproxy { pid };
         let directory = File::open(format!("/proc/{pid}")).map_err(gone)?;
         let proc = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
         let text = |name: &str| std::fs::read_to_string(proc.join(name)).unwrap_or_default();
         if !text("comm").starts_with("haproxy") {
-            return Err(Uncounted::NoHaproxy { pid });
+            return Err(Unidentified::NoHaproxy { pid });
         }
         let status = text("status");
         let number = |name: &str| {
@@ -113,7 +113,7 @@ impl Process {
         // A process that has just exited has no binary and no namespaces any more.
         let hidden_or_gone = |error: std::io::Error| {
             let is_hidden = error.kind() == ErrorKind::PermissionDenied;
-            if is_hidden { Uncounted::Hidden { pid } } else { Uncounted::NoHaproxy { pid } }
+            if is_hidden { Unidentified::Hidden { pid } } else { Unidentified::NoHaproxy { pid } }
         };
         let link = |name: &str| std::fs::read_link(proc.join(name)).map_err(hidden_or_gone);
         let file = |name: &str| File::open(proc.join(name));
@@ -131,15 +131,15 @@ impl Process {
         let environment = variables.iter().filter_map(|variable| variable.split_once('='));
         Ok(Self {
             pid,
-            parent: parent.ok_or(Uncounted::NoHaproxy { pid })?,
-            uid: uid.ok_or(Uncounted::NoHaproxy { pid })?,
+            parent: parent.ok_or(Unidentified::NoHaproxy { pid })?,
+            uid: uid.ok_or(Unidentified::NoHaproxy { pid })?,
             invocation: Invocation::new(arguments, link("cwd")?),
             container: container_in(&text("cgroup"))
                 .filter(|id| container_of_drainswap().as_ref() != Some(id)),
             shares_network: own("net") == Some(link("ns/net")?),
             is_here,
             mounts,
-            has_roots_binary: root_alone::is_roots(&file, &binary),
+            has_roots_binary: root_only::is_root_only(&file, &binary),
             binary,
             environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         })
@@ -151,20 +151,20 @@ impl Process {
     ///
     /// # Errors
     /// Returns the reason why the process is not trusted.
-    pub fn grounds(&self, caller: u32) -> Result<Grounds, Uncounted> {
-        if self.is_here { self.trusted(caller) } else { Err(Uncounted::Elsewhere { pid: self.pid }) }
+    pub fn trust_reason(&self, caller: u32) -> Result<TrustReason, Unidentified> {
+        if self.is_here { self.trusted(caller) } else { Err(Unidentified::Elsewhere { pid: self.pid }) }
     }
 
-    /// Like [`Self::grounds`], for a process that uses the files of this host, even in another mount namespace.
-    pub(super) fn trusted(&self, caller: u32) -> Result<Grounds, Uncounted> {
+    /// Like [`Self::trust_reason`], for a process that uses the files of this host, even in another mount namespace.
+    pub(super) fn trusted(&self, caller: u32) -> Result<TrustReason, Unidentified> {
         let pid = self.pid;
         if self.uid == 0 || self.uid == caller {
-            return Ok(Grounds::Owner);
+            return Ok(TrustReason::Owner);
         }
         if self.has_roots_binary && self.is_called_haproxy() {
-            return Ok(Grounds::Binary);
+            return Ok(TrustReason::Binary);
         }
-        Err(Uncounted::Untrusted { pid, uid: self.uid, binary: self.binary.clone() })
+        Err(Unidentified::Untrusted { pid, uid: self.uid, binary: self.binary.clone() })
     }
 
     /// Returns whether it is in the PID and mount namespaces of drainswap.
@@ -186,14 +186,14 @@ impl Process {
     /// Returns whether it is a trusted HAProxy of this host that reads these files.
     #[must_use]
     pub fn reads_here(&self, files: &[PathBuf]) -> bool {
-        let counts = self.grounds(rustix::process::getuid().as_raw()).is_ok();
+        let counts = self.trust_reason(rustix::process::getuid().as_raw()).is_ok();
         counts && self.invocation.reads(files)
     }
 
     /// Returns the error that this process reads other files.
-    pub(super) fn other_files(&self) -> Uncounted {
+    pub(super) fn other_files(&self) -> Unidentified {
         let arguments = self.invocation.arguments.join(" ").escape_debug().to_string();
-        Uncounted::OtherFiles { pid: self.pid, arguments }
+        Unidentified::OtherFiles { pid: self.pid, arguments }
     }
 
     /// Returns whether the binary is named haproxy. A process can choose its own name, but not that of its binary.
@@ -318,13 +318,13 @@ mod tests {
 
     #[test]
     fn a_process_is_trusted_for_its_owner_or_its_binary() {
-        let grounds = |uid, binary, is_roots| process(uid, binary, is_roots).grounds(CALLER);
+        let grounds = |uid, binary, is_roots| process(uid, binary, is_roots).trust_reason(CALLER);
         for owner in [0, CALLER] {
-            assert_eq!(grounds(owner, "/home/me/haproxy", false), Ok(Grounds::Owner));
+            assert_eq!(grounds(owner, "/home/me/haproxy", false), Ok(TrustReason::Owner));
         }
-        assert_eq!(grounds(NOBODY, "/usr/sbin/haproxy", true), Ok(Grounds::Binary));
+        assert_eq!(grounds(NOBODY, "/usr/sbin/haproxy", true), Ok(TrustReason::Binary));
         let untrusted =
-            |binary: &str| Err(Uncounted::Untrusted { pid: 12, uid: NOBODY, binary: binary.into() });
+            |binary: &str| Err(Unidentified::Untrusted { pid: 12, uid: NOBODY, binary: binary.into() });
         assert_eq!(grounds(NOBODY, "/tmp/haproxy", false), untrusted("/tmp/haproxy"));
         // Any program can name its process haproxy.
         assert_eq!(grounds(NOBODY, "/usr/bin/python3", true), untrusted("/usr/bin/python3"));
@@ -348,15 +348,15 @@ mod tests {
         while std::fs::read_link(format!("/proc/{pid}/exe")).is_ok() {
             std::thread::yield_now();
         }
-        assert_eq!(Process::read(pid), Err(Uncounted::NoHaproxy { pid }));
+        assert_eq!(Process::read(pid), Err(Unidentified::NoHaproxy { pid }));
         child.wait().unwrap();
-        assert_eq!(Process::read(pid), Err(Uncounted::NoHaproxy { pid }));
+        assert_eq!(Process::read(pid), Err(Unidentified::NoHaproxy { pid }));
     }
 
     #[test]
     fn a_process_in_other_namespaces_is_never_trusted() {
         let contained = Process { is_here: false, ..process(0, "/usr/sbin/haproxy", true) };
-        assert_eq!(contained.grounds(0), Err(Uncounted::Elsewhere { pid: 12 }));
+        assert_eq!(contained.trust_reason(0), Err(Unidentified::Elsewhere { pid: 12 }));
     }
 
     #[test]
@@ -375,8 +375,8 @@ mod tests {
     #[test]
     fn other_programs_are_not_read() {
         let this = std::process::id();
-        assert_eq!(Process::read(this), Err(Uncounted::NoHaproxy { pid: this }));
-        assert_eq!(Process::read(u32::MAX), Err(Uncounted::NoHaproxy { pid: u32::MAX }));
+        assert_eq!(Process::read(this), Err(Unidentified::NoHaproxy { pid: this }));
+        assert_eq!(Process::read(u32::MAX), Err(Unidentified::NoHaproxy { pid: u32::MAX }));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::contained::Contained;
-use super::process::{self, Grounds, Process, Uncounted};
+use super::process::{self, Process, TrustReason, Unidentified};
 use crate::adapters::haproxy::address::SocketAddress;
 use crate::adapters::haproxy::reply::Replies;
 use crate::adapters::haproxy::socket::{DEADLINE, Endpoint, ExchangeError};
@@ -30,9 +30,9 @@ pub struct Running {
     pub version: Option<Version>,
     /// The trusted process that was started with the configuration, and the reason for the trust. It is the master if
     /// there is one.
-    pub process: Option<(Process, Grounds)>,
+    pub process: Option<(Process, TrustReason)>,
     /// Why there is no such process, although a HAProxy answers.
-    pub unidentified: Option<Uncounted>,
+    pub unidentified: Option<Unidentified>,
     /// The container that HAProxy runs in, if its files were read there.
     pub container: Option<Contained>,
     /// The users of the processes behind the sockets.
@@ -42,7 +42,7 @@ pub struct Running {
 /// The HAProxy that answers at a runtime socket.
 struct Identity {
     version: Option<Version>,
-    process: Result<(Process, Grounds), Uncounted>,
+    process: Result<(Process, TrustReason), Unidentified>,
 }
 
 impl Running {
@@ -86,7 +86,7 @@ impl Running {
         let process = contained.process.clone();
         let mut running = Self {
             owners: sockets.iter().map(|socket| (socket.clone(), process.uid)).collect(),
-            process: Some((process, Grounds::Container)),
+            process: Some((process, TrustReason::Container)),
             container: Some(contained),
             ..Self::default()
         };
@@ -128,26 +128,28 @@ async fn identify(socket: &SocketAddress) -> Option<Identity> {
     let (stranger, answer) = match ask(None).await {
         // The process may still be HAProxy, running as that user, so ask for its PID. Its other answers are not
         // trusted.
-        Err(ExchangeError::Stranger(stranger)) => (Some(stranger.uid), ask(Some(stranger.uid)).await.ok()?),
+        Err(ExchangeError::UntrustedPeer(stranger)) => {
+            (Some(stranger.uid), ask(Some(stranger.uid)).await.ok()?)
+        }
         answer => (None, answer.ok()?),
     };
     let answer = String::from_utf8_lossy(&answer);
     let info = Replies::new(&answer).info().ok()?;
-    let process = if is_remote { Err(Uncounted::Remote) } else { of_worker(info.pid) };
+    let process = if is_remote { Err(Unidentified::Remote) } else { of_worker(info.pid) };
     let is_proven = stranger.is_none_or(|uid| process.as_ref().is_ok_and(|(process, _)| process.uid == uid));
     is_proven.then(|| Identity { version: info.version.parse().ok(), process })
 }
 
 /// Returns the trusted process: the master, or else the worker. A worker may have dropped root, but root chose the
 /// arguments of its master.
-fn of_worker(pid: u32) -> Result<(Process, Grounds), Uncounted> {
+fn of_worker(pid: u32) -> Result<(Process, TrustReason), Unidentified> {
     let worker = Process::read(pid)?;
     counted(Process::read(worker.parent)).or_else(|_| counted(Ok(worker)))
 }
 
-fn counted(process: Result<Process, Uncounted>) -> Result<(Process, Grounds), Uncounted> {
+fn counted(process: Result<Process, Unidentified>) -> Result<(Process, TrustReason), Unidentified> {
     let process = process?;
-    let grounds = process.grounds(rustix::process::getuid().as_raw())?;
+    let grounds = process.trust_reason(rustix::process::getuid().as_raw())?;
     Ok((process, grounds))
 }
 
@@ -168,7 +170,7 @@ async fn main_process() -> Option<u32> {
 /// It is not known yet which of these processes answers at the runtime socket of its configuration.
 #[must_use]
 pub fn started_with() -> Vec<Vec<PathBuf>> {
-    let own = |pid| counted(Process::read(pid)).ok().filter(|(_, grounds)| *grounds == Grounds::Owner);
+    let own = |pid| counted(Process::read(pid)).ok().filter(|(_, grounds)| *grounds == TrustReason::Owner);
     let files = process::all().into_iter().filter_map(own).map(|(process, _)| process.invocation.files());
     let mut files: Vec<_> = files.filter(|files| !files.is_empty()).collect();
     files.sort();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{Fault, Happening, Memory, Millis, Site};
+use super::{Fault, Memory, Millis, ScheduledEvent, SimulatedSite};
 use crate::ports::{EngineError, JournalError, LoadBalancerError};
 
 /// The part of the site that is called.
@@ -71,7 +71,7 @@ impl Part {
 }
 
 /// A port's error for a failed call.
-pub(super) trait Failing: Sized {
+pub(super) trait PortError: Sized {
     /// Returns the error for a call without an answer.
     fn silence(what: &'static str) -> Self;
     /// Returns the error for a permanent refusal.
@@ -86,7 +86,7 @@ pub(super) trait Failing: Sized {
     }
 }
 
-impl Failing for LoadBalancerError {
+impl PortError for LoadBalancerError {
     fn silence(what: &'static str) -> Self {
         Self::Unreachable { socket: "memory".to_owned(), reason: format!("no answer to {what}") }
     }
@@ -101,7 +101,7 @@ impl Failing for LoadBalancerError {
     }
 }
 
-impl Failing for EngineError {
+impl PortError for EngineError {
     fn silence(what: &'static str) -> Self {
         Self::Unreachable { endpoint: "memory".to_owned(), reason: format!("no answer to {what}") }
     }
@@ -121,7 +121,7 @@ impl Failing for EngineError {
     }
 }
 
-impl Failing for JournalError {
+impl PortError for JournalError {
     fn silence(what: &'static str) -> Self {
         Self { path: "memory".to_owned(), action: what, reason: "input/output error".to_owned() }
     }
@@ -139,22 +139,22 @@ enum Course<T, E> {
 
 impl Memory {
     /// Executes a call of a port: its effect happens at once, and then the call takes its time.
-    pub(super) async fn call<T: Send, E: Failing + Send>(
+    pub(super) async fn call<T: Send, E: PortError + Send>(
         &self,
         part: Part,
         what: &'static str,
-        effect: impl FnOnce(&mut Site) -> Result<T, E> + Send,
+        effect: impl FnOnce(&mut SimulatedSite) -> Result<T, E> + Send,
     ) -> Result<T, E> {
         self.call_or_late(part, what, None, effect).await
     }
 
     /// Like [`Self::call`], with an event that happens if the caller gives up first.
-    pub(super) async fn call_or_late<T: Send, E: Failing + Send>(
+    pub(super) async fn call_or_late<T: Send, E: PortError + Send>(
         &self,
         part: Part,
         what: &'static str,
-        late: Option<Happening>,
-        effect: impl FnOnce(&mut Site) -> Result<T, E> + Send,
+        late: Option<ScheduledEvent>,
+        effect: impl FnOnce(&mut SimulatedSite) -> Result<T, E> + Send,
     ) -> Result<T, E> {
         let course = self.course(part, what, late, effect);
         match course {
@@ -170,26 +170,26 @@ impl Memory {
         }
     }
 
-    fn course<T, E: Failing>(
+    fn course<T, E: PortError>(
         &self,
         part: Part,
         what: &'static str,
-        late: Option<Happening>,
-        effect: impl FnOnce(&mut Site) -> Result<T, E>,
+        late: Option<ScheduledEvent>,
+        effect: impl FnOnce(&mut SimulatedSite) -> Result<T, E>,
     ) -> Course<T, E> {
         let mut site = self.site();
         let number = site.calls.len();
         site.calls.push((part, what));
-        site.tell(|| format!("call {number}: {what} ({part:?})"));
+        site.log(|| format!("call {number}: {what} ({part:?})"));
         let fault = site.fault(number, what);
         if let Some(fault) = fault {
-            site.suffer(fault, part);
+            site.inject(fault, part);
         }
         let latency = part.latency(what);
         match fault {
             Some(Fault::DiesBefore) => {
-                if let Some(Happening::LateCall(called)) = &late {
-                    site.goes_on(called);
+                if let Some(ScheduledEvent::LateCall(called)) = &late {
+                    site.continue_request(called);
                 }
                 Course::Dies
             }
@@ -203,7 +203,7 @@ impl Memory {
                 };
                 let after = site.rng.u64(part.lateness());
                 if let Some(late) = late {
-                    site.later(given_up + after, late);
+                    site.schedule(given_up + after, late);
                 }
                 Course::Ends(Err(error), given_up)
             }

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use super::engine::EndedBy;
-use super::haproxy::Worker;
-use super::line::Line;
-use super::{Effect, Happening, Millis, Site};
+use super::haproxy::SimulatedWorker;
+use super::server_line::ServerLine;
+use super::{Effect, Millis, ScheduledEvent, SimulatedSite};
 use crate::ids::ServerId;
 use crate::observation::AdminState;
 
@@ -29,7 +29,7 @@ pub(super) struct Clients {
 
 /// A session on a server.
 #[derive(Clone, Debug)]
-pub struct Session {
+pub struct SimulatedSession {
     pub id: u64,
     pub server: ServerId,
     pub address: SocketAddr,
@@ -63,7 +63,7 @@ pub enum Loss {
     Cut(ServerId, EndedBy),
 }
 
-impl Site {
+impl SimulatedSite {
     /// Starts the clients and the checks.
     pub(super) fn open(&mut self) {
         self.clients.every = 20;
@@ -72,7 +72,7 @@ impl Site {
             let mut backends: Vec<String> = worker.lines.iter().map(|line| line.id.backend.clone()).collect();
             backends.dedup();
             for backend in backends {
-                self.later(1, Happening::Request(balancer, backend));
+                self.schedule(1, ScheduledEvent::Request(balancer, backend));
             }
             self.begin_checks(balancer);
         }
@@ -99,10 +99,11 @@ impl Site {
         }
         let every = self.clients.every;
         let pause = 1 + self.rng.u64(..2 * every);
-        self.later(pause, Happening::Request(balancer, backend.to_owned()));
+        self.schedule(pause, ScheduledEvent::Request(balancer, backend.to_owned()));
         // While HAProxy is down there is no server to choose, and drainswap is not to blame.
         let Some(worker) = &mut self.haproxies[balancer].worker else { return };
-        let tied: Vec<&Line> = worker.lines.iter().filter(|it| it.ties && it.id.backend == backend).collect();
+        let tied: Vec<&ServerLine> =
+            worker.lines.iter().filter(|it| it.ties && it.id.backend == backend).collect();
         // Drain still accepts clients that are tied to a server; maintenance does not.
         let chosen = (!tied.is_empty() && self.rng.u8(..4) == 0)
             .then(|| tied[self.rng.usize(..tied.len())])
@@ -129,7 +130,7 @@ impl Site {
     fn balance(&mut self, balancer: usize, backend: &str) {
         let until = self.now + QUEUE_LIMIT;
         let Some(worker) = &mut self.haproxies[balancer].worker else { return };
-        if worker.takers(backend).is_empty() {
+        if worker.usable_servers(backend).is_empty() {
             return self.lose(Loss::NoServer(backend.to_owned()));
         }
         worker.queue.push(Queued { backend: backend.to_owned(), until });
@@ -154,8 +155,8 @@ impl Site {
                 if worker.stalled.iter().any(|(backend, _)| *backend == queued.backend) {
                     return None;
                 }
-                let room = worker.takers(&queued.backend);
-                let room: Vec<&Line> = room.into_iter().filter(|line| worker.has_room(line)).collect();
+                let room = worker.usable_servers(&queued.backend);
+                let room: Vec<&ServerLine> = room.into_iter().filter(|line| worker.has_room(line)).collect();
                 (!room.is_empty()).then_some((at, room))
             });
             let Some((at, room)) = free else { return };
@@ -178,11 +179,11 @@ impl Site {
         let is_tunnel = self.rng.u8(..30) == 0;
         let takes = if is_tunnel { 200 + self.rng.u64(..300) } else { 3 + self.rng.u64(..50) };
         let Some(worker) = &mut self.haproxies[balancer].worker else { return };
-        worker.sessions.push(Session { id, server, address, is_connected: false, takes, is_tunnel });
+        worker.sessions.push(SimulatedSession { id, server, address, is_connected: false, takes, is_tunnel });
         let pid = worker.pid;
         // HAProxy counts a balanced request only once it is connected, which mostly happens at once.
         let after = if self.rng.u8(..4) == 0 { self.rng.u64(..CONNECT) } else { 0 };
-        self.later(after, Happening::Connect(balancer, pid, id));
+        self.schedule(after, ScheduledEvent::Connect(balancer, pid, id));
     }
 
     pub(super) fn connect(&mut self, balancer: usize, pid: u32, id: u64) {
@@ -197,7 +198,7 @@ impl Site {
             if let Some(session) = found {
                 session.is_connected = true;
             }
-            self.later(session.takes, Happening::End(balancer, pid, id));
+            self.schedule(session.takes, ScheduledEvent::End(balancer, pid, id));
         } else {
             self.drop_session(balancer, pid, id);
             let is_answered = self.answers(session.address);
@@ -213,7 +214,7 @@ impl Site {
         let worker = self.haproxies[balancer].worker.as_ref().filter(|worker| goes_on && worker.pid == pid);
         let ends = worker.and_then(|it| it.sessions.iter().find(|session| session.id == id));
         if let Some(server) = ends.filter(|it| !it.is_tunnel).map(|session| session.server.clone()) {
-            self.later(1 + id % 5, Happening::NextRequest(balancer, server));
+            self.schedule(1 + id % 5, ScheduledEvent::NextRequest(balancer, server));
         }
         self.drop_session(balancer, pid, id);
         self.dequeue(balancer);
@@ -236,7 +237,7 @@ impl Site {
                     .into_iter()
                     .partition(|it| it.is_connected && it.address == address);
                 worker.sessions = left;
-                lost.extend(Vec::into_iter(cut).map(|session: Session| session.server));
+                lost.extend(Vec::into_iter(cut).map(|session: SimulatedSession| session.server));
             }
             haproxy.old.retain(|worker| !worker.sessions.is_empty());
         }
@@ -252,8 +253,8 @@ impl Site {
     }
 }
 
-impl Worker {
-    fn has_room(&self, line: &Line) -> bool {
+impl SimulatedWorker {
+    fn has_room(&self, line: &ServerLine) -> bool {
         let taken = self.sessions.iter().filter(|session| session.server == line.id).count() as u64;
         line.limit.is_none_or(|limit| taken < limit)
     }

@@ -5,14 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::call::Part;
-use super::{Effect, Happening, Memory, Millis, Site};
+use super::{Effect, Memory, Millis, ScheduledEvent, SimulatedSite};
 use crate::engine_call::EngineCall;
 use crate::ids::{ContainerId, ImageId};
 use crate::image::{Image, ImageReference, Platform};
 use crate::observation::{
     Attachment, Container, ContainerState, Health, Healthcheck, Host, Published, RestartPolicy,
 };
-use crate::ports::{Change, ContainerEngine, EngineError, Model, PullProgress, Pulse, Recipe};
+use crate::ports::{
+    ContainerChange, ContainerEngine, ContainerStatus, CreateSpec, EngineError, PullProgress, SpecSource,
+};
 
 /// How long a supervisor takes to restart a container.
 const SUPERVISED_RESTART: Millis = 5;
@@ -25,7 +27,7 @@ const RESTART: Millis = 2_000;
 
 /// The behaviour of an image's containers.
 #[derive(Clone, Copy, Debug)]
-pub struct Build {
+pub struct ImageBehavior {
     /// How long a container boots.
     pub boots: Millis,
     /// Whether it accepts connections from its start, before it serves.
@@ -48,7 +50,7 @@ pub struct ImageCheck {
     pub passes: bool,
 }
 
-impl Default for Build {
+impl Default for ImageBehavior {
     fn default() -> Self {
         Self { boots: 60, accepts: false, serves: true, ends: None, out_of_memory: false, healthcheck: None }
     }
@@ -65,7 +67,7 @@ pub enum EndedBy {
 
 /// A container, with the facts that only the engine knows.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct ContainerRecord {
     /// The container as `inspect` shows it.
     pub container: Container,
     pub started_at: Millis,
@@ -79,11 +81,11 @@ pub struct Place {
 
 /// The state of the engine.
 #[derive(Default)]
-pub struct Engine {
+pub struct SimulatedEngine {
     /// All containers, running or not.
-    pub containers: Vec<Place>,
+    pub containers: Vec<ContainerRecord>,
     /// The behaviour of images, by digest; the default is an image that soon serves.
-    pub builds: BTreeMap<String, Build>,
+    pub builds: BTreeMap<String, ImageBehavior>,
     /// The containers that a supervisor restarts as soon as they stop.
     pub supervised: BTreeSet<ContainerId>,
     /// Whether the registry interrupts the next pull.
@@ -95,7 +97,7 @@ pub struct Engine {
     count: u32,
 }
 
-impl Place {
+impl ContainerRecord {
     /// Returns the address that it publishes.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
@@ -107,7 +109,7 @@ impl Place {
     }
 }
 
-impl Engine {
+impl SimulatedEngine {
     pub(super) fn add_running(&mut self, name: String, address: SocketAddr, image: &Image) {
         if self.at(address).is_none() {
             let id = self.create(
@@ -157,7 +159,7 @@ impl Engine {
             id: id.clone(),
             ..Container::described(name, restart, String::new())
         };
-        self.containers.push(Place {
+        self.containers.push(ContainerRecord {
             container,
             started_at: 0,
             floats: false,
@@ -170,13 +172,13 @@ impl Engine {
 
     /// Returns the running container at an address.
     #[must_use]
-    pub fn at(&self, address: SocketAddr) -> Option<&Place> {
+    pub fn at(&self, address: SocketAddr) -> Option<&ContainerRecord> {
         self.containers.iter().find(|place| place.runs() && place.address() == Some(address))
     }
 
     /// Returns the running container at an address if it already serves.
     #[must_use]
-    pub fn serving(&self, address: SocketAddr, now: Millis) -> Option<&Place> {
+    pub fn serving(&self, address: SocketAddr, now: Millis) -> Option<&ContainerRecord> {
         let place = self.at(address)?;
         let build = self.build(&place.container);
         (build.serves && (place.started_at == 0 || now >= place.started_at + build.boots)).then_some(place)
@@ -185,18 +187,18 @@ impl Engine {
     /// Returns whether the container at an address accepts connections.
     #[must_use]
     pub fn accepts(&self, address: SocketAddr, now: Millis) -> bool {
-        let accepts = |place: &Place| self.build(&place.container).accepts;
+        let accepts = |place: &ContainerRecord| self.build(&place.container).accepts;
         self.at(address).is_some_and(accepts) || self.serving(address, now).is_some()
     }
 
     /// Returns how a container behaves.
     #[must_use]
-    pub fn build(&self, container: &Container) -> Build {
+    pub fn build(&self, container: &Container) -> ImageBehavior {
         self.builds.get(&container.image.0).copied().unwrap_or_default()
     }
 
     /// Returns the health of a running container and the output of its last healthcheck, if its image has one.
-    fn health(&self, place: &Place, now: Millis) -> Option<(Health, String)> {
+    fn health(&self, place: &ContainerRecord, now: Millis) -> Option<(Health, String)> {
         let build = self.build(&place.container);
         let check = build.healthcheck.filter(|_| place.runs())?;
         // The checks of a container that ran before the test began have passed long ago.
@@ -210,7 +212,7 @@ impl Engine {
     }
 
     /// Returns a container as `inspect` shows it now.
-    fn inspected(&self, place: &Place, now: Millis) -> Container {
+    fn inspected(&self, place: &ContainerRecord, now: Millis) -> Container {
         let check = self.build(&place.container).healthcheck;
         let first = |check: ImageCheck| Duration::from_millis(check.every);
         let healthcheck = check.map(|check| Healthcheck { first_check: first(check), is_given: false });
@@ -220,15 +222,15 @@ impl Engine {
 
     /// Returns the container with an ID.
     #[must_use]
-    pub fn find(&self, id: &ContainerId) -> Option<&Place> {
+    pub fn find(&self, id: &ContainerId) -> Option<&ContainerRecord> {
         self.containers.iter().find(|place| place.container.id == *id)
     }
 
-    pub(super) fn find_mut(&mut self, id: &ContainerId) -> Option<&mut Place> {
+    pub(super) fn find_mut(&mut self, id: &ContainerId) -> Option<&mut ContainerRecord> {
         self.containers.iter_mut().find(|place| place.container.id == *id)
     }
 
-    fn named(&self, name: &str) -> Option<&Place> {
+    fn named(&self, name: &str) -> Option<&ContainerRecord> {
         self.containers.iter().find(|place| place.container.name == name)
     }
 
@@ -245,7 +247,7 @@ impl Engine {
         let reference = "registry.example.org/other:v1".to_owned();
         let image = Image::Local { reference, id: ImageId("sha256:other".to_owned()) };
         let id = self.create(name, address, &image, RestartPolicy::never());
-        self.builds.insert(digest_of(&image), Build { serves: false, ..Build::default() });
+        self.builds.insert(digest_of(&image), ImageBehavior { serves: false, ..ImageBehavior::default() });
         if let Some(place) = self.find_mut(&id).filter(|_| runs) {
             place.container.state = ContainerState::Running;
         }
@@ -265,7 +267,7 @@ fn digest_of(image: &Image) -> String {
     }
 }
 
-impl Site {
+impl SimulatedSite {
     /// Stops a container, and returns the number of sessions on it.
     fn end_container(&mut self, id: &ContainerId, by: EndedBy, exit_code: i64) -> usize {
         let Some(place) = self.engine.find_mut(id).filter(|place| place.runs()) else { return 0 };
@@ -283,7 +285,7 @@ impl Site {
         };
         let restarts = matches!(place.container.restart.name.as_str(), "always" | "unless-stopped");
         let container = place.container.clone();
-        self.tell(|| format!("the container {} exits", id.short()));
+        self.log(|| format!("the container {} exits", id.short()));
         let out_of_memory = self.engine.build(&container).out_of_memory;
         self.end_container(&id, EndedBy::Others, if out_of_memory { 137 } else { 1 });
         if let Some(place) = self.engine.find_mut(&id) {
@@ -299,7 +301,7 @@ impl Site {
         let id = ContainerId(id.to_owned());
         let Some(place) = self.engine.find(&id).filter(|place| !place.runs()) else { return };
         if place.address().is_none_or(|address| self.engine.at(address).is_none()) {
-            self.tell(|| format!("a supervisor starts {}", id.short()));
+            self.log(|| format!("a supervisor starts {}", id.short()));
             self.run(&id);
         }
     }
@@ -314,13 +316,13 @@ impl Site {
         (place.started_at, place.ended_by, place.out_of_memory) = (now, None, false);
         let container = place.container.clone();
         if let Some(after) = self.engine.build(&container).ends {
-            self.later(after, Happening::ContainerEnds(id.0.clone(), now));
+            self.schedule(after, ScheduledEvent::ContainerEnds(id.0.clone(), now));
         }
     }
 
     /// Makes a person remove a container, running or not.
     pub(super) fn person_removes(&mut self, id: &ContainerId) {
-        self.tell(|| format!("a person removes the container {}", id.short()));
+        self.log(|| format!("a person removes the container {}", id.short()));
         self.end_container(id, EndedBy::Others, 137);
         self.engine.containers.retain(|place| place.container.id != *id);
     }
@@ -328,7 +330,7 @@ impl Site {
     /// Restarts the engine. Without live-restore it stops its containers, and later starts those again that have such a
     /// restart policy.
     pub(super) fn restart_engine(&mut self, live_restore: bool) {
-        self.tell(|| format!("the engine is restarted, live-restore {live_restore}"));
+        self.log(|| format!("the engine is restarted, live-restore {live_restore}"));
         self.be_away(Part::Engine, RESTART);
         if live_restore {
             return;
@@ -340,7 +342,7 @@ impl Site {
                 place.container.state = ContainerState::Restarting;
             }
         }
-        self.later(RESTART, Happening::EngineStarts);
+        self.schedule(RESTART, ScheduledEvent::EngineStarts);
     }
 
     pub(super) fn start_engine(&mut self) {
@@ -360,46 +362,46 @@ impl Site {
 
 /// A change requested from the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Called {
-    Create(Box<Recipe>),
+pub enum EngineRequest {
+    Create(Box<CreateSpec>),
     Change(EngineCall),
 }
 
-impl Site {
+impl SimulatedSite {
     /// Executes a call whose caller has given up and never sees the result.
-    pub(super) fn late_call(&mut self, called: &Called) {
+    pub(super) fn late_call(&mut self, called: &EngineRequest) {
         let error = match called {
-            Called::Create(recipe) => self.create_by(recipe).err(),
-            Called::Change(call) => self.carry_out(call).err(),
+            EngineRequest::Create(recipe) => self.create_by(recipe).err(),
+            EngineRequest::Change(call) => self.carry_out(call).err(),
         };
-        self.tell(|| {
+        self.log(|| {
             let what = match called {
-                Called::Create(recipe) => format!("create {}", recipe.name),
-                Called::Change(call) => call.to_string(),
+                EngineRequest::Create(recipe) => format!("create {}", recipe.name),
+                EngineRequest::Change(call) => call.to_string(),
             };
             format!("the engine executes late: {what}{}", error.map_or(String::new(), |it| format!(", {it}")))
         });
     }
 
     /// Continues a stop whose caller has died, if it waits for the container's exit.
-    pub(super) fn goes_on(&mut self, called: &Called) {
-        let Called::Change(EngineCall::Stop { container }) = called else { return };
+    pub(super) fn continue_request(&mut self, called: &EngineRequest) {
+        let EngineRequest::Change(EngineCall::Stop { container }) = called else { return };
         if let Some(started_at) = self.engine.find(container).filter(|it| it.runs()).map(|it| it.started_at) {
-            self.later(STOP, Happening::Stopped(container.clone(), started_at));
+            self.schedule(STOP, ScheduledEvent::Stopped(container.clone(), started_at));
         }
     }
 
     /// Finishes a continued stop, unless the container was stopped in another way.
     pub(super) fn stop_ends(&mut self, id: &ContainerId, started_at: Millis) {
         if self.engine.find(id).is_some_and(|it| it.started_at == started_at) {
-            self.tell(|| format!("a stop of {} finishes", id.short()));
+            self.log(|| format!("a stop of {} finishes", id.short()));
             self.stop(id);
         }
     }
 
-    fn create_by(&mut self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
+    fn create_by(&mut self, recipe: &CreateSpec) -> Result<ContainerId, EngineError> {
         let (all, restart) = match &recipe.model {
-            Model::Like(id) => {
+            SpecSource::CopyOf(id) => {
                 let like = self
                     .engine
                     .find(id)
@@ -409,7 +411,7 @@ impl Site {
                 let all = if pinned.is_empty() { like.published.clone() } else { pinned.clone() };
                 (all, like.restart.clone())
             }
-            Model::Described { wanted, .. } => {
+            SpecSource::Described { wanted, .. } => {
                 (Vec::new(), wanted.described().map_or_else(RestartPolicy::never, |it| it.restart))
             }
         };
@@ -424,8 +426,8 @@ impl Site {
         let address = address.ok_or_else(|| refused("create", &recipe.name, "it publishes no port"))?;
         let id = self.engine.create(recipe.name.clone(), address, &recipe.image, restart);
         let floats = match &recipe.model {
-            Model::Like(like) => self.engine.find(like).is_some_and(|like| like.floats),
-            Model::Described { .. } => false,
+            SpecSource::CopyOf(like) => self.engine.find(like).is_some_and(|like| like.floats),
+            SpecSource::Described { .. } => false,
         };
         if let Some(new) = self.engine.find_mut(&id) {
             new.floats = floats && recipe.pinned.ports.is_empty();
@@ -480,11 +482,11 @@ impl Site {
     }
 
     fn stop(&mut self, container: &ContainerId) {
-        if self.engine.find(container).is_some_and(Place::runs) {
+        if self.engine.find(container).is_some_and(ContainerRecord::runs) {
             let cut = self.end_container(container, EndedBy::Us, 143);
             self.effect(&Effect::Stopped(container.clone(), cut));
             if self.engine.supervised.contains(container) {
-                self.later(SUPERVISED_RESTART, Happening::SupervisorStarts(container.0.clone()));
+                self.schedule(SUPERVISED_RESTART, ScheduledEvent::SupervisorStarts(container.0.clone()));
             }
         }
     }
@@ -526,14 +528,14 @@ impl MemoryEngine {
     async fn ask<T: Send>(
         &self,
         what: &'static str,
-        effect: impl FnOnce(&mut Site) -> Result<T, EngineError> + Send,
+        effect: impl FnOnce(&mut SimulatedSite) -> Result<T, EngineError> + Send,
     ) -> Result<T, EngineError> {
         self.0.call(Part::Engine, what, effect).await
     }
 
     async fn change(&self, what: &'static str, call: EngineCall) -> Result<(), EngineError> {
-        let late = Happening::LateCall(Called::Change(call.clone()));
-        let change = |site: &mut Site| site.carry_out(&call);
+        let late = ScheduledEvent::LateCall(EngineRequest::Change(call.clone()));
+        let change = |site: &mut SimulatedSite| site.carry_out(&call);
         self.0.call_or_late(Part::Engine, what, Some(late), change).await
     }
 
@@ -542,9 +544,9 @@ impl MemoryEngine {
         &self,
         what: &'static str,
         id: &ContainerId,
-        effect: impl FnOnce(&mut Site) -> Result<T, EngineError> + Send,
+        effect: impl FnOnce(&mut SimulatedSite) -> Result<T, EngineError> + Send,
     ) -> Result<T, EngineError> {
-        let ask = |site: &mut Site| match site.engine.find(id) {
+        let ask = |site: &mut SimulatedSite| match site.engine.find(id) {
             Some(_) => effect(site),
             None => Err(refused(what, id.short(), "No such container")),
         };
@@ -557,12 +559,12 @@ impl ContainerEngine for MemoryEngine {
         Ok(Some("memory".to_owned()))
     }
 
-    fn late_for(&self) -> Duration {
+    fn late_effect_window(&self) -> Duration {
         Duration::from_secs(5)
     }
 
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {
-        let list = |site: &mut Site| {
+        let list = |site: &mut SimulatedSite| {
             Ok(site.engine.containers.iter().map(|place| site.engine.inspected(place, site.now)).collect())
         };
         self.ask("list", list).await
@@ -585,7 +587,7 @@ impl ContainerEngine for MemoryEngine {
 
     async fn has(&self, image: &Image) -> Result<bool, EngineError> {
         let digest = digest_of(image);
-        self.ask("find image", |site: &mut Site| Ok(site.engine.pulled.contains(&digest))).await
+        self.ask("find image", |site: &mut SimulatedSite| Ok(site.engine.pulled.contains(&digest))).await
     }
 
     async fn only_copy(&self, _image: &Image) -> Result<Option<String>, EngineError> {
@@ -595,7 +597,7 @@ impl ContainerEngine for MemoryEngine {
 
     async fn tag(&self, image: &ImageId, name: &str) -> Result<(), EngineError> {
         let (image, name) = (image.clone(), name.to_owned());
-        let tag = |site: &mut Site| {
+        let tag = |site: &mut SimulatedSite| {
             site.engine.tags.insert(name, image);
             Ok(())
         };
@@ -604,18 +606,20 @@ impl ContainerEngine for MemoryEngine {
 
     async fn named(&self, name: &str) -> Result<Option<(ImageId, Vec<String>)>, EngineError> {
         let name = name.to_owned();
-        let find = move |site: &mut Site| Ok(site.engine.tags.get(&name).map(|id| (id.clone(), Vec::new())));
+        let find = move |site: &mut SimulatedSite| {
+            Ok(site.engine.tags.get(&name).map(|id| (id.clone(), Vec::new())))
+        };
         self.ask("find image", find).await
     }
 
     async fn untag(&self, name: &str) -> Result<bool, EngineError> {
         let name = name.to_owned();
-        self.ask("untag", move |site: &mut Site| Ok(site.engine.tags.remove(&name).is_some())).await
+        self.ask("untag", move |site: &mut SimulatedSite| Ok(site.engine.tags.remove(&name).is_some())).await
     }
 
     async fn remove_image(&self, image: &Image) -> Result<bool, EngineError> {
         let digest = digest_of(image);
-        self.ask("remove image", |site: &mut Site| Ok(site.engine.pulled.remove(&digest))).await
+        self.ask("remove image", |site: &mut SimulatedSite| Ok(site.engine.pulled.remove(&digest))).await
     }
 
     async fn pull(
@@ -631,20 +635,20 @@ impl ContainerEngine for MemoryEngine {
         }
         progress(PullProgress { received: 300, expected: 1_000, is_retrying: false });
         let digest = digest_of(image);
-        let pull = |site: &mut Site| {
+        let pull = |site: &mut SimulatedSite| {
             site.engine.pulled.insert(digest);
             Ok(())
         };
         self.ask("pull", pull).await
     }
 
-    async fn create(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
-        let late = Happening::LateCall(Called::Create(Box::new(recipe.clone())));
-        let create = |site: &mut Site| site.create_by(recipe);
+    async fn create(&self, recipe: &CreateSpec) -> Result<ContainerId, EngineError> {
+        let late = ScheduledEvent::LateCall(EngineRequest::Create(Box::new(recipe.clone())));
+        let create = |site: &mut SimulatedSite| site.create_by(recipe);
         self.0.call_or_late(Part::Engine, "create", Some(late), create).await
     }
 
-    async fn changes(&self, _recipe: &Recipe) -> Result<Option<Vec<Change>>, EngineError> {
+    async fn changes(&self, _recipe: &CreateSpec) -> Result<Option<Vec<ContainerChange>>, EngineError> {
         self.ask("compare", |_| Ok(None)).await
     }
 
@@ -680,7 +684,7 @@ impl ContainerEngine for MemoryEngine {
     }
 
     async fn container(&self, container: &ContainerId) -> Result<Container, EngineError> {
-        let inspect = |site: &mut Site| {
+        let inspect = |site: &mut SimulatedSite| {
             let place = site.engine.find(container);
             place
                 .map(|it| site.engine.inspected(it, site.now))
@@ -689,12 +693,12 @@ impl ContainerEngine for MemoryEngine {
         self.ask_of("inspect", container, inspect).await
     }
 
-    async fn pulse(&self, container: &ContainerId) -> Result<Pulse, EngineError> {
-        let pulse = |site: &mut Site| {
+    async fn status(&self, container: &ContainerId) -> Result<ContainerStatus, EngineError> {
+        let pulse = |site: &mut SimulatedSite| {
             let place = site.engine.find(container);
             let place = place.ok_or_else(|| refused("inspect", container.short(), "No such container"))?;
             let health = site.engine.health(place, site.now);
-            Ok(Pulse {
+            Ok(ContainerStatus {
                 running: place.runs(),
                 exit_code: place.exit_code,
                 out_of_memory: place.out_of_memory,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::call::Part;
-use super::{Happening, Millis, Site};
+use super::{Millis, ScheduledEvent, SimulatedSite};
 use crate::ids::{ContainerId, ServerId};
 use crate::observation::AdminState;
 
@@ -122,7 +122,7 @@ impl Fault {
     }
 }
 
-impl Site {
+impl SimulatedSite {
     /// Returns the fault that is scheduled for this call, if there is one.
     pub(super) fn fault(&mut self, call: usize, what: &str) -> Option<Fault> {
         let is_now = |(when, _): &(When, Fault)| match when {
@@ -141,8 +141,8 @@ impl Site {
     }
 
     /// Applies the effect of a fault on the site, which does not depend on the call.
-    pub(super) fn suffer(&mut self, fault: Fault, part: Part) {
-        self.tell(|| format!("fault: {fault:?}"));
+    pub(super) fn inject(&mut self, fault: Fault, part: Part) {
+        self.log(|| format!("fault: {fault:?}"));
         match fault {
             Fault::Unheard
             | Fault::ReplyLost
@@ -171,7 +171,7 @@ impl Site {
             Fault::NewEnds => self.newest_ends(),
             Fault::LateCheck => {
                 let server = self.subject.clone();
-                self.later(1_500, Happening::LateCheck(0, server));
+                self.schedule(1_500, ScheduledEvent::LateCheck(0, server));
             }
             Fault::NameTaken => self.take_name(),
             Fault::PortTaken => self.take_port(),
@@ -193,7 +193,7 @@ impl Site {
     }
 
     /// Makes everything answer again, and frees disk space.
-    pub fn mend(&mut self) {
+    pub fn recover(&mut self) {
         self.away.clear();
     }
 
@@ -213,7 +213,7 @@ impl Site {
     fn person_elsewhere(&mut self) {
         if let Some(other) = self.other() {
             self.person_sets(&other, AdminState::Maint);
-            self.later(700, Happening::Person(other, AdminState::Ready));
+            self.schedule(700, ScheduledEvent::Person(other, AdminState::Ready));
         }
     }
 
@@ -257,7 +257,7 @@ impl Site {
         let of = name.split(".old-").next().unwrap_or_default().to_owned();
         let elsewhere = SocketAddr::from(([127, 0, 0, 9], 9));
         if self.engine.containers.iter().all(|place| place.container.name != of) {
-            self.tell(|| format!("a foreign container takes the name {of}"));
+            self.log(|| format!("a foreign container takes the name {of}"));
             self.engine.add_foreign(of, elsewhere, false);
         }
     }
@@ -265,7 +265,7 @@ impl Site {
     fn take_port(&mut self) {
         let Some(address) = self.subject_address() else { return };
         if self.engine.at(address).is_none() {
-            self.tell(|| format!("a foreign container takes the address {address}"));
+            self.log(|| format!("a foreign container takes the address {address}"));
             self.engine.add_foreign("somebody-else".to_owned(), address, true);
         }
     }

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::call::Part;
-use super::clients::{Queued, Session};
-use super::line::Line;
-use super::{Effect, Happening, Memory, Millis, Site};
+use super::clients::{Queued, SimulatedSession};
+use super::server_line::ServerLine;
+use super::{Effect, Memory, Millis, ScheduledEvent, SimulatedSite};
 use crate::ids::ServerId;
 use crate::observation::{
     AdminState, Checker, LoadBalancerState, OldServer, OldWorker, ServerState, SessionKind,
@@ -32,38 +32,38 @@ pub struct Haproxy {
     /// `show info`: `Version`. 2.2 has no stalled queues, and crashes on a command that looks into one.
     pub version: String,
     /// The process that answers; `None` during a restart.
-    pub worker: Option<Worker>,
+    pub worker: Option<SimulatedWorker>,
     /// The processes that a reload has replaced and that still have sessions.
-    pub old: Vec<Worker>,
+    pub old: Vec<SimulatedWorker>,
     /// Whether a master socket reports these old processes.
     pub has_master: bool,
     /// The server lines of a new process.
-    configured: Vec<Line>,
+    configured: Vec<ServerLine>,
     next_pid: u32,
     is_begun: bool,
 }
 
 /// A process of a load balancer.
 #[derive(Clone)]
-pub struct Worker {
+pub struct SimulatedWorker {
     pub pid: u32,
-    pub lines: Vec<Line>,
+    pub lines: Vec<ServerLine>,
     /// The sessions in progress.
-    pub sessions: Vec<Session>,
+    pub sessions: Vec<SimulatedSession>,
     /// The waiting requests.
     pub queue: Vec<Queued>,
     /// The backends whose queue has stalled, and since when.
     pub stalled: Vec<(String, Millis)>,
 }
 
-impl Worker {
+impl SimulatedWorker {
     /// Returns the line of a server.
     #[must_use]
-    pub fn line(&self, id: &ServerId) -> Option<&Line> {
+    pub fn line(&self, id: &ServerId) -> Option<&ServerLine> {
         self.lines.iter().find(|line| line.id == *id)
     }
 
-    pub(super) fn line_mut(&mut self, id: &ServerId) -> Option<&mut Line> {
+    pub(super) fn line_mut(&mut self, id: &ServerId) -> Option<&mut ServerLine> {
         self.lines.iter_mut().find(|line| line.id == *id)
     }
 
@@ -76,7 +76,7 @@ impl Worker {
 
     /// Returns the servers that get the backend's balanced requests.
     #[must_use]
-    pub fn takers(&self, backend: &str) -> Vec<&Line> {
+    pub fn usable_servers(&self, backend: &str) -> Vec<&ServerLine> {
         let usable = |backup: bool| {
             let of_backend = self.lines.iter().filter(|line| line.id.backend == backend);
             of_backend.filter(|line| line.is_usable() && line.backup == backup).collect::<Vec<_>>()
@@ -93,7 +93,7 @@ impl Worker {
 }
 
 impl Haproxy {
-    pub(super) fn new(index: usize, lines: Vec<Line>) -> Self {
+    pub(super) fn new(index: usize, lines: Vec<ServerLine>) -> Self {
         let mut new = Self {
             name: format!("/run/haproxy{index}.sock"),
             version: "3.0.11".to_owned(),
@@ -108,28 +108,28 @@ impl Haproxy {
         new
     }
 
-    fn fresh(&mut self) -> Worker {
+    fn fresh(&mut self) -> SimulatedWorker {
         self.next_pid += 1;
         let (mut lines, pid) = (self.configured.clone(), self.next_pid);
         // The first process has run for a long time.
         lines.iter_mut().filter(|_| self.is_begun).for_each(|line| line.passed = None);
         self.is_begun = true;
-        Worker { pid, lines, sessions: Vec::new(), queue: Vec::new(), stalled: Vec::new() }
+        SimulatedWorker { pid, lines, sessions: Vec::new(), queue: Vec::new(), stalled: Vec::new() }
     }
 
     /// Returns all processes.
-    pub fn workers(&self) -> impl Iterator<Item = &Worker> {
+    pub fn workers(&self) -> impl Iterator<Item = &SimulatedWorker> {
         self.worker.iter().chain(&self.old)
     }
 
-    pub(super) fn process(&mut self, pid: u32) -> Option<&mut Worker> {
+    pub(super) fn process(&mut self, pid: u32) -> Option<&mut SimulatedWorker> {
         self.worker.iter_mut().chain(&mut self.old).find(|worker| worker.pid == pid)
     }
 
     fn state(&self, now: Millis, backends: &[String], with_old: bool) -> Option<LoadBalancerState> {
         let worker = self.worker.as_ref()?;
         let is_meant = |id: &ServerId| backends.is_empty() || backends.contains(&id.backend);
-        let server = |line: &Line| ServerState {
+        let server = |line: &ServerLine| ServerState {
             id: line.id.clone(),
             address: Some(line.address),
             admin: line.admin,
@@ -156,8 +156,8 @@ impl Haproxy {
     }
 }
 
-fn old_worker(worker: &Worker) -> OldWorker {
-    let held = |line: &Line| OldServer {
+fn old_worker(worker: &SimulatedWorker) -> OldWorker {
+    let held = |line: &ServerLine| OldServer {
         id: line.id.clone(),
         address: Some(line.address),
         sessions: worker.sessions_on(&line.id),
@@ -166,7 +166,7 @@ fn old_worker(worker: &Worker) -> OldWorker {
     OldWorker { pid: worker.pid, servers }
 }
 
-impl Site {
+impl SimulatedSite {
     /// Replaces the process by one with the initial server states; the old one keeps its sessions.
     pub fn reload(&mut self, balancer: usize) {
         let haproxy = &mut self.haproxies[balancer];
@@ -178,8 +178,8 @@ impl Site {
         haproxy.worker = Some(new);
         haproxy.old.push(old);
         haproxy.old.retain(|worker| !worker.sessions.is_empty());
-        self.meddled_at = Some(self.now);
-        self.tell(|| format!("HAProxy {balancer} is reloaded: process {pid}"));
+        self.external_change_at = Some(self.now);
+        self.log(|| format!("HAProxy {balancer} is reloaded: process {pid}"));
         self.begin_checks(balancer);
         self.dequeue(balancer);
     }
@@ -189,16 +189,16 @@ impl Site {
         let haproxy = &mut self.haproxies[balancer];
         haproxy.worker = None;
         haproxy.old.clear();
-        self.tell(|| format!("HAProxy {balancer} ends"));
-        self.later(RESTART, Happening::HaproxyStarts(balancer));
+        self.log(|| format!("HAProxy {balancer} ends"));
+        self.schedule(RESTART, ScheduledEvent::HaproxyStarts(balancer));
     }
 
     pub(super) fn start_haproxy(&mut self, balancer: usize) {
         let haproxy = &mut self.haproxies[balancer];
         if haproxy.worker.is_none() {
             haproxy.worker = Some(haproxy.fresh());
-            self.meddled_at = Some(self.now);
-            self.tell(|| format!("HAProxy {balancer} starts"));
+            self.external_change_at = Some(self.now);
+            self.log(|| format!("HAProxy {balancer} starts"));
             self.begin_checks(balancer);
         }
     }
@@ -211,11 +211,11 @@ impl Site {
         let with_agent: Vec<ServerId> = with_agent.collect();
         for (server, inter) in checked.collect::<Vec<_>>() {
             let first = 1 + self.rng.u64(..inter);
-            self.later(first, Happening::Check(balancer, pid, server));
+            self.schedule(first, ScheduledEvent::Check(balancer, pid, server));
         }
         for server in with_agent {
             let first = 1 + self.rng.u64(..AGENT_INTER);
-            self.later(first, Happening::AskAgent(balancer, pid, server));
+            self.schedule(first, ScheduledEvent::AskAgent(balancer, pid, server));
         }
     }
 
@@ -225,9 +225,9 @@ impl Site {
         };
         if agent.is_on {
             agent.is_asked = true;
-            self.later(AGENT_TAKES, Happening::AgentAnswers(balancer, pid, server.clone()));
+            self.schedule(AGENT_TAKES, ScheduledEvent::AgentAnswers(balancer, pid, server.clone()));
         }
-        self.later(AGENT_INTER, Happening::AskAgent(balancer, pid, server.clone()));
+        self.schedule(AGENT_INTER, ScheduledEvent::AskAgent(balancer, pid, server.clone()));
     }
 
     /// Applies an agent's answer, even if the agent was turned off in between.
@@ -237,7 +237,7 @@ impl Site {
         agent.is_asked = false;
         let says = agent.says;
         if line.admin.state() != says {
-            self.tell(|| format!("the agent of {server} says {says}"));
+            self.log(|| format!("the agent of {server} says {says}"));
             self.set_state(balancer, server, says);
         }
     }
@@ -268,13 +268,13 @@ impl Site {
         }
         // Without clients it does not matter how soon a check notices a change.
         let inter = if self.clients.is_closed { 10 * check.inter } else { check.inter };
-        self.later(inter, Happening::Check(balancer, pid, server.clone()));
+        self.schedule(inter, ScheduledEvent::Check(balancer, pid, server.clone()));
         self.dequeue(balancer);
     }
 
     /// Fails a check that started before the server's container was replaced, and hung until now.
     pub(super) fn late_check(&mut self, balancer: usize, server: &ServerId) {
-        self.tell(|| format!("a hanging check of {server} fails"));
+        self.log(|| format!("a hanging check of {server} fails"));
         let worker = self.haproxies[balancer].worker.as_mut();
         let line = worker.and_then(|worker| worker.line_mut(server));
         if let Some(line) =
@@ -284,7 +284,7 @@ impl Site {
         }
     }
 
-    fn line(&mut self, balancer: usize, pid: u32, server: &ServerId) -> Option<&mut Line> {
+    fn line(&mut self, balancer: usize, pid: u32, server: &ServerId) -> Option<&mut ServerLine> {
         let worker = self.haproxies[balancer].worker.as_mut().filter(|worker| worker.pid == pid)?;
         worker.line_mut(server)
     }
@@ -301,14 +301,14 @@ impl Site {
 
     /// Makes a person set a server's state at every load balancer.
     pub(super) fn person_sets(&mut self, server: &ServerId, state: AdminState) {
-        self.meddled_at = Some(self.now);
-        self.tell(|| format!("a person sets {server} to {state}"));
+        self.external_change_at = Some(self.now);
+        self.log(|| format!("a person sets {server} to {state}"));
         for balancer in 0..self.haproxies.len() {
             self.set_state(balancer, server, state);
         }
     }
 
-    /// Like [`Site::set_state`], but the server stays down until its check passes.
+    /// Like [`SimulatedSite::set_state`], but the server stays down until its check passes.
     fn set_unproven(&mut self, balancer: usize, server: &ServerId, state: AdminState) -> bool {
         if !self.set_state(balancer, server, AdminState::Drain) {
             return false;
@@ -327,10 +327,10 @@ impl Site {
         let haproxy = &mut self.haproxies[balancer];
         let can_stall = !haproxy.version.starts_with("2.2");
         let Some(worker) = &mut haproxy.worker else { return false };
-        let had_primaries = worker.takers(&server.backend).iter().any(|line| !line.backup);
+        let had_primaries = worker.usable_servers(&server.backend).iter().any(|line| !line.backup);
         let Some(line) = worker.line_mut(server) else { return false };
         line.set(state, now);
-        let takers = worker.takers(&server.backend);
+        let takers = worker.usable_servers(&server.backend);
         let only_backups = !takers.is_empty() && takers.iter().all(|line| line.backup);
         let waits = worker.queue.iter().any(|queued| queued.backend == server.backend);
         if can_stall && had_primaries && only_backups && waits {
@@ -360,7 +360,7 @@ impl MemoryHaproxy {
     async fn ask<T: Send>(
         &self,
         what: &'static str,
-        effect: impl FnOnce(&mut Site) -> Result<T, LoadBalancerError> + Send,
+        effect: impl FnOnce(&mut SimulatedSite) -> Result<T, LoadBalancerError> + Send,
     ) -> Result<T, LoadBalancerError> {
         self.ask_or_late(what, None, effect).await
     }
@@ -369,11 +369,11 @@ impl MemoryHaproxy {
     async fn ask_or_late<T: Send>(
         &self,
         what: &'static str,
-        late: Option<Happening>,
-        effect: impl FnOnce(&mut Site) -> Result<T, LoadBalancerError> + Send,
+        late: Option<ScheduledEvent>,
+        effect: impl FnOnce(&mut SimulatedSite) -> Result<T, LoadBalancerError> + Send,
     ) -> Result<T, LoadBalancerError> {
         let (index, socket) = (self.index, self.name.clone());
-        let ask = |site: &mut Site| {
+        let ask = |site: &mut SimulatedSite| {
             if site.haproxies[index].worker.is_none() {
                 return Err(LoadBalancerError::Unreachable {
                     socket,
@@ -389,12 +389,12 @@ impl MemoryHaproxy {
     async fn set_all(
         &self,
         what: &'static str,
-        late: Option<Happening>,
+        late: Option<ScheduledEvent>,
         states: &[(ServerId, AdminState)],
-        set: impl Fn(&mut Site, usize, &ServerId, AdminState) -> bool + Send + Sync,
+        set: impl Fn(&mut SimulatedSite, usize, &ServerId, AdminState) -> bool + Send + Sync,
     ) -> Result<(), LoadBalancerError> {
         let Some((last, _)) = states.last() else { return Ok(()) };
-        let set = |site: &mut Site| {
+        let set = |site: &mut SimulatedSite| {
             site.subject = last.clone();
             let mut refusals = Vec::new();
             for (server, state) in states {
@@ -414,7 +414,7 @@ impl MemoryHaproxy {
         backends: &[String],
         with_old: bool,
     ) -> Result<LoadBalancerState, LoadBalancerError> {
-        let look = |site: &mut Site| {
+        let look = |site: &mut SimulatedSite| {
             let state = site.haproxies[self.index].state(site.now, backends, with_old);
             state.ok_or_else(|| refused("show info", "no process"))
         };
@@ -434,26 +434,26 @@ impl LoadBalancer for MemoryHaproxy {
         self.name.clone()
     }
 
-    fn late_for(&self) -> Duration {
+    fn late_effect_window(&self) -> Duration {
         Duration::from_millis(LATE_FOR)
     }
 
-    async fn look(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
+    async fn full_state(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
         self.seen(backends, true).await
     }
 
-    async fn glance(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
+    async fn state(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
         self.seen(backends, false).await
     }
 
     async fn set_admin_states(&self, states: &[(ServerId, AdminState)]) -> Result<(), LoadBalancerError> {
         let pid = self.memory.site().haproxies[self.index].worker.as_ref().map(|worker| worker.pid);
-        let late = pid.map(|pid| Happening::LateCommand(self.index, pid, states.to_vec()));
-        self.set_all("set state", late, states, Site::set_state).await
+        let late = pid.map(|pid| ScheduledEvent::LateCommand(self.index, pid, states.to_vec()));
+        self.set_all("set state", late, states, SimulatedSite::set_state).await
     }
 
     async fn set_address(&self, server: &ServerId, address: SocketAddr) -> Result<(), LoadBalancerError> {
-        let set = |site: &mut Site| {
+        let set = |site: &mut SimulatedSite| {
             let worker = site.haproxies[self.index].worker.as_mut();
             let Some(line) = worker.and_then(|worker| worker.line_mut(server)) else {
                 return Err(refused(format!("set server {server} addr {address}"), "No such server."));
@@ -465,7 +465,7 @@ impl LoadBalancer for MemoryHaproxy {
     }
 
     async fn set_weight(&self, server: &ServerId, weight: Weight) -> Result<(), LoadBalancerError> {
-        let set = |site: &mut Site| {
+        let set = |site: &mut SimulatedSite| {
             let worker = site.haproxies[self.index].worker.as_mut();
             let Some(line) = worker.and_then(|worker| worker.line_mut(server)) else {
                 return Err(refused(format!("set server {server} weight {weight}"), "No such server."));
@@ -483,7 +483,7 @@ impl LoadBalancer for MemoryHaproxy {
         checker: Checker,
         on: bool,
     ) -> Result<(), LoadBalancerError> {
-        let set = |site: &mut Site| {
+        let set = |site: &mut SimulatedSite| {
             let refused = |reply| {
                 let verb = if on { "enable" } else { "disable" };
                 Err(refused(format!("{verb} {checker} {server}"), reply))
@@ -506,7 +506,7 @@ impl LoadBalancer for MemoryHaproxy {
     }
 
     async fn set_healthy(&self, server: &ServerId) -> Result<(), LoadBalancerError> {
-        let heal = |site: &mut Site| {
+        let heal = |site: &mut SimulatedSite| {
             let worker = site.haproxies[self.index].worker.as_mut();
             let line = worker.and_then(|worker| worker.line_mut(server));
             let Some((check, line)) = line.and_then(|line| Some((line.check?, line))) else {
@@ -521,14 +521,14 @@ impl LoadBalancer for MemoryHaproxy {
     }
 
     async fn set_unproven(&self, states: &[(ServerId, AdminState)]) -> Result<(), LoadBalancerError> {
-        self.set_all("set unproven", None, states, Site::set_unproven).await
+        self.set_all("set unproven", None, states, SimulatedSite::set_unproven).await
     }
 
     async fn sessions(
         &self,
         servers: &[ServerId],
     ) -> Result<Vec<crate::observation::Session>, LoadBalancerError> {
-        let look = |site: &mut Site| {
+        let look = |site: &mut SimulatedSite| {
             let haproxy = &site.haproxies[self.index];
             let current = haproxy.worker.as_ref().map(|worker| worker.pid);
             let addresses: Vec<SocketAddr> = haproxy
@@ -542,7 +542,7 @@ impl LoadBalancer for MemoryHaproxy {
             let sessions =
                 known.flat_map(|worker| worker.sessions.iter().map(move |session| (worker.pid, session)));
             let meant = sessions.filter(|(_, it)| it.is_connected && addresses.contains(&it.address));
-            let session = |(pid, session): (u32, &Session)| crate::observation::Session {
+            let session = |(pid, session): (u32, &SimulatedSession)| crate::observation::Session {
                 id: format!("{:#x}", session.id),
                 worker: Some(pid).filter(|pid| Some(*pid) != current),
                 server: session.server.clone(),
@@ -555,7 +555,7 @@ impl LoadBalancer for MemoryHaproxy {
     }
 
     async fn end_session(&self, session: &crate::observation::Session) -> Result<(), LoadBalancerError> {
-        let end = |site: &mut Site| {
+        let end = |site: &mut SimulatedSite| {
             let id = session.id.strip_prefix("0x").and_then(|hex| u64::from_str_radix(hex, 16).ok());
             let current = site.haproxies[self.index].worker.as_ref().map(|worker| worker.pid);
             if let (Some(pid), Some(id)) = (session.worker.or(current), id) {
@@ -568,7 +568,7 @@ impl LoadBalancer for MemoryHaproxy {
     }
 
     async fn wake_queue(&self, server: &ServerId, _limit: u64) -> Result<(), LoadBalancerError> {
-        let wake = |site: &mut Site| {
+        let wake = |site: &mut SimulatedSite| {
             let haproxy = &mut site.haproxies[self.index];
             let waits = haproxy.worker.as_ref().is_some_and(|worker| !worker.queue.is_empty());
             if waits && haproxy.version.starts_with("2.2") {

@@ -1,8 +1,8 @@
 //! Hooks in memory.
 
-use super::call::{Failing, Part};
-use super::{Memory, Site};
-use crate::hook::{Ended, HookFacts};
+use super::call::{Part, PortError};
+use super::{Memory, SimulatedSite};
+use crate::hook::{HookContext, HookResult};
 use crate::ports::{HookError, Hooks};
 
 /// Runs the hooks of a site.
@@ -16,7 +16,7 @@ enum NotEnded {
     NotRun,
 }
 
-impl Failing for NotEnded {
+impl PortError for NotEnded {
     fn silence(_what: &'static str) -> Self {
         Self::Killed
     }
@@ -27,11 +27,11 @@ impl Failing for NotEnded {
 }
 
 impl Hooks for MemoryHooks {
-    async fn run(&self, facts: &HookFacts) -> Result<Option<Ended>, HookError> {
+    async fn run(&self, facts: &HookContext) -> Result<Option<HookResult>, HookError> {
         let hook = self.0.site().hook;
         let Some(code) = hook(facts) else { return Ok(None) };
-        let ended = |code| Ok(Some(Ended { code, output: vec![format!("this is {}", facts.hook)] }));
-        match self.0.call(Part::Hook, "hook", |_: &mut Site| Ok(())).await {
+        let ended = |code| Ok(Some(HookResult { code, output: vec![format!("this is {}", facts.hook)] }));
+        match self.0.call(Part::Hook, "hook", |_: &mut SimulatedSite| Ok(())).await {
             Ok(()) => ended(Some(code)),
             Err(NotEnded::Killed) => ended(None),
             Err(NotEnded::NotRun) => {

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::call::Part;
-use super::{Effect, Memory, Site};
+use super::{Effect, Memory, SimulatedSite};
 use crate::journal::Record;
 use crate::ports::{Journal, JournalError, WallClock};
 
@@ -12,7 +12,7 @@ pub struct MemoryJournal(pub(super) Memory);
 
 impl Journal for MemoryJournal {
     async fn append(&mut self, record: &Record) -> Result<(), JournalError> {
-        let append = |site: &mut Site| {
+        let append = |site: &mut SimulatedSite| {
             if matches!(record, Record::Closed { .. }) {
                 site.ended_at = Some(site.now);
             }

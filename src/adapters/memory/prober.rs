@@ -2,8 +2,8 @@
 
 use tokio::time::timeout;
 
-use super::call::{Failing, Part};
-use super::{Memory, Site};
+use super::call::{Part, PortError};
+use super::{Memory, SimulatedSite};
 use crate::observation::Answer;
 use crate::ports::Prober;
 use crate::probe::{Probe, Question};
@@ -14,7 +14,7 @@ pub struct MemoryProber(pub(super) Memory);
 /// The reason for a failed probe.
 struct NoAnswer(&'static str);
 
-impl Failing for NoAnswer {
+impl PortError for NoAnswer {
     fn silence(_what: &'static str) -> Self {
         Self("no answer in time")
     }
@@ -26,7 +26,7 @@ impl Failing for NoAnswer {
 
 impl Prober for MemoryProber {
     async fn probe(&self, probe: &Probe) -> Answer {
-        let ask = |site: &mut Site| {
+        let ask = |site: &mut SimulatedSite| {
             let answers = match probe.question {
                 Question::Tcp => site.accepts(probe.address),
                 Question::Http { .. } | Question::AnyHttp => site.answers(probe.address),

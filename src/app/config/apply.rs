@@ -5,8 +5,8 @@
 //! verifies what HAProxy runs. If HAProxy does not run the new file, drainswap restores the old file and makes HAProxy
 //! run that.
 
-mod follow;
 mod reloader;
+mod runtime_update;
 mod states;
 
 use std::collections::BTreeSet;
@@ -15,22 +15,22 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::super::backend_lock;
 use super::super::contained::refuse_to_install;
-use super::super::hold;
-use super::super::look::{SystemClock, refuse_errors};
+use super::super::inputs::{SystemClock, refuse_errors};
 use super::super::{App, print_object};
+use super::desired::DesiredConfig;
 use super::diff::diff;
-use super::wanted::Wanted;
 use crate::adapters::haproxy::HaproxySocket;
-use crate::adapters::haproxy::state_file::{self, Forgotten};
+use crate::adapters::haproxy::state_file::{self, DroppedLines};
 use crate::adapters::haproxy_binary;
 use crate::adapters::haproxy_service::mount::{self, MountedFile};
-use crate::adapters::haproxy_service::{Known, Service, Source, Uncounted};
-use crate::adapters::install::{Candidate, Installed, Place};
+use crate::adapters::haproxy_service::{HaproxyService, KnownService, ServiceSource, Unidentified};
+use crate::adapters::install::{Candidate, InstallPaths, Installed};
 use crate::adapters::journal_file::BackendDir;
 use crate::adapters::lock_file::Lock;
-use crate::cfg::{self, Change, Configuration, SourceFile, Version};
-use crate::cli::{Output, ReloadFlags, ReloadWhen, WantedConfig};
+use crate::cfg::{self, ConfigChange, Configuration, SourceFile, Version};
+use crate::cli::{DesiredConfigArgs, Output, ReloadFlags, ReloadWhen};
 use crate::deploy::late;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -39,12 +39,12 @@ use crate::observation::LoadBalancerState;
 use crate::output_file;
 use crate::ports::{LoadBalancer, LoadBalancerError, WallClock};
 use crate::settings::Reloading;
-use follow::Follower;
 use reloader::Reloader;
-use states::{Mismatch, SetAgain, Since, States};
+use runtime_update::RuntimeUpdater;
+use states::{ChangeSource, Mismatch, ReapplyReport, States};
 
 /// The way in which HAProxy takes over a new file.
-enum Way {
+enum ApplyMethod {
     /// HAProxy already runs what the file says.
     None,
     /// Servers are added and removed at runtime. If HAProxy refuses that, it is reloaded, if that is allowed and
@@ -57,64 +57,66 @@ enum Way {
 impl App {
     pub(super) async fn config_apply(
         &self,
-        wanted: &WantedConfig,
+        wanted: &DesiredConfigArgs,
         flags: &ReloadFlags,
     ) -> Result<Exit, Error> {
         let _lock = self.lock_configuration()?;
         let asked = wanted;
-        let wanted = self.wanted(asked).await?;
+        let wanted = self.desired_config(asked).await?;
         refuse_to_install(&wanted.known.running, &wanted.target)?;
         // A run would set servers at the same time.
         let _locks = self.lock_all(&backends(&wanted)).await?;
-        let place = Place::new(&wanted.target)?;
+        let place = InstallPaths::new(&wanted.target)?;
         let mounted = mounted_file(&wanted, &place);
         if !wanted.is_changed() && !place.is_unfinished() {
             // The container sees an edit in place.
             refuse_mounted_file(&place, mounted.filter(|it| it.is_gone))?;
             return self.unchanged(&wanted, flags).await;
         }
-        refuse_wrong(&wanted, asked)?;
+        refuse_invalid(&wanted, asked)?;
         refuse_mounted_file(&place, mounted)?;
         let running = &wanted.known.running;
         let socket = self.socket(&wanted.old.1, running)?;
-        let socket = keeping_states(socket, &wanted.new.1);
+        let socket = saving_states(socket, &wanted.new.1);
         if self.socket(&wanted.new.1, running).ok().is_none_or(|new| new.address() != socket.address()) {
             return Err(Error::SocketGone { socket: socket.address().to_string() });
         }
         socket.require_admin().await?;
-        let seen = socket.look(&[]).await?;
+        let seen = socket.full_state(&[]).await?;
         refuse_other_files(&wanted)?;
         let reloading = self.settings.reloading(flags);
-        let way = way(&wanted, &place, self.reloader(&wanted.known, &reloading), &seen, reloading.when)?;
-        self.say(diff(&wanted).trim_end());
+        let way =
+            choose_method(&wanted, &place, self.reloader(&wanted.known, &reloading), &seen, reloading.when)?;
+        self.note(diff(&wanted).trim_end());
         // From here on, requests to stop are ignored: the rest takes seconds, and ends with one file or the other.
-        let _deaf = deaf()?;
+        let _signals = ignore_signals()?;
         let candidate = place.write(&wanted.new_bytes)?;
         self.note_other_version(&wanted.known);
         let warnings = haproxy_accepts(&wanted.known.service, &candidate)?;
         for warning in warnings {
-            self.say(&format!("haproxy -c warns: {warning}"));
+            self.note(&format!("haproxy -c warns: {warning}"));
         }
-        let follower = Follower { socket: &socket, reloading: &reloading, before: socket.look(&[]).await? };
+        let follower =
+            RuntimeUpdater { socket: &socket, reloading: &reloading, before: socket.full_state(&[]).await? };
         let before = States::set_at_runtime(&follower.before, &wanted.old.1);
         let installed = candidate.install()?;
-        self.bring(&wanted, way, installed, &follower, &before).await
+        self.activate(&wanted, way, installed, &follower, &before).await
     }
 
     /// Makes HAProxy run a file that is already installed. HAProxy may differ from it: an edit by hand is not loaded
     /// yet, a `server-state-file` has other values, or a server's address was changed at runtime.
-    async fn unchanged(&self, wanted: &Wanted, flags: &ReloadFlags) -> Result<Exit, Error> {
+    async fn unchanged(&self, wanted: &DesiredConfig, flags: &ReloadFlags) -> Result<Exit, Error> {
         const NOTHING: &str = "nothing to change";
         const RUNS_NOW: &str = "already installed, and HAProxy runs it now";
         let new = &wanted.new.1;
         let Ok(socket) = self.socket(&wanted.old.1, &wanted.known.running) else {
             return self.applied(wanted, NOTHING);
         };
-        let socket = keeping_states(socket, new);
-        let Ok(seen) = socket.look(&[]).await else { return self.applied(wanted, NOTHING) };
+        let socket = saving_states(socket, new);
+        let Ok(seen) = socket.full_state(&[]).await else { return self.applied(wanted, NOTHING) };
         let before = States::set_at_runtime(&seen, &wanted.old.1);
-        let mismatches = before.mismatches(&seen, new, Since::Reload);
-        let other_servers = reloader::is_that(&seen, new).err();
+        let mismatches = before.mismatches(&seen, new, ChangeSource::Reload);
+        let other_servers = reloader::runs_configuration(&seen, new).err();
         if mismatches.is_empty() && other_servers.is_none() {
             return self.applied(wanted, NOTHING);
         }
@@ -128,46 +130,50 @@ impl App {
         } else {
             self.reloader(&wanted.known, &reloading)
         };
-        let _deaf = deaf()?;
+        let _signals = ignore_signals()?;
         let reloader = if may_stay {
-            let SetAgain { set, refused } = before.set_again(&socket, new, Since::Edit).await?;
-            self.say_set(&set);
+            let ReapplyReport { set, refused } = before.reapply(&socket, new, ChangeSource::Edit).await?;
+            self.note_set(&set);
             if refused.is_empty() {
-                return self.applied(wanted, &but_for(&mismatches).unwrap_or_else(|| RUNS_NOW.to_owned()));
+                return self.applied(
+                    wanted,
+                    &differing_settings_note(&mismatches).unwrap_or_else(|| RUNS_NOW.to_owned()),
+                );
             }
             // Settings that cannot change at runtime need a reload.
-            reloader.map_err(|_| Error::NotRead { not_so: refused })?
+            reloader.map_err(|_| Error::EditNotLoaded { not_so: refused })?
         } else {
             reloader?
         };
-        let seen = socket.look(&[]).await.unwrap_or(seen);
-        let differing = before.mismatches(&seen, new, Since::Reload).into_iter().map(|(server, _)| server);
+        let seen = socket.full_state(&[]).await.unwrap_or(seen);
+        let differing =
+            before.mismatches(&seen, new, ChangeSource::Reload).into_iter().map(|(server, _)| server);
         let file = wanted.target.display().to_string();
         let came = self.reload(&reloader, &socket, new, &differing.collect(), reloading.timeout).await;
         came.map_err(|reason| Error::NotReloaded { file, reason })?;
-        self.set_again(&before, &socket, new, Since::Reload).await?;
+        self.reapply(&before, &socket, new, ChangeSource::Reload).await?;
         self.applied(wanted, RUNS_NOW)
     }
 
     /// Makes HAProxy run the installed file, or restores both.
-    async fn bring(
+    async fn activate(
         &self,
-        wanted: &Wanted,
-        way: Way,
+        wanted: &DesiredConfig,
+        way: ApplyMethod,
         installed: Installed,
-        follower: &Follower<'_>,
+        follower: &RuntimeUpdater<'_>,
         before: &States,
     ) -> Result<Exit, Error> {
         let (what, since) = match way {
-            Way::None => {
+            ApplyMethod::None => {
                 installed.confirm()?;
                 return self.applied(wanted, "installed; nothing changes for HAProxy");
             }
-            Way::Runtime(fallback) => match (follower.follow(wanted).await, fallback) {
+            ApplyMethod::Runtime(fallback) => match (follower.apply(wanted).await, fallback) {
                 (Ok(()), _) => {
                     // A later server of the same name is another server.
-                    self.forget(&wanted.new.1, &states::changed(&wanted.old.1, &wanted.new.1));
-                    ("installed; HAProxy changed its servers without a reload", Since::Told)
+                    self.drop_state_file_lines(&wanted.new.1, &states::changed(&wanted.old.1, &wanted.new.1));
+                    ("installed; HAProxy changed its servers without a reload", ChangeSource::Runtime)
                 }
                 (
                     Err(
@@ -177,26 +183,32 @@ impl App {
                     ),
                     Some(reloader),
                 ) => {
-                    self.say(&format!("{error}; reloading HAProxy instead"));
-                    return Box::pin(self.bring(wanted, Way::Reload(reloader), installed, follower, before))
-                        .await;
+                    self.note(&format!("{error}; reloading HAProxy instead"));
+                    return Box::pin(self.activate(
+                        wanted,
+                        ApplyMethod::Reload(reloader),
+                        installed,
+                        follower,
+                        before,
+                    ))
+                    .await;
                 }
                 (Err(error), _) => {
-                    return take_back_at_runtime(wanted, installed, follower, before, error).await;
+                    return roll_back_at_runtime(wanted, installed, follower, before, error).await;
                 }
             },
-            Way::Reload(reloader) => {
+            ApplyMethod::Reload(reloader) => {
                 let (new, changed) = (&wanted.new.1, states::changed(&wanted.old.1, &wanted.new.1));
                 let limit = follower.reloading.timeout;
                 match self.reload(&reloader, follower.socket, new, &changed, limit).await {
-                    Ok(()) => ("installed, and HAProxy runs it", Since::Reload),
+                    Ok(()) => ("installed, and HAProxy runs it", ChangeSource::Reload),
                     Err(reason) => {
-                        return take_back(wanted, installed, &reloader, follower, before, reason).await;
+                        return roll_back(wanted, installed, &reloader, follower, before, reason).await;
                     }
                 }
             }
         };
-        let set = self.set_again(before, follower.socket, &wanted.new.1, since).await;
+        let set = self.reapply(before, follower.socket, &wanted.new.1, since).await;
         installed.confirm()?;
         set?;
         self.applied(wanted, what)
@@ -212,9 +224,9 @@ impl App {
         servers: &BTreeSet<ServerId>,
         limit: Duration,
     ) -> Result<(), String> {
-        let forgotten = self.forget(configuration, servers);
+        let forgotten = self.drop_state_file_lines(configuration, servers);
         let came = reloader.reload(socket, configuration, limit).await;
-        came.map_err(|reason| match forgotten.into_iter().try_for_each(Forgotten::put_back) {
+        came.map_err(|reason| match forgotten.into_iter().try_for_each(DroppedLines::restore) {
             Ok(()) => reason,
             Err(error) => format!("{reason}; the state file lacks the changed servers: {error}"),
         })
@@ -222,14 +234,18 @@ impl App {
 
     /// Removes servers from the state files. A reload restores what they contain, such as the old port of a changed
     /// server.
-    fn forget(&self, configuration: &Configuration, servers: &BTreeSet<ServerId>) -> Vec<Forgotten> {
+    fn drop_state_file_lines(
+        &self,
+        configuration: &Configuration,
+        servers: &BTreeSet<ServerId>,
+    ) -> Vec<DroppedLines> {
         let mut all = Vec::new();
         for file in configuration.state_files() {
-            match state_file::forget(&file, servers) {
+            match state_file::drop_lines(&file, servers) {
                 Ok(forgotten) => all.extend(forgotten),
                 // The states that a reload takes from the file are corrected afterwards.
                 Err(error) => {
-                    self.say(&format!(
+                    self.note(&format!(
                         "note: cannot remove the changed servers from {}: {error}",
                         file.display()
                     ));
@@ -240,25 +256,25 @@ impl App {
     }
 
     /// Restores the states that a reload has lost or has not taken from haproxy.cfg, and reports them.
-    async fn set_again(
+    async fn reapply(
         &self,
         before: &States,
         socket: &HaproxySocket,
         configuration: &Configuration,
-        since: Since<'_>,
+        since: ChangeSource<'_>,
     ) -> Result<(), Error> {
-        let done = before.set_again(socket, configuration, since).await?;
-        self.say_set(&done.set);
+        let done = before.reapply(socket, configuration, since).await?;
+        self.note_set(&done.set);
         done.complete()
     }
 
-    fn say_set(&self, set: &[String]) {
+    fn note_set(&self, set: &[String]) {
         for set in set {
-            self.say(&format!("set again: {set}"));
+            self.note(&format!("set again: {set}"));
         }
     }
 
-    fn reloader(&self, known: &Known, reloading: &Reloading) -> Result<Reloader, Error> {
+    fn reloader(&self, known: &KnownService, reloading: &Reloading) -> Result<Reloader, Error> {
         Reloader::choose(
             reloading.by.as_deref(),
             self.settings.master_sockets.first().map(String::as_str),
@@ -267,13 +283,13 @@ impl App {
     }
 
     /// Notes a binary whose version differs from that of the running HAProxy, for a check of the file.
-    pub(super) fn note_other_version(&self, known: &Known) {
+    pub(super) fn note_other_version(&self, known: &KnownService) {
         let checks = haproxy_binary::build(&known.service.binary)
             .and_then(|build| build.version.parse::<Version>().ok());
         if let (Some(checks), Some(runs)) = (checks, known.running.version)
             && checks != runs
         {
-            self.say(&format!(
+            self.note(&format!(
                 "note: HAProxy {runs} is running, but {} is {checks}: name the binary that runs with --haproxy",
                 known.service.binary.display()
             ));
@@ -283,13 +299,13 @@ impl App {
     /// Locks the configuration against another `config apply`.
     fn lock_configuration(&self) -> Result<Lock, Error> {
         let dir = BackendDir::new(&self.settings.state_dir, ".configuration");
-        Ok(dir.lock("the configuration", &hold::now())?)
+        Ok(dir.lock("the configuration", &backend_lock::now())?)
     }
 
-    fn applied(&self, wanted: &Wanted, what: &str) -> Result<Exit, Error> {
+    fn applied(&self, wanted: &DesiredConfig, what: &str) -> Result<Exit, Error> {
         let file = wanted.target.display();
         match self.output {
-            Output::Text => self.say(&format!("{file}: {what}")),
+            Output::Text => self.note(&format!("{file}: {what}")),
             Output::Json => {
                 let at: Timestamp = SystemClock.now();
                 let object = serde_json::json!({
@@ -305,15 +321,15 @@ impl App {
 
 /// Makes the socket save restored states in the `server-state-file`, from which the lines of changed servers are
 /// removed.
-fn keeping_states(socket: HaproxySocket, configuration: &Configuration) -> HaproxySocket {
-    match configuration.kept_states() {
-        Some(file) => socket.keeping_states_in(file.to_owned()),
+fn saving_states(socket: HaproxySocket, configuration: &Configuration) -> HaproxySocket {
+    match configuration.saved_states_file() {
+        Some(file) => socket.saving_states_in(file.to_owned()),
         None => socket,
     }
 }
 
 /// Refuses a file that HAProxy would not start with. Problems are shown in the file of `--from`.
-fn refuse_wrong(wanted: &Wanted, asked: &WantedConfig) -> Result<(), Error> {
+fn refuse_invalid(wanted: &DesiredConfig, asked: &DesiredConfigArgs) -> Result<(), Error> {
     let Some(from) = asked.from.as_ref().filter(|_| wanted.new.1.has_errors()) else {
         return refuse_errors(&wanted.new.0, &wanted.new.1);
     };
@@ -328,11 +344,11 @@ fn refuse_wrong(wanted: &Wanted, asked: &WantedConfig) -> Result<(), Error> {
 }
 
 /// Refuses to install a file that the running HAProxy does not read.
-fn refuse_other_files(wanted: &Wanted) -> Result<(), Error> {
-    if let Some(Uncounted::OtherFiles { pid, arguments }) = &wanted.known.running.unidentified {
-        return Err(Error::NotItsFile {
+fn refuse_other_files(wanted: &DesiredConfig) -> Result<(), Error> {
+    if let Some(Unidentified::OtherFiles { pid, arguments }) = &wanted.known.running.unidentified {
+        return Err(Error::FileNotUsedByHaproxy {
             file: wanted.target.display().to_string(),
-            service: Source::Process(*pid).to_string(),
+            service: ServiceSource::Process(*pid).to_string(),
             arguments: arguments.clone(),
         });
     }
@@ -340,13 +356,13 @@ fn refuse_other_files(wanted: &Wanted) -> Result<(), Error> {
 }
 
 /// Returns the mount of the file on its own in HAProxy's container. A HAProxy of this host has no such mount.
-fn mounted_file(wanted: &Wanted, place: &Place) -> Option<MountedFile> {
+fn mounted_file(wanted: &DesiredConfig, place: &InstallPaths) -> Option<MountedFile> {
     let is_elsewhere = wanted.known.running.process.is_none();
     is_elsewhere.then(|| mount::of_file(place.target())).flatten()
 }
 
 /// Refuses a file that is mounted on its own into HAProxy's container, which would not see its replacement.
-fn refuse_mounted_file(place: &Place, mounted: Option<MountedFile>) -> Result<(), Error> {
+fn refuse_mounted_file(place: &InstallPaths, mounted: Option<MountedFile>) -> Result<(), Error> {
     let Some(MountedFile { pid, point, .. }) = mounted else { return Ok(()) };
     Err(Error::MountedFile {
         file: place.target().display().to_string(),
@@ -357,14 +373,14 @@ fn refuse_mounted_file(place: &Place, mounted: Option<MountedFile>) -> Result<()
 }
 
 /// Returns every backend that has servers before or after the change.
-fn backends(wanted: &Wanted) -> BTreeSet<String> {
+fn backends(wanted: &DesiredConfig) -> BTreeSet<String> {
     let proxies = [&wanted.old.1, &wanted.new.1].into_iter().flat_map(|it| &it.proxies);
     proxies.filter(|proxy| !proxy.servers.is_empty()).map(|proxy| proxy.name.clone()).collect()
 }
 
 /// Returns a message if servers keep settings that differ from the file: they may have been set on purpose, and traffic
 /// depends on them.
-fn but_for(mismatches: &[(ServerId, Mismatch)]) -> Option<String> {
+fn differing_settings_note(mismatches: &[(ServerId, Mismatch)]) -> Option<String> {
     let is_setting = |it: &&(ServerId, Mismatch)| matches!(it.1, Mismatch::Setting(_));
     let left: Vec<_> = mismatches.iter().filter(is_setting).cloned().collect();
     let told = states::describe(&left).join(", ");
@@ -376,36 +392,38 @@ fn but_for(mismatches: &[(ServerId, Mismatch)]) -> Option<String> {
 }
 
 /// Ignores Ctrl-C and SIGTERM for as long as the result lives.
-fn deaf() -> std::io::Result<[Signal; 2]> {
+fn ignore_signals() -> std::io::Result<[Signal; 2]> {
     Ok([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?])
 }
 
 /// Chooses how HAProxy takes over the file, before anything is touched.
-fn way(
-    wanted: &Wanted,
-    place: &Place,
+fn choose_method(
+    wanted: &DesiredConfig,
+    place: &InstallPaths,
     reloader: Result<Reloader, Error>,
     running: &LoadBalancerState,
     when: ReloadWhen,
-) -> Result<Way, Error> {
+) -> Result<ApplyMethod, Error> {
     let (change, is_whole) = (&wanted.change, !place.is_unfinished());
     let may_stay = is_whole && when != ReloadWhen::Always;
-    let follows = running.version.parse::<Version>().is_ok_and(|version| version >= follow::SINCE);
+    let follows = running.version.parse::<Version>().is_ok_and(|version| version >= runtime_update::SINCE);
     match change {
-        Change::Cosmetic if may_stay => Ok(Way::None),
-        Change::Servers { .. } if may_stay && follows => {
-            Ok(Way::Runtime(reloader.ok().filter(|_| when == ReloadWhen::Auto)))
+        ConfigChange::Cosmetic if may_stay => Ok(ApplyMethod::None),
+        ConfigChange::Servers { .. } if may_stay && follows => {
+            Ok(ApplyMethod::Runtime(reloader.ok().filter(|_| when == ReloadWhen::Auto)))
         }
         _ if when == ReloadWhen::Never => Err(Error::ReloadNeeded { change: change.to_string() }),
-        Change::Cosmetic | Change::Servers { .. } | Change::Reload { .. } => reloader.map(Way::Reload),
+        ConfigChange::Cosmetic | ConfigChange::Servers { .. } | ConfigChange::Reload { .. } => {
+            reloader.map(ApplyMethod::Reload)
+        }
     }
 }
 
 /// Removes the added servers, and restores the old file.
-async fn take_back_at_runtime(
-    wanted: &Wanted,
+async fn roll_back_at_runtime(
+    wanted: &DesiredConfig,
     installed: Installed,
-    follower: &Follower<'_>,
+    follower: &RuntimeUpdater<'_>,
     before: &States,
     error: Error,
 ) -> Result<Exit, Error> {
@@ -413,21 +431,21 @@ async fn take_back_at_runtime(
     let reason = error.to_string();
     if matches!(&error, Error::LoadBalancer { error: LoadBalancerError::Unanswered { .. } }) {
         // A late command must not take effect after the undo.
-        late::outwait(follower.socket).await;
+        late::wait_out_commands(follower.socket).await;
     }
     let undone = follower.undo(wanted, before).await;
-    installed.put_back()?;
+    installed.restore()?;
     match undone {
-        Ok(()) => Err(Error::PutBack { file, reason }),
+        Ok(()) => Err(Error::ConfigRolledBack { file, reason }),
         Err(undo) => Err(Error::NotReloaded { file, reason: format!("{reason}; and then: {undo}") }),
     }
 }
 
 /// Checks the file with HAProxy itself. Returns its warnings.
-fn haproxy_accepts(service: &Service, candidate: &Candidate) -> Result<Vec<String>, Error> {
+fn haproxy_accepts(service: &HaproxyService, candidate: &Candidate) -> Result<Vec<String>, Error> {
     let verdict = service.check(Some((candidate.target(), candidate.path())))?;
     let Some(verdict) = verdict else {
-        return Err(Error::NotItsFile {
+        return Err(Error::FileNotUsedByHaproxy {
             file: candidate.target().display().to_string(),
             service: service.source.to_string(),
             arguments: service.invocation.arguments.join(" "),
@@ -441,22 +459,22 @@ fn haproxy_accepts(service: &Service, candidate: &Candidate) -> Result<Vec<Strin
 }
 
 /// Restores the old file, and makes HAProxy run it again if it no longer does.
-async fn take_back(
-    wanted: &Wanted,
+async fn roll_back(
+    wanted: &DesiredConfig,
     installed: Installed,
     reloader: &Reloader,
-    follower: &Follower<'_>,
+    follower: &RuntimeUpdater<'_>,
     before: &States,
     reason: String,
 ) -> Result<Exit, Error> {
     let file = wanted.target.display().to_string();
     let kept = installed.kept().display().to_string();
-    installed.put_back().map_err(|error| Error::NotPutBack {
+    installed.restore().map_err(|error| Error::ConfigRollbackFailed {
         file: kept.clone(),
         reason: format!("{reason}; and then: {error}"),
     })?;
     // A worker that still runs the old file only gets its states back; otherwise HAProxy is reloaded.
-    let set = if reloader::goes_on(follower.socket, follower.before.pid, &wanted.old.1).await {
+    let set = if reloader::still_runs(follower.socket, follower.before.pid, &wanted.old.1).await {
         follower.undo(wanted, before).await
     } else {
         let back = reloader.reload(follower.socket, &wanted.old.1, follower.reloading.timeout).await;
@@ -464,12 +482,12 @@ async fn take_back(
             file: file.clone(),
             reason: format!("{reason}; and then: {error}"),
         })?;
-        let set = before.set_again(follower.socket, &wanted.old.1, Since::Reload).await;
-        set.and_then(SetAgain::complete)
+        let set = before.reapply(follower.socket, &wanted.old.1, ChangeSource::Reload).await;
+        set.and_then(ReapplyReport::complete)
     };
     let reason = match set {
         Ok(()) => reason,
         Err(error) => format!("{reason}; and then: {error}"),
     };
-    Err(Error::PutBack { file, reason })
+    Err(Error::ConfigRolledBack { file, reason })
 }

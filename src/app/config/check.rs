@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::super::contained::refuse_to_check;
-use super::super::look::Reading;
+use super::super::inputs::LoadedConfig;
 use super::super::{App, print, print_object, reporters};
-use crate::adapters::haproxy_service::{Service, Verdict};
+use crate::adapters::haproxy_service::{CheckReport, HaproxyService};
 use crate::cfg::{Document, Problem, Severity, reports};
 use crate::cli::Output;
 use crate::error::Error;
@@ -14,7 +14,7 @@ use crate::report::ci::Ci;
 
 impl App {
     pub(super) async fn config_check(&self, with_haproxy: bool) -> Result<Exit, Error> {
-        let Reading { document, configuration, known } = self.reading().await?;
+        let LoadedConfig { document, configuration, known } = self.load_config().await?;
         let asked = if with_haproxy {
             refuse_to_check(&known.running)?;
             self.note_other_version(&known);
@@ -38,7 +38,7 @@ impl App {
                 }
                 print(&format!("{}\n", summary(&document, problems)))?;
                 if let Some((service, verdict)) = &asked {
-                    print(&said(service, verdict))?;
+                    print(&haproxy_report(service, verdict))?;
                 }
             }
         }
@@ -69,7 +69,7 @@ fn summary(document: &Document, problems: &[Problem]) -> String {
     )
 }
 
-fn said(service: &Service, verdict: &Verdict) -> String {
+fn haproxy_report(service: &HaproxyService, verdict: &CheckReport) -> String {
     let messages = verdict.messages.iter().map(|message| {
         let level = if message.is_alert { "alert" } else { "warning" };
         format!("  {level}: {message}\n")

@@ -4,15 +4,19 @@ use serde_json::json;
 use similar::TextDiff;
 
 use super::super::{App, print, print_object};
-use super::wanted::Wanted;
+use super::desired::DesiredConfig;
 use crate::cfg::mask;
-use crate::cli::{Output, WantedConfig};
+use crate::cli::{DesiredConfigArgs, Output};
 use crate::error::Error;
 use crate::exit::Exit;
 
 impl App {
-    pub(super) async fn config_diff(&self, wanted: &WantedConfig, exit_code: bool) -> Result<Exit, Error> {
-        let wanted = self.wanted(wanted).await?;
+    pub(super) async fn config_diff(
+        &self,
+        wanted: &DesiredConfigArgs,
+        exit_code: bool,
+    ) -> Result<Exit, Error> {
+        let wanted = self.desired_config(wanted).await?;
         let text = diff(&wanted);
         match self.output {
             Output::Text => print(&text)?,
@@ -29,10 +33,10 @@ impl App {
 }
 
 /// Returns the lines that differ, with some context. Secrets are hidden.
-pub(super) fn diff(wanted: &Wanted) -> String {
+pub(super) fn diff(wanted: &DesiredConfig) -> String {
     let of = |document: &crate::cfg::Document| {
         let file = document.files.iter().find(|file| *file.path == *wanted.target);
-        file.map_or_else(String::new, mask::shown)
+        file.map_or_else(String::new, mask::masked)
     };
     let (old, new) = (of(&wanted.old.0), of(&wanted.new.0));
     let name = wanted.target.display().to_string();

@@ -29,7 +29,7 @@ impl App {
             }
         }
         for report in reports(&configuration.problems, &document) {
-            self.say(&report);
+            self.note(&report);
         }
         Ok(if configuration.has_errors() { Exit::Configuration } else { Exit::Done })
     }

@@ -7,16 +7,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{App, Servers};
 use crate::adapters::http_probe::HttpProber;
-use crate::app::signals::heeding_signals;
+use crate::app::signals::with_signals;
 use crate::cfg::Configuration;
 use crate::cli::Move;
-use crate::deploy::idle::{Idle, SETTLE};
-use crate::deploy::wait::{OUTAGE, Waited, insist, until};
+use crate::deploy::idle::{IdleTracker, SETTLE};
+use crate::deploy::wait::{OUTAGE, Waited, retry, until};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::ids::ServerId;
-use crate::look;
 use crate::observation::{AdminState, Answer, LoadBalancerState, ServerState};
+use crate::observe;
 use crate::outcome::sessions;
 use crate::plan::LbQuorum;
 use crate::ports::{LoadBalancer, Prober};
@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl App {
     /// Probes the servers before clients are sent to them. With `--wait`, waits until they answer.
-    pub(super) async fn meets_somebody(
+    pub(super) async fn wait_ready(
         &self,
         configuration: &Configuration,
         seen: &LoadBalancerState,
@@ -39,12 +39,12 @@ impl App {
         questions.retain(|(server, _)| servers.contains_key(server));
         for probe in distinct(questions.iter().map(|(_, probe)| probe)) {
             let same = questions.iter().filter(|(_, its)| its == probe).map(|(server, _)| server);
-            self.meets(&prober, probe, seen, &same.collect::<Vec<_>>(), asked).await?;
+            self.wait_probe_ready(&prober, probe, seen, &same.collect::<Vec<_>>(), asked).await?;
         }
         Ok(())
     }
 
-    async fn meets(
+    async fn wait_probe_ready(
         &self,
         prober: &HttpProber,
         probe: &Probe,
@@ -57,7 +57,9 @@ impl App {
         if !asked.wait || asked.dry_run {
             for server in servers.iter().filter(|_| !last.is_ready()) {
                 let detail = last.detail();
-                self.say(&format!("note: {server} does not answer: {detail}; clients are sent there anyway"));
+                self.note(&format!(
+                    "note: {server} does not answer: {detail}; clients are sent there anyway"
+                ));
             }
             return Ok(());
         }
@@ -90,7 +92,7 @@ impl App {
     ) -> Result<(), Error> {
         let limit = self.settings.drain_timeout(asked.drain_timeout);
         if state != AdminState::Ready && before.iter().any(|seen| seen.old_workers.is_none()) {
-            self.say(
+            self.note(
                 "note: without a master socket (--master-socket), sessions in HAProxy's old workers cannot be counted",
             );
         }
@@ -101,36 +103,35 @@ impl App {
             let mut is_so = true;
             for (server, pending) in &mut pending {
                 let now = joined(&seen, server);
-                if state != AdminState::Ready && is_undone(&seen, before, server) {
+                if state != AdminState::Ready && is_reverted(&seen, before, server) {
                     let has_agent =
                         seen.iter().filter_map(|seen| seen.server(server)).any(ServerState::asks_agent);
-                    return Err(Error::MoveUndone { server: (*server).clone(), has_agent });
+                    return Err(Error::MoveReverted { server: (*server).clone(), has_agent });
                 }
                 pending.is_over = now.as_ref().is_some_and(|now| match state {
                     AdminState::Ready => now.operational.is_up() && !now.may_be_out_by_agent(),
                     AdminState::Drain | AdminState::Maint => {
-                        pending.idle.holds(now.sessions, now.sessions_total, SETTLE)
+                        pending.idle.update(now.sessions, now.sessions_total, SETTLE)
                     }
                 });
                 if let Some((now, before)) = now.as_ref().zip(pending.last.as_ref())
                     && state != AdminState::Ready
                     && now.sessions != before.sessions
                 {
-                    self.say(&format!("{server}: {} left", sessions(now.sessions)));
+                    self.note(&format!("{server}: {} left", sessions(now.sessions)));
                 }
                 pending.last = now;
                 is_so &= pending.is_over;
             }
             Ok::<_, Error>(is_so.then_some(()))
         };
-        let waited =
-            heeding_signals(async |stop| until(LOOK_EVERY, limit, &stop.asked, &mut look).await).await;
+        let waited = with_signals(async |stop| until(LOOK_EVERY, limit, &stop.asked, &mut look).await).await;
         let waits = pending.into_iter().find(|(_, pending)| !pending.is_over);
         match (waited?, waits) {
             (Waited::Done(()), _) | (_, None) => {
                 let is = if state == AdminState::Ready { "is up" } else { "has no session left" };
                 for server in servers.keys() {
-                    self.say(&format!("{server} {is}"));
+                    self.note(&format!("{server} {is}"));
                 }
                 Ok(())
             }
@@ -150,19 +151,22 @@ impl App {
 /// Returns the state at every load balancer. Waits for one that is being restarted.
 pub(super) async fn states(load_balancers: &[impl LoadBalancer]) -> Result<Vec<LoadBalancerState>, Error> {
     let is_away = |error: &Error| error.exit() == Exit::Unreachable;
-    insist(LOOK_EVERY, OUTAGE, is_away, async || Ok(look::states(load_balancers, LbQuorum::All).await?)).await
+    retry(LOOK_EVERY, OUTAGE, is_away, async || {
+        Ok(observe::load_balancer_states(load_balancers, LbQuorum::All).await?)
+    })
+    .await
 }
 
 /// A server whose move has not taken effect yet.
 #[derive(Default)]
 struct Pending {
     last: Option<ServerState>,
-    idle: Idle,
+    idle: IdleTracker,
     is_over: bool,
 }
 
 /// Returns whether the move was undone: by another command or an agent, or by a reload whose old worker cannot be seen.
-fn is_undone(seen: &[LoadBalancerState], before: &[LoadBalancerState], server: &ServerId) -> bool {
+fn is_reverted(seen: &[LoadBalancerState], before: &[LoadBalancerState], server: &ServerId) -> bool {
     seen.iter().any(|now| {
         let is_ready = now.server(server).is_some_and(|it| it.admin.state() == AdminState::Ready);
         let was = before.iter().find(|was| was.name == now.name);

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use super::super::code;
-use super::super::diagnostic::Finding;
+use super::super::diagnostic::Diagnostic;
 use super::super::version::Version;
 use super::connect::connect;
 use super::send::Request;
@@ -166,7 +166,7 @@ impl CheckRules {
     }
 
     /// Returns a warning about the rules as a whole.
-    pub fn oddity(&self) -> Option<Finding> {
+    pub fn lint(&self) -> Option<Diagnostic> {
         let is_option = |rule: &Rule| matches!(rule, Rule::Send { from_option: true, .. });
         if self.inherited || self.rules.iter().all(is_option) {
             return None;
@@ -174,11 +174,11 @@ impl CheckRules {
         let sends = self.rules.iter().any(|rule| matches!(rule, Rule::Send { .. }));
         if self.kind != Kind::Http {
             let message = "the `http-check` lines of this section have no effect without `option httpchk`";
-            Some(Finding::warning(code::UNUSED_CHECK, message))
+            Some(Diagnostic::warning(code::UNUSED_CHECK, message))
         } else if !sends {
             let message = "the health check of this section sends no request";
             let help = "its own `http-check` lines replace those of `defaults`: repeat `option httpchk` here";
-            Some(Finding::warning(code::CHECK_WITHOUT_REQUEST, message).help(help))
+            Some(Diagnostic::warning(code::CHECK_WITHOUT_REQUEST, message).help(help))
         } else {
             None
         }

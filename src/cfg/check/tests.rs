@@ -107,7 +107,7 @@ fn what_haproxy_refuses_is_refused() {
 
 #[test]
 fn rules_that_do_nothing_are_odd() {
-    let code = |start, lines| rules(start, lines).unwrap().oddity().is_some();
+    let code = |start, lines| rules(start, lines).unwrap().lint().is_some();
     let inherited = || rules(CheckRules::default(), "option httpchk").unwrap().inherit();
     assert!(code(CheckRules::default(), "http-check expect status 200"));
     assert!(code(inherited(), "http-check expect status 200"));

@@ -1,16 +1,21 @@
 //! Lines that start with a dot: `.if` and related directives, and messages.
 
-use super::super::branch::{Blocks, Misfit};
+use super::super::branch::{Blocks, BranchError};
 use super::super::code;
 use super::super::condition::{Condition, Undecided};
-use super::super::diagnostic::{Finding, Spot};
+use super::super::diagnostic::{Diagnostic, LineLocation};
 use super::super::keywords;
 use super::super::syntax::Word;
 use super::Reader;
 
 impl Reader {
     /// Applies a directive. Returns whether its own line is active.
-    pub(super) fn directive(&mut self, spot: &Spot<'_>, words: &[Word<'_>], blocks: &mut Blocks) -> bool {
+    pub(super) fn directive(
+        &mut self,
+        spot: &LineLocation<'_>,
+        words: &[Word<'_>],
+        blocks: &mut Blocks,
+    ) -> bool {
         let first = words[0].span.clone();
         let active = blocks.active();
         let done = match &*words[0].text() {
@@ -19,9 +24,9 @@ impl Reader {
                 done.map(|()| active)
             }
             ".elif" => {
-                blocks.otherwise_if(spot.line, || self.decide(spot, words)).map(|()| blocks.active_outside())
+                blocks.begin_elif(spot.line, || self.decide(spot, words)).map(|()| blocks.active_outside())
             }
-            ".else" => blocks.otherwise(spot.line).map(|()| blocks.active_outside()),
+            ".else" => blocks.begin_else(spot.line).map(|()| blocks.active_outside()),
             ".endif" => blocks.close(spot.line).map(|()| blocks.active()),
             _ if !active => Ok(false),
             name => {
@@ -30,14 +35,14 @@ impl Reader {
             }
         };
         done.unwrap_or_else(|misfit| {
-            let code = if misfit == Misfit::TooDeep { code::DEEP_NESTING } else { code::LONE_DIRECTIVE };
+            let code = if misfit == BranchError::TooDeep { code::DEEP_NESTING } else { code::LONE_DIRECTIVE };
             let message = format!("unexpected `{}`: {misfit}", words[0].text());
-            self.problems.push(spot.problem(first, Finding::error(code, message)));
+            self.problems.push(spot.problem(first, Diagnostic::error(code, message)));
             active
         })
     }
 
-    fn decide(&mut self, spot: &Spot<'_>, words: &[Word<'_>]) -> bool {
+    fn decide(&mut self, spot: &LineLocation<'_>, words: &[Word<'_>]) -> bool {
         let Some(arguments) = words.get(1..).filter(|arguments| !arguments.is_empty()) else { return false };
         let joined = arguments.iter().map(|word| word.bytes).collect::<Vec<_>>().join(&b' ');
         let span = arguments[0].span.start..arguments[arguments.len() - 1].span.end;
@@ -46,17 +51,17 @@ impl Reader {
             Err(unreadable) => {
                 let readable = String::from_utf8_lossy(&joined[..unreadable.offset]);
                 let message = format!("cannot parse the condition after `{readable}`");
-                self.problems.push(spot.problem(span, Finding::error(code::CONDITION, message)));
+                self.problems.push(spot.problem(span, Diagnostic::error(code::CONDITION, message)));
                 return false;
             }
         };
         let outcome = condition.decide(&self.environment);
         for undecided in &outcome.undecided {
             let finding = match undecided {
-                Undecided::Arguments(_) => Finding::error(code::CONDITION, undecided.to_string()),
+                Undecided::Arguments(_) => Diagnostic::error(code::CONDITION, undecided.to_string()),
                 Undecided::AboutTheBinary { question, .. } | Undecided::Unknown { question, .. } => {
                     self.questions.insert(question.clone());
-                    Finding::warning(code::UNDECIDED_CONDITION, undecided.to_string())
+                    Diagnostic::warning(code::UNDECIDED_CONDITION, undecided.to_string())
                 }
             };
             self.problems.push(spot.problem(span.clone(), finding));
@@ -66,21 +71,21 @@ impl Reader {
 
     /// Handles `.alert` and related directives: they take one argument, and `.alert` and `.warning` are
     /// problems.
-    fn message(&mut self, spot: &Spot<'_>, name: &str, words: &[Word<'_>]) {
+    fn message(&mut self, spot: &LineLocation<'_>, name: &str, words: &[Word<'_>]) {
         let said = words.get(1).map(|word| word.text().into_owned()).unwrap_or_default();
         let finding = match name {
             ".alert" | ".warning" | ".notice" | ".diag" if words.len() != 2 => {
                 let message = format!("`{name}` takes exactly one argument; quote the message");
-                Some(Finding::error(code::DIRECTIVE_ARGUMENT, message))
+                Some(Diagnostic::error(code::DIRECTIVE_ARGUMENT, message))
             }
-            ".alert" => Some(Finding::error(code::ALERT, said)),
-            ".warning" => Some(Finding::warning(code::CONFIGURED_WARNING, said)),
+            ".alert" => Some(Diagnostic::error(code::ALERT, said)),
+            ".warning" => Some(Diagnostic::warning(code::CONFIGURED_WARNING, said)),
             ".notice" | ".diag" => None,
             _ => {
                 let known = [".if", ".elif", ".else", ".endif", ".diag", ".notice", ".warning", ".alert"];
                 let nearest = keywords::nearest(name, known);
                 Some(
-                    Finding::error(code::UNKNOWN_DIRECTIVE, format!("unknown directive `{name}`"))
+                    Diagnostic::error(code::UNKNOWN_DIRECTIVE, format!("unknown directive `{name}`"))
                         .suggest(nearest),
                 )
             }

@@ -6,10 +6,10 @@ use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 use super::super::document::{Document, Ending, File, Line};
 use super::super::keywords::section;
-use super::{Edit, EditError, indentation, line_end, whole};
+use super::{Edit, EditError, full_span, indentation, line_end};
 
 /// A section in a file.
-pub(super) struct Found<'d> {
+pub(super) struct FoundSection<'d> {
     pub index: usize,
     pub file: &'d File,
     pub name: String,
@@ -19,7 +19,11 @@ pub(super) struct Found<'d> {
 }
 
 /// Returns the first active section with this keyword and name.
-pub(super) fn find<'d>(document: &'d Document, keyword: &str, name: &str) -> Result<Found<'d>, EditError> {
+pub(super) fn find<'d>(
+    document: &'d Document,
+    keyword: &str,
+    name: &str,
+) -> Result<FoundSection<'d>, EditError> {
     let version = document.environment.version;
     let starts = |line: &Line<'_>| {
         line.is_active() && line.word(0).is_some_and(|word| section::naming(word.bytes, version).is_some())
@@ -36,12 +40,12 @@ pub(super) fn find<'d>(document: &'d Document, keyword: &str, name: &str) -> Res
         while lines.last().is_some_and(|line| line.word(0).is_none()) {
             lines.pop();
         }
-        return Ok(Found { index, file, name: name.to_owned(), lines });
+        return Ok(FoundSection { index, file, name: name.to_owned(), lines });
     }
     Err(EditError::NoSection { keyword: keyword.to_owned(), name: name.to_owned() })
 }
 
-impl<'d> Found<'d> {
+impl<'d> FoundSection<'d> {
     /// Returns the lines with words, and refuses directives: drainswap does not edit lines that only one
     /// branch contains.
     fn plain_lines(&self) -> Result<Vec<Line<'d>>, EditError> {
@@ -94,8 +98,9 @@ impl Document {
             });
             lines.collect::<Vec<u8>>()
         };
-        let after =
-            |index: usize| index.checked_sub(1).map_or(whole(old[0]).start, |before| whole(old[before]).end);
+        let after = |index: usize| {
+            index.checked_sub(1).map_or(full_span(old[0]).start, |before| full_span(old[before]).end)
+        };
         let mut edits = Vec::new();
         for change in capture_diff_slices(Algorithm::Myers, &old_words, &new_words) {
             let file = found.index;
@@ -107,13 +112,14 @@ impl Document {
                 }
                 DiffOp::Delete { old_index, old_len, .. } => {
                     let gone = old[old_index..old_index + old_len].iter();
-                    edits.extend(gone.map(|line| Edit { file, span: whole(*line), text: Vec::new() }));
+                    edits.extend(gone.map(|line| Edit { file, span: full_span(*line), text: Vec::new() }));
                 }
                 DiffOp::Replace { old_index, old_len, new_index, new_len } => {
                     let mut gone = old[old_index..old_index + old_len].iter();
-                    let first = gone.next().map_or(after(old_index)..after(old_index), |line| whole(*line));
+                    let first =
+                        gone.next().map_or(after(old_index)..after(old_index), |line| full_span(*line));
                     edits.push(Edit { file, span: first, text: indented(new_index..new_index + new_len) });
-                    edits.extend(gone.map(|line| Edit { file, span: whole(*line), text: Vec::new() }));
+                    edits.extend(gone.map(|line| Edit { file, span: full_span(*line), text: Vec::new() }));
                 }
             }
         }

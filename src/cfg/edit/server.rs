@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::super::document::{Document, Ending, Line};
 use super::super::keywords;
 use super::super::syntax::Word;
-use super::section::{Found, find};
-use super::{Edit, EditError, line_end, whole, written};
+use super::section::{FoundSection, find};
+use super::{Edit, EditError, full_span, line_end, written};
 
 /// A setting on a line: the range of its keyword and values among the words.
 struct Setting {
@@ -86,7 +86,7 @@ impl Document {
         let words: Vec<&str> =
             ["server", server, address].into_iter().chain(settings.iter().copied()).collect();
         let line = [indentation, written(&words)?.as_bytes(), end].concat();
-        let at = before.map_or(0, |line| whole(line).end);
+        let at = before.map_or(0, |line| full_span(line).end);
         let unended = before.is_some_and(|line| line.ending() == Ending::None);
         let text = if unended { [end, &line].concat() } else { line };
         Ok(Edit { file: found.index, span: at..at, text })
@@ -98,14 +98,14 @@ impl Document {
     /// Fails if there is no such line.
     pub fn remove_server(&self, backend: &str, server: &str) -> Result<Edit, EditError> {
         let (found, line) = self.server_line(backend, server)?;
-        Ok(Edit { file: found.index, span: whole(line), text: Vec::new() })
+        Ok(Edit { file: found.index, span: full_span(line), text: Vec::new() })
     }
 
-    fn section_with_servers(&self, backend: &str) -> Result<Found<'_>, EditError> {
+    fn section_with_servers(&self, backend: &str) -> Result<FoundSection<'_>, EditError> {
         find(self, "backend", backend).or_else(|error| find(self, "listen", backend).map_err(|_| error))
     }
 
-    fn server_line(&self, backend: &str, server: &str) -> Result<(Found<'_>, Line<'_>), EditError> {
+    fn server_line(&self, backend: &str, server: &str) -> Result<(FoundSection<'_>, Line<'_>), EditError> {
         let found = self.section_with_servers(backend)?;
         let is_it = |line: &Line<'_>| {
             let is = |index, text| line.word(index).is_some_and(|word: Word<'_>| word.is(text));

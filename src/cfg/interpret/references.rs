@@ -4,7 +4,7 @@
 use rustc_hash::FxHashMap;
 
 use super::super::code;
-use super::super::diagnostic::{Finding, Problem};
+use super::super::diagnostic::{Diagnostic, Problem};
 use super::super::document::Document;
 use super::super::keywords;
 use super::super::model::{Place, Proxy};
@@ -27,10 +27,10 @@ pub(super) fn check(document: &Document, proxies: &[Proxy], problems: &mut Vec<P
 }
 
 /// The place of a name, the name, and the problem with it.
-type Found<'p> = (&'p Place, &'p str, Finding);
+type NameProblem<'p> = (&'p Place, &'p str, Diagnostic);
 
 impl<'p> Backends<'p> {
-    fn rules(&self, proxy: &'p Proxy) -> impl Iterator<Item = Found<'p>> {
+    fn rules(&self, proxy: &'p Proxy) -> impl Iterator<Item = NameProblem<'p>> {
         let taken = proxy.kind.takes_connections();
         let rules = proxy.use_backends.iter().chain(&proxy.default_backend).filter(move |_| taken);
         // A log-format expression selects its backend only when a request arrives.
@@ -40,12 +40,12 @@ impl<'p> Backends<'p> {
             let nearest = keywords::nearest(&rule.backend, self.0.keys().copied());
             let message =
                 format!("`{}` sends requests to `{}`, which is not a backend", proxy.name, rule.backend);
-            let finding = Finding::error(code::UNKNOWN_BACKEND, message).label("no such backend");
+            let finding = Diagnostic::error(code::UNKNOWN_BACKEND, message).label("no such backend");
             (&rule.place, &*rule.backend, finding.suggest(nearest))
         })
     }
 
-    fn tracks(&self, proxy: &'p Proxy) -> impl Iterator<Item = Found<'p>> {
+    fn tracks(&self, proxy: &'p Proxy) -> impl Iterator<Item = NameProblem<'p>> {
         proxy.servers.iter().filter_map(|server| {
             let track = server.track.as_deref()?;
             let (backend, name) = track.split_once('/').unwrap_or((&proxy.name, track));
@@ -55,11 +55,11 @@ impl<'p> Backends<'p> {
                 Some(other) if other.check || other.agent_check || other.track.is_some() => return None,
                 Some(_) => {
                     let message = format!("`track` names `{track}`, which is not checked");
-                    Finding::error(code::TRACK, message).help("add `check` to that server")
+                    Diagnostic::error(code::TRACK, message).help("add `check` to that server")
                 }
                 None => {
                     let message = format!("`track` names `{track}`, which does not exist");
-                    Finding::error(code::UNKNOWN_SERVER, message)
+                    Diagnostic::error(code::UNKNOWN_SERVER, message)
                 }
             };
             Some((&server.place, track, finding))
@@ -67,13 +67,13 @@ impl<'p> Backends<'p> {
     }
 }
 
-fn servers(proxy: &Proxy) -> impl Iterator<Item = Found<'_>> {
+fn servers(proxy: &Proxy) -> impl Iterator<Item = NameProblem<'_>> {
     let known = |name: &str| proxy.servers.iter().any(|server| server.name == name);
     let unknown =
         proxy.use_servers.iter().filter(move |rule| !rule.server.contains('%') && !known(&rule.server));
     unknown.map(|rule| {
         let message =
             format!("`use-server` names `{}`, which is not a server of `{}`", rule.server, proxy.name);
-        (&rule.place, &*rule.server, Finding::error(code::UNKNOWN_SERVER, message))
+        (&rule.place, &*rule.server, Diagnostic::error(code::UNKNOWN_SERVER, message))
     })
 }

@@ -3,10 +3,10 @@
 use std::collections::hash_map::Entry;
 
 use super::super::code;
-use super::super::diagnostic::Finding;
+use super::super::diagnostic::Diagnostic;
 use super::super::keywords::section::Naming;
 use super::super::model::ProxyKind;
-use super::super::proxy::{Defaults, Draft};
+use super::super::proxy::{Defaults, SectionDraft};
 use super::super::version::Version;
 use super::{Interpreter, Section, Statement};
 
@@ -37,13 +37,14 @@ impl<'d> Interpreter<'d> {
         self.section = match (keyword, kind) {
             ("global", _) => Section::Global,
             ("defaults", _) => {
-                let draft = Draft::new(None, name.clone().unwrap_or_default(), line.place(), &inherited);
+                let draft =
+                    SectionDraft::new(None, name.clone().unwrap_or_default(), line.place(), &inherited);
                 Section::Defaults(name, Box::new(draft))
             }
             (_, Some(kind)) => {
                 let name = name.unwrap_or_default();
                 self.check_duplicate(line, kind);
-                Section::Proxy(Box::new(Draft::new(Some(kind), name, line.place(), &inherited)))
+                Section::Proxy(Box::new(SectionDraft::new(Some(kind), name, line.place(), &inherited)))
             }
             (_, None) => Section::Other,
         };
@@ -68,7 +69,7 @@ impl<'d> Interpreter<'d> {
             Some(name) => self.check_name(line, name),
             None if naming == Naming::Required => {
                 let message = format!("`{keyword}` is missing its name");
-                self.problems.push(line.problem(0, Finding::error(code::SECTION_NAME, message)));
+                self.problems.push(line.problem(0, Diagnostic::error(code::SECTION_NAME, message)));
             }
             None => {}
         }
@@ -78,7 +79,7 @@ impl<'d> Interpreter<'d> {
             _ => {
                 let at = line.words.len() - tail.len();
                 let message = format!("unexpected `{}` on the `{keyword}` line", tail[0]);
-                let finding = Finding::error(code::SECTION_ARGUMENT, message);
+                let finding = Diagnostic::error(code::SECTION_ARGUMENT, message);
                 let finding = if inherits { finding.help("put addresses on `bind` lines") } else { finding };
                 self.problems.push(line.problem(at, finding));
                 (name, None)
@@ -91,7 +92,7 @@ impl<'d> Interpreter<'d> {
         if let Some(bad) = name.chars().find(|c| !legal(*c)) {
             let message =
                 format!("the name of `{}` cannot contain `{}`", line.words[0], bad.escape_default());
-            self.problems.push(line.problem(1, Finding::error(code::SECTION_NAME, message)));
+            self.problems.push(line.problem(1, Diagnostic::error(code::SECTION_NAME, message)));
         }
     }
 
@@ -106,11 +107,11 @@ impl<'d> Interpreter<'d> {
             [only] => return (*only).clone(),
             [] => {
                 let message = format!("there is no `defaults {name}` before this line");
-                (Finding::error(code::UNKNOWN_DEFAULTS, message), Defaults::of(self.environment.version))
+                (Diagnostic::error(code::UNKNOWN_DEFAULTS, message), Defaults::of(self.environment.version))
             }
             [.., last] => {
                 let message = format!("`defaults {name}` is defined more than once before this line");
-                (Finding::error(code::AMBIGUOUS_DEFAULTS, message), (*last).clone())
+                (Diagnostic::error(code::AMBIGUOUS_DEFAULTS, message), (*last).clone())
             }
         };
         self.problems.push(line.problem(line.words.len() - 1, finding));
@@ -130,11 +131,11 @@ impl<'d> Interpreter<'d> {
         let covered = all(ProxyKind::holds_servers) && all(ProxyKind::takes_connections);
         let message = format!("duplicate `{kind} {name}`: `{} {name}` already exists", earlier.kind);
         let finding = if covered || self.environment.version >= NAMES_SHARED_UNTIL {
-            Finding::error(code::DUPLICATE_SECTION, message)
+            Diagnostic::error(code::DUPLICATE_SECTION, message)
         } else if kind.holds_servers() && earlier.kind.holds_servers() {
             // HAProxy accepts `backend x` followed by `listen x`, but the runtime API then reaches only one
             // of them.
-            Finding::warning(code::DUPLICATE_SECTION, message)
+            Diagnostic::warning(code::DUPLICATE_SECTION, message)
         } else {
             return;
         };

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::super::code;
-use super::super::diagnostic::Finding;
+use super::super::diagnostic::Diagnostic;
 use super::super::version::Version;
 
 /// The words that a removed line begins with, or consists of.
@@ -54,14 +54,14 @@ const RENAMED: &[(&str, &str)] = &[
 const RENAMED_IN: Version = Version::new(3, 5);
 
 /// Returns the finding for a line that this version has removed.
-pub fn removed(words: &[Cow<'_, str>], version: Version) -> Option<Finding> {
+pub fn removed(words: &[Cow<'_, str>], version: Version) -> Option<Diagnostic> {
     let is_it = |line: &Words| match line {
         Words::Begins(start) => words.len() >= start.len() && words.iter().zip(*start).all(|(a, b)| a == b),
         Words::Is(whole) => words == *whole,
     };
     let finding = |named: &str, since: Version, help: &str| {
         let message = format!("HAProxy {since} removed `{named}`");
-        Finding::error(code::REMOVED_KEYWORD, message).label("removed").help(help)
+        Diagnostic::error(code::REMOVED_KEYWORD, message).label("removed").help(help)
     };
     if let Some((old, new)) = RENAMED.iter().find(|(old, _)| version >= RENAMED_IN && words[0] == *old) {
         return Some(finding(old, RENAMED_IN, &format!("use `{new}` instead, which exists since 3.3")));

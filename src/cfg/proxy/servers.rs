@@ -6,22 +6,22 @@ use std::sync::Arc;
 
 use super::super::address::{Address, AddressError};
 use super::super::code;
-use super::super::diagnostic::{Finding, Problem};
+use super::super::diagnostic::{Diagnostic, Problem};
 use super::super::environment::Environment;
 use super::super::interpret::Statement;
 use super::super::model::{ProxyKind, Server, ServerSettings};
-use super::super::server::{KnownSettings, Line, Settings, template_numbers};
+use super::super::server::{KnownSettings, LineKind, Settings, template_numbers};
 use super::super::version::Version;
-use super::{Draft, Outcome, lacks};
+use super::{ReadResult, SectionDraft, lacks};
 
-impl<'d> Draft<'d> {
+impl<'d> SectionDraft<'d> {
     pub(super) fn server(
         &mut self,
         line: &Statement<'d>,
         environment: &Environment,
         known: &mut KnownSettings<'d>,
         problems: &mut Vec<Problem>,
-    ) -> Outcome {
+    ) -> ReadResult {
         self.must_hold_servers("server")?;
         let [_, name, address, ..] = line.words() else {
             return Err((
@@ -44,7 +44,7 @@ impl<'d> Draft<'d> {
         environment: &Environment,
         known: &mut KnownSettings<'d>,
         problems: &mut Vec<Problem>,
-    ) -> Outcome {
+    ) -> ReadResult {
         self.must_hold_servers("server-template")?;
         let [_, prefix, range, address, ..] = line.words() else {
             let usage = "server-template PREFIX NUMBER|LOW-HIGH ADDRESS[:PORT] [SETTING]…";
@@ -55,7 +55,8 @@ impl<'d> Draft<'d> {
             let message = format!("invalid range of server numbers `{range}`");
             return Err((
                 2,
-                Finding::error(code::SERVER_RANGE, message).help("write N, or LOW-HIGH with LOW at least 1"),
+                Diagnostic::error(code::SERVER_RANGE, message)
+                    .help("write N, or LOW-HIGH with LOW at least 1"),
             ));
         };
         let address = read_address(line, 3, address, environment, problems);
@@ -84,7 +85,7 @@ impl<'d> Draft<'d> {
             return settings;
         }
         let mut settings = Settings::clone(start);
-        let findings = settings.read(line.words(), first, Line::Server, environment);
+        let findings = settings.read(line.words(), first, LineKind::Server, environment);
         let settings = Arc::new(settings.finish());
         if let Some(words) = plain.filter(|_| findings.is_empty()) {
             known.add_server(words, start, &settings);
@@ -107,7 +108,7 @@ impl<'d> Draft<'d> {
             Entry::Occupied(taken) => {
                 let earlier = &self.servers[*taken.get()].place;
                 let message = format!("duplicate server `{}` in `{}`", server.name, self.name);
-                let finding = Finding::error(code::DUPLICATE_SERVER, message).label("duplicate");
+                let finding = Diagnostic::error(code::DUPLICATE_SERVER, message).label("duplicate");
                 problems.push(line.problem(1, finding.help(format!("the first one is at {earlier}"))));
             }
         }
@@ -120,7 +121,7 @@ impl<'d> Draft<'d> {
         environment: &Environment,
         known: &mut KnownSettings<'d>,
         problems: &mut Vec<Problem>,
-    ) -> Outcome {
+    ) -> ReadResult {
         if self.kind.is_some() {
             self.must_hold_servers("default-server")?;
         }
@@ -133,7 +134,7 @@ impl<'d> Draft<'d> {
             return Ok(());
         }
         let mut settings = Settings::clone(&self.says.server);
-        let findings = settings.read(line.words(), first, Line::DefaultServer, environment);
+        let findings = settings.read(line.words(), first, LineKind::DefaultServer, environment);
         let settings = Arc::new(settings);
         if let Some(words) = plain.filter(|_| findings.is_empty()) {
             known.add_default_server(words, &self.says.server, &settings);
@@ -143,7 +144,7 @@ impl<'d> Draft<'d> {
         Ok(())
     }
 
-    fn must_hold_servers(&self, keyword: &str) -> Outcome {
+    fn must_hold_servers(&self, keyword: &str) -> ReadResult {
         if self.kind.is_some_and(ProxyKind::holds_servers) {
             return Ok(());
         }
@@ -151,7 +152,7 @@ impl<'d> Draft<'d> {
         let message = format!("`{keyword}` is not allowed in `{section}`");
         Err((
             0,
-            Finding::error(code::MISPLACED_SERVER, message)
+            Diagnostic::error(code::MISPLACED_SERVER, message)
                 .help("put servers in a `backend` or `listen` section"),
         ))
     }
@@ -165,7 +166,7 @@ fn read_address(
     problems: &mut Vec<Problem>,
 ) -> Option<Address> {
     let refuse = |error: AddressError| {
-        problems.push(line.problem(at, Finding::error(code::SERVER_ADDRESS, error.to_string())));
+        problems.push(line.problem(at, Diagnostic::error(code::SERVER_ADDRESS, error.to_string())));
     };
     Address::parse(address, environment).map_err(refuse).ok()
 }
@@ -179,13 +180,13 @@ fn after_from(words: &[Cow<'_, str>], at: usize, version: Version) -> usize {
     if from { at + 2 } else { at }
 }
 
-fn legal_name(name: &str, colon: bool) -> Outcome {
+fn legal_name(name: &str, colon: bool) -> ReadResult {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') || (colon && c == ':');
     match name.chars().find(|c| !legal(*c)) {
         None => Ok(()),
         Some(bad) => {
             let message = format!("a server's name cannot contain `{}`", bad.escape_default());
-            Err((1, Finding::error(code::SERVER_NAME, message)))
+            Err((1, Diagnostic::error(code::SERVER_NAME, message)))
         }
     }
 }

@@ -9,7 +9,7 @@ use nom::sequence::{preceded, terminated};
 
 use super::super::variable::{Variable, variable};
 use super::super::version::Version;
-use super::{Broken, Fault, Parsed, fatal, is_blank};
+use super::{Parsed, SplitError, SyntaxError, fatal, is_blank};
 
 /// A part of a line. A quoted text has several parts if it contains escapes or variables.
 #[derive(Clone, Debug)]
@@ -47,12 +47,12 @@ fn escape(quoted: bool, input: &[u8]) -> Parsed<'_, u8> {
 }
 
 fn hexadecimal(input: &[u8]) -> Parsed<'_, u8> {
-    let digits = take_while_m_n::<_, _, Broken>(2, 2, |b: u8| b.is_ascii_hexdigit());
+    let digits = take_while_m_n::<_, _, SyntaxError>(2, 2, |b: u8| b.is_ascii_hexdigit());
     let Ok((rest, digits)) = preceded(tag("\\x"), digits).parse(input) else {
-        return fatal(input, Fault::Hexadecimal);
+        return fatal(input, SplitError::Hexadecimal);
     };
     let byte = std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok());
-    byte.map_or_else(|| fatal(input, Fault::Hexadecimal), |byte| Ok((rest, byte)))
+    byte.map_or_else(|| fatal(input, SplitError::Hexadecimal), |byte| Ok((rest, byte)))
 }
 
 fn single_quoted(input: &[u8]) -> Parsed<'_, &[u8]> {
@@ -60,7 +60,7 @@ fn single_quoted(input: &[u8]) -> Parsed<'_, &[u8]> {
     let inside = take_while(|b| b != b'\'' && !is_end(b));
     terminated(inside, tag("'"))
         .parse(rest)
-        .or_else(|_: nom::Err<Broken>| fatal(input, Fault::UnmatchedQuote))
+        .or_else(|_: nom::Err<SyntaxError>| fatal(input, SplitError::UnmatchedQuote))
 }
 
 /// Parses the next part outside of `"…"`.

@@ -13,15 +13,16 @@ struct Found {
     split: Split,
 }
 
-fn lex(version: Version, line: &[u8]) -> Result<Found, (Fault, Range<usize>)> {
+fn lex(version: Version, line: &[u8]) -> Result<Found, (SplitError, Range<usize>)> {
     lex_with(split, version, line)
 }
 
-type Splitter = fn(&[u8], usize, &Surroundings<'_>, &mut PackedWords) -> Result<Split, (Fault, Range<usize>)>;
+type Splitter =
+    fn(&[u8], usize, &ParseContext<'_>, &mut PackedWords) -> Result<Split, (SplitError, Range<usize>)>;
 
-fn lex_with(splitter: Splitter, version: Version, line: &[u8]) -> Result<Found, (Fault, Range<usize>)> {
+fn lex_with(splitter: Splitter, version: Version, line: &[u8]) -> Result<Found, (SplitError, Range<usize>)> {
     let environment = environment(version);
-    let around = Surroundings {
+    let around = ParseContext {
         environment: &environment,
         file: "h.cfg",
         line: 7,
@@ -38,9 +39,9 @@ fn lex_with(splitter: Splitter, version: Version, line: &[u8]) -> Result<Found, 
 fn parse(
     line: &[u8],
     offset: usize,
-    around: &Surroundings<'_>,
+    around: &ParseContext<'_>,
     words: &mut PackedWords,
-) -> Result<Split, (Fault, Range<usize>)> {
+) -> Result<Split, (SplitError, Range<usize>)> {
     let rest = without_leading_blanks(line);
     Lexer { line, offset, rest, around, words, before: 0, word: None, quote: None, expanded: 0 }.split()
 }
@@ -117,18 +118,18 @@ fn faults_name_the_byte() {
     let old = Version::new(2, 2);
     let new = Version::new(2, 6);
     for (version, line, fault, at) in [
-        (new, "a \"b", Fault::UnmatchedQuote, 2),
-        (new, "a 'b\r", Fault::UnmatchedQuote, 2),
-        (new, "\"${A\"", Fault::UnmatchedBrace, 2),
-        (new, "\"${A-", Fault::UnmatchedBrace, 2),
-        (old, "\"${A-b}\"", Fault::UnmatchedBrace, 2),
-        (new, "\"$1\"", Fault::VariableName, 2),
-        (new, "\"$.NO\"", Fault::VariableName, 2),
-        (old, "\"$.LINE\"", Fault::VariableName, 2),
-        (new, "\"${A[1]}\"", Fault::WordExpansion, 4),
-        (old, "\"${A[*]}\"", Fault::UnmatchedBrace, 2),
-        (new, "a\\x4", Fault::Hexadecimal, 1),
-        (new, "a\\xg0", Fault::Hexadecimal, 1),
+        (new, "a \"b", SplitError::UnmatchedQuote, 2),
+        (new, "a 'b\r", SplitError::UnmatchedQuote, 2),
+        (new, "\"${A\"", SplitError::UnmatchedBrace, 2),
+        (new, "\"${A-", SplitError::UnmatchedBrace, 2),
+        (old, "\"${A-b}\"", SplitError::UnmatchedBrace, 2),
+        (new, "\"$1\"", SplitError::VariableName, 2),
+        (new, "\"$.NO\"", SplitError::VariableName, 2),
+        (old, "\"$.LINE\"", SplitError::VariableName, 2),
+        (new, "\"${A[1]}\"", SplitError::WordExpansion, 4),
+        (old, "\"${A[*]}\"", SplitError::UnmatchedBrace, 2),
+        (new, "a\\x4", SplitError::Hexadecimal, 1),
+        (new, "a\\xg0", SplitError::Hexadecimal, 1),
     ] {
         let (found, span) = lex(version, line.as_bytes()).unwrap_err();
         assert_eq!((found, span.start), (fault, at), "{line:?}");
@@ -139,7 +140,7 @@ fn faults_name_the_byte() {
 fn the_sixty_fifth_word_is_too_much() {
     assert_eq!(words(&"a ".repeat(64)).len(), 64);
     let (fault, span) = lex(Version::new(2, 6), "a ".repeat(65).as_bytes()).unwrap_err();
-    assert_eq!((fault, span), (Fault::TooManyWords, 128..129));
+    assert_eq!((fault, span), (SplitError::TooManyWords, 128..129));
 }
 
 #[test]
@@ -163,12 +164,12 @@ proptest::proptest! {
 fn variables_give_a_line_only_so_many_bytes() {
     let environment = environment(Version::new(2, 6));
     let found = |line: &[u8], room| {
-        let around = Surroundings { environment: &environment, file: "h.cfg", line: 7, section: "app", room };
+        let around = ParseContext { environment: &environment, file: "h.cfg", line: 7, section: "app", room };
         split(line, 0, &around, &mut PackedWords::default()).map(|split| split.expanded)
     };
     let line = b"server \"$A$A\" \"${TWO[*]}\"";
     assert_eq!(found(line, 9), Ok(9));
-    assert_eq!(found(line, 8), Err((Fault::TooLong, 15..16)));
+    assert_eq!(found(line, 8), Err((SplitError::TooLong, 15..16)));
     // Only bytes of variables count: a line without any may be as long as its file.
     assert_eq!(found(&[b'x'; 100], 0), Ok(0));
 }

@@ -10,7 +10,7 @@ use crate::plan::text::seconds;
 use crate::topology::Server;
 
 /// The healthcheck of the new container, as it is known before the container exists.
-struct Coming<'a> {
+struct NewHealthcheck<'a> {
     /// The container that is known to have it.
     of: &'a Container,
     check: Healthcheck,
@@ -18,25 +18,25 @@ struct Coming<'a> {
     is_certain: bool,
 }
 
-impl Coming<'_> {
+impl NewHealthcheck<'_> {
     /// Returns whether Docker runs it too late for any container to be healthy within `ready_timeout`.
     fn is_late(&self, ready_timeout: Duration) -> bool {
         self.check.first_check >= ready_timeout
     }
 }
 
-fn coming<'a>(replacement: &'a Replacement, described: Option<&Described>) -> Option<Coming<'a>> {
+fn coming<'a>(replacement: &'a Replacement, described: Option<&Described>) -> Option<NewHealthcheck<'a>> {
     if let Some(kept) = &replacement.returning {
-        return Some(Coming { of: kept, check: kept.healthcheck?, is_certain: true });
+        return Some(NewHealthcheck { of: kept, check: kept.healthcheck?, is_certain: true });
     }
     let of = &replacement.like;
     if replacement.described {
         // The engine is unknown here, and Podman runs the first check at once.
-        return Some(Coming { of, check: described?.healthcheck?, is_certain: false });
+        return Some(NewHealthcheck { of, check: described?.healthcheck?, is_certain: false });
     }
     let check = of.healthcheck?;
     let is_certain = check.is_given || replacement.image.is_run_by(&of.image, &of.repo_digests);
-    Some(Coming { of, check, is_certain })
+    Some(NewHealthcheck { of, check, is_certain })
 }
 
 /// Returns a refusal if the new container of these servers certainly would not be healthy in time.

@@ -14,7 +14,7 @@ use crate::topology::Server;
 
 /// An obstacle to starting a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Obstacle {
+pub(super) enum StartObstacle {
     /// One of its networks was removed, or another one has that name now.
     NetworkGone { network: String },
     /// The container whose namespace it uses is not running, or is gone.
@@ -23,27 +23,27 @@ pub(super) enum Obstacle {
         owner: String,
     },
     /// A running container has a port or an address that it needs.
-    Taken(Holder),
+    Taken(ResourceHolder),
     /// Its host lacks a device or a mounted path.
     PathGone { path: String },
 }
 
 /// A running container, and what it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Holder {
+pub(super) struct ResourceHolder {
     name: String,
     /// What another container needs too.
-    what: Held,
+    what: HeldResource,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Held {
+enum HeldResource {
     Port(Published),
     UdpPort(Published),
     Address(PinnedAddress),
 }
 
-impl fmt::Display for Obstacle {
+impl fmt::Display for StartObstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NetworkGone { network } => {
@@ -52,13 +52,13 @@ impl fmt::Display for Obstacle {
             Self::OwnerDown { owner } => {
                 write!(f, "container {owner}, whose namespace it uses, is not running")
             }
-            Self::Taken(Holder { name, what }) => write!(f, "container {name} has {what}"),
+            Self::Taken(ResourceHolder { name, what }) => write!(f, "container {name} has {what}"),
             Self::PathGone { path } => write!(f, "{path} does not exist"),
         }
     }
 }
 
-impl fmt::Display for Held {
+impl fmt::Display for HeldResource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Port(Published { ip, port, .. }) => write!(f, "port {}", SocketAddr::new(*ip, *port)),
@@ -77,21 +77,22 @@ pub(super) fn of_kept(
     kept: &Container,
     old: Option<&Container>,
     observation: &Observation,
-) -> Option<Obstacle> {
+) -> Option<StartObstacle> {
     let all = &observation.containers;
     if let Some(lost) = kept.networks.iter().find(|it| it.is_gone) {
-        return Some(Obstacle::NetworkGone { network: lost.network.clone() });
+        return Some(StartObstacle::NetworkGone { network: lost.network.clone() });
     }
     let on_engine = || all.iter().filter(|it| it.engine == kept.engine);
     let is_down = |owner: &&ContainerId| !on_engine().any(|it| it.id == **owner && runs(it));
     if let Some(owner) = kept.lives_in.iter().find(is_down) {
-        return Some(Obstacle::OwnerDown { owner: owner.short().to_owned() });
+        return Some(StartObstacle::OwnerDown { owner: owner.short().to_owned() });
     }
-    let wanted = Wanted { ports: &kept.published, udp_ports: &kept.published_udp, addresses: given(kept) };
+    let wanted =
+        RequestedResources { ports: &kept.published, udp_ports: &kept.published_udp, addresses: given(kept) };
     let host = observation.hosts.get(&kept.engine);
-    taken(kept, &wanted, old, all)
-        .map(Obstacle::Taken)
-        .or_else(|| path_gone(&kept.needs_paths, host).map(|path| Obstacle::PathGone { path }))
+    find_holder(kept, &wanted, old, all)
+        .map(StartObstacle::Taken)
+        .or_else(|| path_gone(&kept.needs_paths, host).map(|path| StartObstacle::PathGone { path }))
 }
 
 /// Returns why the new container of these servers cannot be started.
@@ -116,10 +117,10 @@ pub(super) fn of_new(
         Some(described) => described.addresses.clone(),
         None => idle.map_or(Vec::new(), given),
     };
-    let wanted = Wanted { ports, udp_ports, addresses };
+    let wanted = RequestedResources { ports, udp_ports, addresses };
     let (server, container) = (servers[0].id.clone(), replacement.name.clone());
-    if let Some(Holder { name, what }) = taken(like, &wanted, old, &observation.containers) {
-        return Some(Refusal::Taken { server, container, what: what.to_string(), holder: name });
+    if let Some(ResourceHolder { name, what }) = find_holder(like, &wanted, old, &observation.containers) {
+        return Some(Refusal::ResourceTaken { server, container, what: what.to_string(), holder: name });
     }
     let host = observation.hosts.get(&like.engine);
     let needed = described.map_or(&like.needs_paths, |it| &it.needs_paths);
@@ -130,7 +131,7 @@ pub(super) fn of_new(
 }
 
 fn bring_back(path: String) -> String {
-    format!("{}. Restore it, or recreate the container without it", Obstacle::PathGone { path })
+    format!("{}. Restore it, or recreate the container without it", StartObstacle::PathGone { path })
 }
 
 /// Returns the error for a network that the new container needs and the engine lacks. A network recreated under the
@@ -147,7 +148,7 @@ fn path_gone(needed: &[String], host: Option<&Host>) -> Option<String> {
 }
 
 /// What a container needs for itself alone.
-struct Wanted<'a> {
+struct RequestedResources<'a> {
     ports: &'a [Published],
     udp_ports: &'a [Published],
     addresses: Vec<PinnedAddress>,
@@ -162,31 +163,31 @@ fn given(container: &Container) -> Vec<PinnedAddress> {
 
 /// Returns the running container on the same engine that has one of these ports or addresses. The old container gives
 /// its own up.
-fn taken(
+fn find_holder(
     container: &Container,
-    wanted: &Wanted<'_>,
+    wanted: &RequestedResources<'_>,
     old: Option<&Container>,
     all: &[Container],
-) -> Option<Holder> {
+) -> Option<ResourceHolder> {
     let is_other =
         |it: &&Container| it.engine == container.engine && runs(it) && old.is_none_or(|old| old.id != it.id);
     all.iter().filter(is_other).find_map(|other| {
-        let port = wanted.ports.iter().find(|port| other.published.iter().any(|it| meet(port, it)));
+        let port = wanted.ports.iter().find(|port| other.published.iter().any(|it| overlap(port, it)));
         let udp_port =
-            wanted.udp_ports.iter().find(|port| other.published_udp.iter().any(|it| meet(port, it)));
+            wanted.udp_ports.iter().find(|port| other.published_udp.iter().any(|it| overlap(port, it)));
         let has = |it: &&PinnedAddress| {
             let there = other.networks.iter().find(|network| network.network == it.network);
             there.is_some_and(|network| network.addresses.contains(&it.address))
         };
-        let what = (port.map(|port| Held::Port(*port)))
-            .or_else(|| udp_port.map(|port| Held::UdpPort(*port)))
-            .or_else(|| wanted.addresses.iter().find(has).cloned().map(Held::Address))?;
-        Some(Holder { name: other.name.clone(), what })
+        let what = (port.map(|port| HeldResource::Port(*port)))
+            .or_else(|| udp_port.map(|port| HeldResource::UdpPort(*port)))
+            .or_else(|| wanted.addresses.iter().find(has).cloned().map(HeldResource::Address))?;
+        Some(ResourceHolder { name: other.name.clone(), what })
     })
 }
 
 /// Returns whether two published ports conflict.
-fn meet(one: &Published, other: &Published) -> bool {
+fn overlap(one: &Published, other: &Published) -> bool {
     let is_same_kind = one.ip.is_ipv4() == other.ip.is_ipv4();
     let overlaps = one.ip == other.ip || one.ip.is_unspecified() || other.ip.is_unspecified();
     one.port == other.port && is_same_kind && overlaps
@@ -199,7 +200,7 @@ mod tests {
     use super::*;
     use crate::ids::ServerId;
     use crate::observation::ContainerState;
-    use crate::plan::{Purpose, Returned, Target};
+    use crate::plan::{RollbackTarget, RunKind, Target};
     use crate::testing::{World, image};
 
     const KEPT: &str = "mobile-app1.old-20261122T100000.000000Z";
@@ -219,9 +220,9 @@ mod tests {
             change(kept);
         });
         let kept = world.observation.containers.iter().find(|it| it.name == KEPT).cloned();
-        let returned = Returned { image: image("v1"), container: kept, engine: String::new() };
+        let returned = RollbackTarget { image: image("v1"), container: kept, engine: String::new() };
         let target = Target::Each(BTreeMap::from([(ServerId::new("mobile", "app1"), returned)]));
-        let plan = others(world).plan_for(Purpose::Rollback, target).unwrap();
+        let plan = others(world).plan_for(RunKind::Rollback, target).unwrap();
         (plan.lanes[0].replacement.as_ref().unwrap().returning.is_some(), plan.warnings.join("\n"))
     }
 

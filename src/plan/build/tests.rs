@@ -6,8 +6,8 @@ use crate::observation::watchtower::{UpdateLabels, Watchtower};
 use crate::observation::{
     Checking, Described, OldServer, OldWorker, Operational, Owner, Published, RestartPolicy, UnnamedVolume,
 };
-use crate::plan::{OnDrainTimeout, Returned, Target};
-use crate::ports::Change;
+use crate::plan::{OnDrainTimeout, RollbackTarget, Target};
+use crate::ports::ContainerChange;
 use crate::testing::{World, image};
 
 /// Lists the lanes of a deploy of v2, one per line: the servers, the cause, and where their traffic goes.
@@ -318,7 +318,7 @@ fn a_description_wins_over_the_container_that_runs() {
     assert_ne!(replacement.old.as_ref().unwrap().restart, restart, "taken back, it is as it was");
 
     assert!(world.plan("v1").unwrap().is_empty(), "nothing differs");
-    let drift = vec![Change::Hidden { field: "command".into() }];
+    let drift = vec![ContainerChange::Hidden { field: "command".into() }];
     let id = world.observation.containers[0].id.clone();
     world.observation.drift.insert(id, drift);
     let plan = world.plan("v1").unwrap();
@@ -364,10 +364,11 @@ fn a_rollback_brings_the_previous_container_back_even_with_the_same_image() {
     let described =
         Described { name: None, port: 1, restart: RestartPolicy::never(), ..Described::default() };
     world.observation.described.insert("mobile".to_owned(), described);
-    let returned = Returned { image: image("v1"), container: Some(kept.clone()), engine: String::new() };
+    let returned =
+        RollbackTarget { image: image("v1"), container: Some(kept.clone()), engine: String::new() };
     let app1 = ServerId::new("mobile", "app1");
     let target = Target::Each(BTreeMap::from([(app1.clone(), returned)]));
-    let plan = world.plan_for(Purpose::Rollback, target.clone()).unwrap();
+    let plan = world.plan_for(RunKind::Rollback, target.clone()).unwrap();
     assert_eq!(plan.lanes.len(), 1);
     assert_eq!((plan.lanes[0].name(), &plan.lanes[0].cause), (&app1, &Cause::Superseded));
     let replacement = plan.lanes[0].replacement.as_ref().unwrap();
@@ -375,11 +376,11 @@ fn a_rollback_brings_the_previous_container_back_even_with_the_same_image() {
     assert!(!replacement.described);
     // If the engine would choose another port at the start, a new container is created.
     world.observation.containers.last_mut().unwrap().published.clear();
-    let plan = world.plan_for(Purpose::Rollback, target.clone()).unwrap();
+    let plan = world.plan_for(RunKind::Rollback, target.clone()).unwrap();
     let replacement = plan.lanes[0].replacement.as_ref().unwrap();
     assert!(replacement.is_created() && plan.lanes[0].steps.contains(&Step::Create));
     world.observation.containers.pop();
-    assert!(world.plan_for(Purpose::Rollback, target).unwrap().is_empty(), "it is not kept any more");
+    assert!(world.plan_for(RunKind::Rollback, target).unwrap().is_empty(), "it is not kept any more");
 }
 
 #[test]
@@ -426,7 +427,7 @@ fn a_server_without_a_container_gets_the_described_one() {
 fn a_rollback_ignores_the_current_description() {
     let mut world = World::pair();
     let id = world.observation.containers[0].id.clone();
-    world.observation.drift.insert(id, vec![Change::Hidden { field: "command".into() }]);
+    world.observation.drift.insert(id, vec![ContainerChange::Hidden { field: "command".into() }]);
     assert_eq!(world.plan("v1").unwrap().lanes[0].cause, Cause::Drifted);
     assert!(world.plan_rollback(&[("mobile/app1", "v1"), ("mobile/app1b", "v1")]).unwrap().is_empty());
 }
@@ -750,7 +751,7 @@ fn renewed_volumes_are_noted_and_the_old_data_is_kept() {
     assert_eq!(removes(&world), 0);
     let plan = world.plan("v2").unwrap();
     assert!(plan.warnings[0].starts_with("mobile-app1 will get new volumes at /data"), "{:?}", plan.warnings);
-    assert!(plan.lanes[0].replacement.as_ref().unwrap().recipe(&plan.run, None).renew_volumes);
+    assert!(plan.lanes[0].replacement.as_ref().unwrap().create_spec(&plan.run, None).renew_volumes);
 
     // No container of a Compose project is kept, whatever its volumes hold.
     let mut of_compose = world.clone();
@@ -841,7 +842,7 @@ fn a_watchtower_is_judged_by_what_the_containers_will_be() {
     let digest = format!("sha256:{}", "2".repeat(64));
     let reference = format!("mobile@{digest}").parse().unwrap();
     let pinned = Target::Everywhere(Image::Registry { reference, digest });
-    let plan = World::pair().watched(Watchtower::default()).plan_for(Purpose::Deploy, pinned);
+    let plan = World::pair().watched(Watchtower::default()).plan_for(RunKind::Deploy, pinned);
     assert_eq!(watched(plan.unwrap()), [""; 0], "an image by its digest stays the same");
 
     let mut described = world;
@@ -864,9 +865,9 @@ fn a_kept_container_that_comes_back_is_judged_by_its_own_image() {
             image_reference.clone_into(&mut kept.image_reference);
         });
         let kept = world.observation.containers.iter().find(|it| it.name == KEPT).cloned();
-        let returned = Returned { image: image("v1"), container: kept, engine: String::new() };
+        let returned = RollbackTarget { image: image("v1"), container: kept, engine: String::new() };
         let target = Target::Each(BTreeMap::from([(ServerId::new("mobile", "app1"), returned)]));
-        watched(world.plan_for(Purpose::Rollback, target).unwrap())
+        watched(world.plan_for(RunKind::Rollback, target).unwrap())
     };
     assert_eq!(plan("mobile:v1"), ["mobile-app1"]);
     assert_eq!(plan(&format!("mobile:v1@sha256:{}", "1".repeat(64))), [""; 0]);

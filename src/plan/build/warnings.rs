@@ -8,14 +8,14 @@ use super::health;
 use crate::ids::ServerId;
 use crate::observation::watchtower::is_movable;
 use crate::observation::{AdminState, Checking, Container, Described, LoadBalancerState, Observation, Owner};
-use crate::outcome::{Rest, WhyLeft, list, sessions};
-use crate::plan::asked::{Before, is_dead};
-use crate::plan::refusal::why_none;
+use crate::outcome::{LeftReason, Rest, list, sessions};
+use crate::plan::before::{Before, is_dead};
+use crate::plan::refusal::no_match_reason;
 use crate::plan::text::seconds;
 use crate::plan::{Goal, Lane, LaneServer, OnDrainTimeout, Replacement};
-use crate::topology::matching::{Aside, Behind};
+use crate::topology::matching::{ContainerRole, MatchResult};
 use crate::topology::traffic::{Balance, Forecast};
-use crate::topology::updaters::{Subject, updaters};
+use crate::topology::updaters::{UpdateSubject, updaters};
 use crate::topology::{Server, Topology};
 
 /// Returns all warnings, beginning with those about the whole run.
@@ -32,14 +32,14 @@ pub(super) fn all(
     warnings.extend(balances.iter().filter_map(|balance| balance.unpublished(&observation.load_balancers)));
     warnings.extend(lanes.iter().flat_map(|lane| silent(topology, lane)));
     warnings.extend(lanes.iter().flat_map(|lane| of_health(observation, lane, goal)));
-    warnings.extend(lanes.iter().flat_map(|lane| carried_by_foreigners(topology, lane)));
+    warnings.extend(lanes.iter().flat_map(|lane| carried_by_unmanaged_servers(topology, lane)));
     warnings.extend(topology.backends.iter().flat_map(|it| &it.servers).filter_map(|it| left(it, rest)));
     let servers = || topology.backend(&goal.backend).into_iter().flat_map(|backend| &backend.servers);
     let subjects = watched(observation, lanes, servers());
     let updaters = updaters(subjects, &observation.containers);
     warnings.extend(updaters.iter().map(|it| format!("{}: {}", it.what(), it.remedy())));
     for server in servers().filter(|server| unchanged.contains(&server.id)) {
-        let beside: Vec<&Server> = std::iter::once(server).chain(topology.lines_beside(server)).collect();
+        let beside: Vec<&Server> = std::iter::once(server).chain(topology.aliases_of(server)).collect();
         let dead: Vec<String> = beside.iter().filter(|it| is_dead(it, &beside)).map(|it| dead(it)).collect();
         let is_reported = is_dead(server, &beside);
         warnings.extend(left_down(server).filter(|_| !is_reported));
@@ -53,23 +53,23 @@ fn watched<'a>(
     observation: &'a Observation,
     lanes: &'a [Lane],
     servers: impl Iterator<Item = &'a Server>,
-) -> impl Iterator<Item = Subject<'a>> {
+) -> impl Iterator<Item = UpdateSubject<'a>> {
     let replaced = lanes.iter().filter_map(|lane| Some((lane, lane.replacement.as_ref()?)));
     let is_replaced = |it: &Server| replaced.clone().any(|(lane, _)| lane.id_set().contains(&it.id));
     let stay: Vec<&Container> =
         servers.filter(|server| !is_replaced(server)).filter_map(Server::container).collect();
     let new = replaced.map(|(lane, it)| coming(it, observation.described.get(&lane.name().backend)));
-    new.chain(stay.into_iter().filter_map(Subject::now))
+    new.chain(stay.into_iter().filter_map(UpdateSubject::now))
 }
 
 /// Returns the container that will run. New ones are created under the requested image name.
-fn coming<'a>(replacement: &'a Replacement, described: Option<&'a Described>) -> Subject<'a> {
+fn coming<'a>(replacement: &'a Replacement, described: Option<&'a Described>) -> UpdateSubject<'a> {
     let name = &replacement.name;
     if let Some(kept) = &replacement.returning {
-        return Subject { name, ..Subject::running(kept) };
+        return UpdateSubject { name, ..UpdateSubject::running(kept) };
     }
     let described = described.filter(|_| replacement.described);
-    Subject {
+    UpdateSubject {
         engine: &replacement.like.engine,
         name,
         is_movable: replacement.image.asked_for().is_some_and(|name| is_movable(&name)),
@@ -124,14 +124,15 @@ fn unchecked(line: &Server) -> Option<String> {
 
 /// Returns how a line without a container is left, and what to do if it should have one.
 fn left(server: &Server, rest: &Rest) -> Option<String> {
-    let is_left = rest.left.iter().any(|it| it.server == server.id && it.why == WhyLeft::NoContainer);
+    let is_left = rest.left.iter().any(|it| it.server == server.id && it.why == LeftReason::NoContainer);
     let state = server.state.as_ref().filter(|_| is_left)?;
     let address = state.address.map_or_else(|| "no address".to_owned(), |address| address.to_string());
     let why = match &server.behind {
-        Behind::Unmatched { why, .. } => why_none(why, &address),
-        Behind::Container(_) | Behind::Gone { .. } | Behind::Described { .. } | Behind::Ambiguous { .. } => {
-            String::new()
-        }
+        MatchResult::Unmatched { why, .. } => no_match_reason(why, &address),
+        MatchResult::Container(_)
+        | MatchResult::Gone { .. }
+        | MatchResult::Described { .. }
+        | MatchResult::Ambiguous { .. } => String::new(),
     };
     let (id, place, status) = (&server.id, &server.place, &state.status);
     Some(format!(
@@ -140,7 +141,7 @@ fn left(server: &Server, rest: &Rest) -> Option<String> {
 }
 
 /// Returns a note for each backend that only servers without a container serve while a lane is out.
-fn carried_by_foreigners(topology: &Topology, lane: &Lane) -> Vec<String> {
+fn carried_by_unmanaged_servers(topology: &Topology, lane: &Lane) -> Vec<String> {
     let all = || topology.backends.iter().flat_map(|backend| &backend.servers);
     let is_foreign = |id: &ServerId| all().any(|server| server.id == *id && server.is_foreign());
     let carried = lane.forecasts.iter().filter(|forecast| {
@@ -176,9 +177,10 @@ fn of_the_run(
 ) -> Vec<String> {
     let mut warnings = Vec::new();
     for balance in balances {
-        warnings
-            .extend(topology.backend(&balance.backend).into_iter().flat_map(|backend| backend.traps.clone()));
-        let ties = topology.backend(&balance.backend).map_or(&[][..], |backend| &backend.ties);
+        warnings.extend(
+            topology.backend(&balance.backend).into_iter().flat_map(|backend| backend.caveats.clone()),
+        );
+        let ties = topology.backend(&balance.backend).map_or(&[][..], |backend| &backend.persistence);
         if !ties.is_empty() {
             warnings.push(format!(
                 "backend {} ties clients to servers by {}: in drain these clients still come, so a drain may last until they leave; in maint they are balanced over the other servers",
@@ -190,7 +192,7 @@ fn of_the_run(
     for lane in lanes {
         let old = lane.replacement.as_ref().and_then(|replacement| replacement.old.as_ref());
         let lives_in = |it: &&Container, old: &Container| {
-            it.engine == old.engine && it.lives_in.contains(&old.id) && !Aside::is_name(&it.name)
+            it.engine == old.engine && it.lives_in.contains(&old.id) && !ContainerRole::is_name(&it.name)
         };
         // Running ones are a reason to refuse.
         for (old, lodger) in old

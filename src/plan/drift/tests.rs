@@ -1,23 +1,23 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::hook::Moment;
+use crate::hook::HookPoint;
 use crate::ids::ContainerId;
 use crate::observation::{ContainerState, RestartPolicy};
 use crate::plan::OnFailure;
-use crate::ports::Change;
-use crate::testing::{World, basis, image, plan_file};
+use crate::ports::ContainerChange;
+use crate::testing::{World, image, plan_basis, plan_file};
 
 /// Lists the drift between a plan for a deploy of v2 in one world and an observation of another, one line each.
 fn diff(was: &World, is: &World) -> String {
     diff_with(was, is, |_| {})
 }
 
-fn diff_with(was: &World, is: &World, change: impl FnOnce(&mut Basis)) -> String {
+fn diff_with(was: &World, is: &World, change: impl FnOnce(&mut PlanBasis)) -> String {
     let approved = plan_file(was);
     let is = World { policy: approved.plan.policy.clone(), ..is.clone() };
     let plan = is.plan("v2");
-    let mut now = basis(&is, plan.as_ref().unwrap_or(&approved.plan));
+    let mut now = plan_basis(&is, plan.as_ref().unwrap_or(&approved.plan));
     change(&mut now);
     drift(&approved, &now, &plan).iter().map(|it| it.to_string() + "\n").collect()
 }
@@ -189,7 +189,8 @@ fn changed_files_and_settings_are_reported() {
         now.settings.floor = 2;
         now.settings.on_failure = OnFailure::Stop;
         now.description = Some("cafe".to_owned());
-        now.hooks = [(Moment::BeforeRun, "beef".to_owned()), (Moment::AfterRun, "cafe".to_owned())].into();
+        now.hooks =
+            [(HookPoint::BeforeRun, "beef".to_owned()), (HookPoint::AfterRun, "cafe".to_owned())].into();
         now.image = image("v3");
     });
     assert_snapshot!(changed, @r#"
@@ -208,8 +209,8 @@ fn changed_files_and_settings_are_reported() {
 #[test]
 fn changed_container_settings_are_reported_unless_they_were_unknown() {
     let mut approved = plan_file(&World::origin());
-    let change = |field: &'static str| vec![Change::Hidden { field: field.into() }];
-    let with = |plan: &Plan, changes: Option<Vec<Change>>| {
+    let change = |field: &'static str| vec![ContainerChange::Hidden { field: field.into() }];
+    let with = |plan: &Plan, changes: Option<Vec<ContainerChange>>| {
         let mut plan = plan.clone();
         plan.lanes[0].replacement.as_mut().unwrap().changes = changes;
         plan

@@ -42,12 +42,15 @@ fn is_in(mut container: Container, network: &str, address: &str) -> Container {
 fn a_published_address_is_published_again() {
     let (server, old) = line(MatchRule::Published, None);
     let place = |addresses: &[&str]| server.place_of(&publishes(old.clone(), addresses), Some(&old));
-    assert_eq!(place(&[ADDRESS]), Place::There);
-    assert_eq!(place(&["0.0.0.0:8080"]), Place::There);
-    assert_eq!(place(&["172.18.0.7:8081"]), Place::Elsewhere);
-    assert_eq!(place(&[]), Place::Elsewhere);
+    assert_eq!(place(&[ADDRESS]), ContainerPlace::AtAddress);
+    assert_eq!(place(&["0.0.0.0:8080"]), ContainerPlace::AtAddress);
+    assert_eq!(place(&["172.18.0.7:8081"]), ContainerPlace::Elsewhere);
+    assert_eq!(place(&[]), ContainerPlace::Elsewhere);
     // An address in a network is weaker evidence than a published address.
-    assert_eq!(server.place_of(&is_in(old.clone(), "front", "172.18.0.7"), Some(&old)), Place::Elsewhere);
+    assert_eq!(
+        server.place_of(&is_in(old.clone(), "front", "172.18.0.7"), Some(&old)),
+        ContainerPlace::Elsewhere
+    );
 }
 
 #[test]
@@ -56,16 +59,19 @@ fn a_container_keeps_its_own_address_or_is_followed_by_name() {
     let old = is_in(old, "front", "172.18.0.7");
     let same = is_in(old.clone(), "front", "172.18.0.7");
     let other = is_in(old.clone(), "front", "172.18.0.8");
-    assert_eq!(server.place_of(&same, Some(&old)), Place::There);
-    assert_eq!(server.place_of(&other, Some(&old)), Place::Elsewhere);
+    assert_eq!(server.place_of(&same, Some(&old)), ContainerPlace::AtAddress);
+    assert_eq!(server.place_of(&other, Some(&old)), ContainerPlace::Elsewhere);
 
     for rule in [MatchRule::OwnAddress, MatchRule::Name] {
         let (server, _) = line(rule, Some("app1"));
-        let now = |text: &str| Place::Named(text.parse().unwrap());
+        let now = |text: &str| ContainerPlace::ByHostName(text.parse().unwrap());
         assert_eq!(server.place_of(&other, Some(&old)), now("172.18.0.8:8080"));
         assert_eq!(server.place_of(&same, Some(&old)), now(ADDRESS));
         // Only the network of the old container counts, not every network with that name.
-        assert_eq!(server.place_of(&is_in(old.clone(), "back", "172.19.0.8"), Some(&old)), Place::Elsewhere);
+        assert_eq!(
+            server.place_of(&is_in(old.clone(), "back", "172.19.0.8"), Some(&old)),
+            ContainerPlace::Elsewhere
+        );
     }
 }
 
@@ -81,24 +87,36 @@ fn everything_is_as_it_was(rule: MatchRule) {
     let new = Container { id: ContainerId("f".repeat(64)), ..old.clone() };
     let old = publishes(old, &["0.0.0.0:1", "0.0.0.0:2"]);
     let place = |addresses: &[&str]| server.place_of(&publishes(new.clone(), addresses), Some(&old));
-    assert_eq!(place(&["0.0.0.0:1", "0.0.0.0:2", "0.0.0.0:3"]), Place::There);
-    assert_eq!(place(&["0.0.0.0:1"]), Place::Elsewhere);
+    assert_eq!(place(&["0.0.0.0:1", "0.0.0.0:2", "0.0.0.0:3"]), ContainerPlace::AtAddress);
+    assert_eq!(place(&["0.0.0.0:1"]), ContainerPlace::Elsewhere);
     let old = is_in(old, "front", "172.18.0.7");
-    assert_eq!(server.place_of(&is_in(new.clone(), "front", "172.18.0.7"), Some(&old)), Place::There);
+    assert_eq!(
+        server.place_of(&is_in(new.clone(), "front", "172.18.0.7"), Some(&old)),
+        ContainerPlace::AtAddress
+    );
     let other = is_in(new, "front", "172.18.0.8");
-    assert_eq!(server.place_of(&other, Some(&old)), Place::Elsewhere);
+    assert_eq!(server.place_of(&other, Some(&old)), ContainerPlace::Elsewhere);
     // The label means the old container itself, wherever it has come back to.
-    assert_eq!(server.place_of(&Container { id: old.id.clone(), ..other }, Some(&old)), Place::There);
+    assert_eq!(
+        server.place_of(&Container { id: old.id.clone(), ..other }, Some(&old)),
+        ContainerPlace::AtAddress
+    );
 }
 
 #[test]
 fn a_first_container_must_publish_the_address() {
     let (server, container) = line(MatchRule::Published, None);
     let server = LaneServer { rule: None, ..server };
-    assert_eq!(server.place_of(&publishes(container.clone(), &[ADDRESS]), None), Place::There);
-    assert_eq!(server.place_of(&publishes(container.clone(), &["0.0.0.0:1"]), None), Place::Elsewhere);
+    assert_eq!(server.place_of(&publishes(container.clone(), &[ADDRESS]), None), ContainerPlace::AtAddress);
+    assert_eq!(
+        server.place_of(&publishes(container.clone(), &["0.0.0.0:1"]), None),
+        ContainerPlace::Elsewhere
+    );
     // An earlier plan does not record where traffic goes, or how the old container was found.
     let earlier = LaneServer { address: None, ..server.clone() };
-    assert_eq!(earlier.place_of(&publishes(container.clone(), &[]), None), Place::There);
-    assert_eq!(server.place_of(&publishes(container.clone(), &[]), Some(&container)), Place::There);
+    assert_eq!(earlier.place_of(&publishes(container.clone(), &[]), None), ContainerPlace::AtAddress);
+    assert_eq!(
+        server.place_of(&publishes(container.clone(), &[]), Some(&container)),
+        ContainerPlace::AtAddress
+    );
 }

@@ -198,7 +198,7 @@ fn an_answer_at_a_stopped_container_s_address_is_refused() {
     ");
     let created = |container: &mut Container| container.state = ContainerState::Created;
     let never_started = World::pair().maint("mobile/app1b").container("mobile-app1b", created);
-    assert!(matches!(never_started.plan("v2").unwrap_err()[0], Refusal::Impostor { .. }));
+    assert!(matches!(never_started.plan("v2").unwrap_err()[0], Refusal::UnknownListener { .. }));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::*;
 use crate::ids::ContainerId;
 use crate::observation::watchtower::Watchtower;
 use crate::observation::{Container, Owner};
-use crate::ports::Change;
+use crate::ports::ContainerChange;
 use crate::testing::World;
 use crate::testing::bytes::damaged;
 
@@ -427,10 +427,12 @@ fn a_step_is_one_word_that_fits_its_column() {
 #[test]
 fn changes_by_the_new_image_are_part_of_the_plan() {
     let mut plan = deploy(&World::pair());
-    let change =
-        |field: &'static str, name: &str| Change::Added { field: field.into(), name: name.to_owned() };
+    let change = |field: &'static str, name: &str| ContainerChange::Added {
+        field: field.into(),
+        name: name.to_owned(),
+    };
     plan.lanes[0].replacement.as_mut().unwrap().changes = Some(vec![
-        Change::Value { field: "command".into(), from: String::new(), to: "serve --all".to_owned() },
+        ContainerChange::Value { field: "command".into(), from: String::new(), to: "serve --all".to_owned() },
         change("environment variable", "KEY"),
     ]);
     plan.lanes[1].replacement.as_mut().unwrap().changes = Some(vec![]);

@@ -11,7 +11,7 @@ fn lane(world: &World, server: &str) -> Lane {
 }
 
 /// Formats how a lane is undone after each of its steps, one line per step.
-fn table(lane: &Lane, care: Care) -> String {
+fn table(lane: &Lane, care: UndoMode) -> String {
     let row = |begun: &[Step]| {
         let last = begun.last().map_or("nothing".to_owned(), |step| format!("{step:?}"));
         let steps: Vec<_> = undo(lane, begun, care).iter().map(|step| format!("{step:?}")).collect();
@@ -23,7 +23,7 @@ fn table(lane: &Lane, care: Care) -> String {
 #[test]
 fn a_container_that_failed_gives_way_to_the_old_one() {
     let lane = lane(&World::origin(), "mobile/app1");
-    assert_snapshot!(table(&lane, Care::Failed), @"
+    assert_snapshot!(table(&lane, UndoMode::Immediate), @"
     nothing
     Create    Discard
     Verify    Discard
@@ -31,7 +31,7 @@ fn a_container_that_failed_gives_way_to_the_old_one() {
     AwaitIdle PutBack Discard
     Maint     PutBack Discard
     Settle    PutBack Discard
-    Keep      Maint Discard Return ProveOld PutBack
+    Stop      Maint Discard Return ProveOld PutBack
     Start     Maint Discard Return ProveOld PutBack
     Prove     Maint Discard Return ProveOld PutBack
     Ready     Drain AwaitIdle Maint Settle Discard Return ProveOld PutBack
@@ -42,7 +42,7 @@ fn a_container_that_failed_gives_way_to_the_old_one() {
 #[test]
 fn a_container_that_serves_is_taken_away_only_if_others_carry_its_traffic() {
     let lane = lane(&World::origin(), "mobile/app1");
-    assert_snapshot!(table(&lane, Care::Serving), @"
+    assert_snapshot!(table(&lane, UndoMode::Graceful), @"
     nothing
     Create    Discard
     Verify    Discard
@@ -50,7 +50,7 @@ fn a_container_that_serves_is_taken_away_only_if_others_carry_its_traffic() {
     AwaitIdle PutBack Discard
     Maint     PutBack Discard
     Settle    PutBack Discard
-    Keep      Maint Discard Return ProveOld PutBack
+    Stop      Maint Discard Return ProveOld PutBack
     Start     Maint Discard Return ProveOld PutBack
     Prove     Maint Discard Return ProveOld PutBack
     Ready     Verify Drain AwaitIdle Maint Settle Discard Return ProveOld PutBack
@@ -61,7 +61,7 @@ fn a_container_that_serves_is_taken_away_only_if_others_carry_its_traffic() {
 #[test]
 fn there_is_nothing_to_return_to_if_the_old_container_was_gone() {
     let lane = lane(&World::origin().down("mobile/app1").gone("mobile-app1"), "mobile/app1");
-    assert_snapshot!(table(&lane, Care::Failed), @"
+    assert_snapshot!(table(&lane, UndoMode::Immediate), @"
     nothing
     Create    Discard
     Maint     PutBack Discard
@@ -69,7 +69,7 @@ fn there_is_nothing_to_return_to_if_the_old_container_was_gone() {
     Prove     Maint Discard PutBack
     Ready     Drain AwaitIdle Maint Settle Discard PutBack
     ");
-    assert_snapshot!(table(&lane, Care::Serving), @"
+    assert_snapshot!(table(&lane, UndoMode::Graceful), @"
     nothing
     Create    Discard
     Maint     PutBack Discard
@@ -83,21 +83,21 @@ fn there_is_nothing_to_return_to_if_the_old_container_was_gone() {
 #[test]
 fn an_old_container_that_did_not_serve_need_not_prove_anything() {
     let lane = lane(&World::origin().down("mobile/app1").stopped("mobile-app1"), "mobile/app1");
-    assert_snapshot!(table(&lane, Care::Failed), @"
+    assert_snapshot!(table(&lane, UndoMode::Immediate), @"
     nothing
     Create    Discard
     Maint     PutBack Discard
-    Keep      Maint Discard Return PutBack
+    Stop      Maint Discard Return PutBack
     Start     Maint Discard Return PutBack
     Prove     Maint Discard Return PutBack
     Ready     Drain AwaitIdle Maint Settle Discard Return PutBack
     Confirm   Drain AwaitIdle Maint Settle Discard Return PutBack
     ");
-    assert_snapshot!(table(&lane, Care::Serving), @"
+    assert_snapshot!(table(&lane, UndoMode::Graceful), @"
     nothing
     Create    Discard
     Maint     PutBack Discard
-    Keep      Maint Discard Return PutBack
+    Stop      Maint Discard Return PutBack
     Start     Maint Discard Return PutBack
     Prove     Maint Discard Return PutBack
     Ready     Verify Drain AwaitIdle Maint Settle Discard Return PutBack
@@ -109,13 +109,13 @@ fn an_old_container_that_did_not_serve_need_not_prove_anything() {
 #[test]
 fn a_server_that_was_in_maint_goes_back_there() {
     let lane = lane(&World::origin().maint("mobile/app1"), "mobile/app1");
-    assert_snapshot!(table(&lane, Care::Failed), @"
+    assert_snapshot!(table(&lane, UndoMode::Immediate), @"
     nothing
     Create    Discard
     AwaitIdle Discard
     Maint     PutBack Discard
     Settle    PutBack Discard
-    Keep      Maint Discard Return PutBack
+    Stop      Maint Discard Return PutBack
     Start     Maint Discard Return PutBack
     Prove     Maint Discard Return PutBack
     Ready     Drain AwaitIdle Maint Settle Discard Return PutBack
@@ -128,12 +128,12 @@ fn a_server_that_was_in_maint_goes_back_there() {
 fn a_server_that_was_only_put_back_in_service_is_left_as_it_was() {
     let world = World::origin().runs("mobile-app1", "v2").drain("mobile/app1").left_out("mobile/app1");
     let lane = lane(&world, "mobile/app1");
-    assert_snapshot!(table(&lane, Care::Failed), @"
+    assert_snapshot!(table(&lane, UndoMode::Immediate), @"
     nothing
     Prove
     Ready     PutBack
     ");
-    assert_eq!(table(&lane, Care::Failed), table(&lane, Care::Serving));
+    assert_eq!(table(&lane, UndoMode::Immediate), table(&lane, UndoMode::Graceful));
     assert_eq!(lane.state_after_undo(&lane.servers[0]), AdminState::Drain);
 }
 
@@ -146,7 +146,7 @@ fn a_server_that_served_is_ready_again() {
 #[test]
 fn whatever_was_begun_the_old_container_is_never_started_beside_the_new_one() {
     let lane = lane(&World::origin(), "mobile/app1");
-    for care in [Care::Failed, Care::Serving] {
+    for care in [UndoMode::Immediate, UndoMode::Graceful] {
         for end in 0..=lane.steps.len() {
             let steps = undo(&lane, &lane.steps[..end], care);
             let at = |wanted| steps.iter().position(|step| *step == wanted);
@@ -164,10 +164,10 @@ fn a_run_is_rolled_back_from_its_last_lane_to_the_first() {
     let begun = |last: usize| plan.lanes[0].steps[..last].to_vec();
     let all = begun(plan.lanes[0].steps.len());
     let drained = 1 + all.iter().position(|step| *step == Step::Drain).unwrap();
-    let taken = taken_back(&plan, &[(0, all), (1, begun(drained)), (2, begun(1))].into());
+    let taken = rollback_plan(&plan, &[(0, all), (1, begun(drained)), (2, begun(1))].into());
     let lanes: Vec<_> =
         taken.lanes.iter().map(|lane| (lane.name().to_string(), lane.steps.clone())).collect();
     assert_eq!(lanes[0], ("mobile/app2".to_owned(), vec![Step::PutBack, Step::Discard]));
     assert_eq!((&*lanes[1].0, lanes[1].1.last()), ("mobile/app1", Some(&Step::PutBack)));
-    assert_eq!((lanes.len(), taken.purpose), (2, Purpose::Rollback));
+    assert_eq!((lanes.len(), taken.purpose), (2, RunKind::Rollback));
 }

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::super::stderr::say;
+use super::super::stderr::print_line;
 use super::super::story::{LaneState, LaneStory, Story};
 use super::super::template::Template;
 use super::{not_written, plain};
-use crate::event::{Event, Fact, Listener};
+use crate::event::{Event, EventKind, Reporter};
 use crate::image::Image;
 use crate::outcome::{Outcome, list};
 use crate::output_file;
@@ -33,7 +33,7 @@ impl Files {
         if let Some(path) = &self.junit {
             let text = Template::Junit.fill(&Suite::of(&self.story, outcome));
             let written = text.map_err(|error| error.to_string());
-            tell(
+            warn_not_written(
                 path,
                 written.and_then(|text| {
                     output_file::write(path, text.as_bytes()).map_err(|error| error.to_string())
@@ -42,22 +42,22 @@ impl Files {
         }
         if let Some(path) = &self.dotenv {
             let written = output_file::write(path, dotenv(&self.story, outcome).as_bytes());
-            tell(path, written.map_err(|error| error.to_string()));
+            warn_not_written(path, written.map_err(|error| error.to_string()));
         }
     }
 }
 
 /// Reports a file that cannot be written, which does not stop the run.
-fn tell(path: &std::path::Path, written: Result<(), String>) {
+fn warn_not_written(path: &std::path::Path, written: Result<(), String>) {
     if let Err(error) = written {
-        say(&not_written(path, &error));
+        print_line(&not_written(path, &error));
     }
 }
 
-impl Listener for Files {
-    fn hear(&mut self, event: &Event) {
-        self.story.hear(event);
-        if let Fact::RunEnded { outcome, .. } = &event.fact {
+impl Reporter for Files {
+    fn report(&mut self, event: &Event) {
+        self.story.record(event);
+        if let EventKind::RunEnded { outcome, .. } = &event.fact {
             self.write(outcome);
             self.story = Story::default();
         }
@@ -118,7 +118,7 @@ impl Suite {
             story.pulls.iter().map(|(image, took)| Case::passed(&name, format!("pull {image}"), *took));
         let mut cases: Vec<Case> = pulls.collect();
         cases.extend(story.lanes.iter().flat_map(|lane| of_lane(&name, lane)));
-        let failure = (!outcome.is_good()).then(|| CaseFailure {
+        let failure = (!outcome.is_success()).then(|| CaseFailure {
             message: outcome.to_string(),
             kind: outcome.word().to_owned(),
             text: story.notes.join("\n"),

@@ -13,9 +13,9 @@ use super::super::story::{LaneState, LaneStory, Story};
 use super::super::template::Template;
 use super::super::text::{is_bad, line, outage_began, seconds};
 use super::{Fold, Lines, append, not_written, plain};
-use crate::event::{Event, Fact, Listener};
+use crate::event::{Event, EventKind, Reporter};
 use crate::outcome::{Outcome, list};
-use crate::plan::Purpose;
+use crate::plan::RunKind;
 
 /// The files through which a step reports to its workflow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl GithubFiles {
 
 /// The severity of an annotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
+pub enum AnnotationLevel {
     /// For information.
     Notice,
     /// A warning that a person should know about.
@@ -48,7 +48,7 @@ pub enum Severity {
 
 /// A place in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct AnnotationLocation {
     pub file: String,
     /// The line, counted from 1.
     pub line: u32,
@@ -58,11 +58,16 @@ pub struct Place {
 
 /// Returns the command that annotates a run, with a title and optionally a place in a file.
 #[must_use]
-pub fn annotation(severity: Severity, title: &str, place: Option<&Place>, message: &str) -> String {
+pub fn annotation(
+    severity: AnnotationLevel,
+    title: &str,
+    place: Option<&AnnotationLocation>,
+    message: &str,
+) -> String {
     let name = match severity {
-        Severity::Notice => "notice",
-        Severity::Warning => "warning",
-        Severity::Error => "error",
+        AnnotationLevel::Notice => "notice",
+        AnnotationLevel::Warning => "warning",
+        AnnotationLevel::Error => "error",
     };
     let place = place.map_or_else(String::new, |place| {
         let column = place.column.map_or_else(String::new, |column| format!("col={column},"));
@@ -106,7 +111,7 @@ impl Github {
         Self { token, ..self }
     }
 
-    fn tell(&mut self, fact: &Fact) {
+    fn write_event(&mut self, fact: &EventKind) {
         match Fold::at(fact) {
             Some(Fold::Begin(title)) => self.group(&title),
             Some(Fold::End) => self.end_group(),
@@ -114,30 +119,31 @@ impl Github {
         }
         let annotation = self.annotation(fact);
         // After a failed step, the container's log follows the annotation. Every other annotation is complete.
-        let says_all = annotation.is_some() && !matches!(fact, Fact::StepFailed { .. });
+        let says_all = annotation.is_some() && !matches!(fact, EventKind::StepFailed { .. });
         if let Some(annotation) = annotation {
             self.lines.command(&annotation);
         }
         if let Some(text) = line(fact).filter(|_| !says_all) {
-            let is_quoting = matches!(fact, Fact::StepFailed { .. } | Fact::HookEnded { .. });
+            let is_quoting = matches!(fact, EventKind::StepFailed { .. } | EventKind::HookEnded { .. });
             self.text(&text, is_quoting);
         }
     }
 
-    fn annotation(&self, fact: &Fact) -> Option<String> {
-        if let Fact::Warned { message } = fact {
-            return Some(annotation(Severity::Warning, "drainswap", None, message));
+    fn annotation(&self, fact: &EventKind) -> Option<String> {
+        if let EventKind::Warned { message } = fact {
+            return Some(annotation(AnnotationLevel::Warning, "drainswap", None, message));
         }
-        if let Fact::OutageBegan { load_balancer, backend, after_ms } = fact {
+        if let EventKind::OutageBegan { load_balancer, backend, after_ms } = fact {
             let message = outage_began(load_balancer, backend, *after_ms);
-            return Some(annotation(Severity::Error, "drainswap: outage", None, &message));
+            return Some(annotation(AnnotationLevel::Error, "drainswap: outage", None, &message));
         }
-        if let Fact::StepFailed { servers, step, reason, .. } = fact {
+        if let EventKind::StepFailed { servers, step, reason, .. } = fact {
             let title = format!("{} failed at {step}", list(servers));
-            return Some(annotation(Severity::Error, &title, None, reason));
+            return Some(annotation(AnnotationLevel::Error, &title, None, reason));
         }
-        if let Fact::RunEnded { outcome, took_ms, .. } = fact {
-            let severity = if outcome.is_good() { Severity::Notice } else { Severity::Error };
+        if let EventKind::RunEnded { outcome, took_ms, .. } = fact {
+            let severity =
+                if outcome.is_success() { AnnotationLevel::Notice } else { AnnotationLevel::Error };
             let title = format!("drainswap: {} ({})", self.story.backend, seconds(*took_ms));
             return Some(annotation(severity, &title, None, &outcome.to_string()));
         }
@@ -192,13 +198,13 @@ impl Github {
     }
 }
 
-impl Listener for Github {
-    fn hear(&mut self, event: &Event) {
-        self.story.hear(event);
+impl Reporter for Github {
+    fn report(&mut self, event: &Event) {
+        self.story.record(event);
         if !self.quiet || is_bad(&event.fact) {
-            self.tell(&event.fact);
+            self.write_event(&event.fact);
         }
-        if matches!(event.fact, Fact::RunEnded { .. }) {
+        if matches!(event.fact, EventKind::RunEnded { .. }) {
             self.write_files();
             self.story = Story::default();
         }
@@ -244,13 +250,13 @@ struct Summary {
     took: String,
     run: String,
     images: Vec<String>,
-    lanes: Vec<Row>,
+    lanes: Vec<LaneRow>,
     notes: Vec<String>,
 }
 
 /// A lane in the step summary.
 #[derive(Serialize)]
-struct Row {
+struct LaneRow {
     servers: String,
     state: &'static str,
     is_bad: bool,
@@ -263,8 +269,8 @@ struct Row {
 
 impl Summary {
     fn of(story: &Story, outcome: &Outcome) -> Self {
-        let what = if story.purpose == Some(Purpose::Rollback) { "rollback of" } else { "deploy of" };
-        let row = |lane: &LaneStory| Row {
+        let what = if story.purpose == Some(RunKind::Rollback) { "rollback of" } else { "deploy of" };
+        let row = |lane: &LaneStory| LaneRow {
             servers: list(&lane.servers),
             state: lane.state.word(),
             is_bad: lane.failure.is_some() || lane.state == LaneState::PutBack,
@@ -278,7 +284,7 @@ impl Summary {
         };
         Self {
             title: format!("{what} {}", story.backend),
-            is_good: outcome.is_good(),
+            is_good: outcome.is_success(),
             message: outcome.to_string(),
             took: seconds(story.took_ms),
             run: story.run.as_ref().map(ToString::to_string).unwrap_or_default(),

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use super::super::text::{is_bad, line};
 use super::{Fold, Lines};
-use crate::event::{Event, Listener};
-use crate::foreign;
+use crate::event::{Event, Reporter};
+use crate::sanitize;
 
 /// A reporter for a GitLab job.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Gitlab {
         self.end(event);
         self.sections += 1;
         let (at, name) = (event.at.as_second(), format!("drainswap_{}", self.sections));
-        let header = foreign::line(header);
+        let header = sanitize::line(header);
         self.lines.command(&format!("\u{1b}[0Ksection_start:{at}:{name}[collapsed=true]\r\u{1b}[0K{header}"));
         self.section = Some(name);
     }
@@ -40,8 +40,8 @@ impl Gitlab {
     }
 }
 
-impl Listener for Gitlab {
-    fn hear(&mut self, event: &Event) {
+impl Reporter for Gitlab {
+    fn report(&mut self, event: &Event) {
         if self.quiet {
             if is_bad(&event.fact)
                 && let Some(text) = line(&event.fact)

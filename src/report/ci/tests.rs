@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 
 use super::super::story::Story;
 use super::*;
-use crate::event::{Event, Listener};
+use crate::event::{Event, Reporter};
 use crate::outcome::Outcome;
 use crate::testing::facts::{Log, recorded};
 
@@ -33,7 +33,7 @@ fn on_github(events: &[Event]) -> [String; 3] {
     let log = Log::default();
     let mut github = Github::new(log.clone(), files, false).with_token(token);
     for event in events {
-        github.hear(event);
+        github.report(event);
     }
     [log.text(), std::fs::read_to_string(summary).unwrap(), std::fs::read_to_string(output).unwrap()]
 }
@@ -44,15 +44,17 @@ fn hostile(text: &str) -> Vec<Event> {
     let mut events = recorded();
     for event in &mut events {
         match &mut event.fact {
-            Fact::Warned { message } => text.clone_into(message),
-            Fact::HookEnded { output, .. } => *output = vec![text.to_owned()],
-            Fact::NotReadyYet { answer, .. } | Fact::BecameReady { answer, .. } => text.clone_into(answer),
-            Fact::StepFailed { reason, log, health, .. } => {
+            EventKind::Warned { message } => text.clone_into(message),
+            EventKind::HookEnded { output, .. } => *output = vec![text.to_owned()],
+            EventKind::NotReadyYet { answer, .. } | EventKind::BecameReady { answer, .. } => {
+                text.clone_into(answer);
+            }
+            EventKind::StepFailed { reason, log, health, .. } => {
                 text.clone_into(reason);
                 *log = vec![text.to_owned()];
                 *health = vec![text.to_owned()];
             }
-            Fact::RunEnded { outcome, .. } => *outcome = Outcome::Refused { reason: text.to_owned() },
+            EventKind::RunEnded { outcome, .. } => *outcome = Outcome::Refused { reason: text.to_owned() },
             _ => {}
         }
     }
@@ -72,7 +74,7 @@ fn gitlab_folds_a_server() {
     let log = Log::default();
     let mut gitlab = Gitlab::new(log.clone(), false);
     for event in recorded() {
-        gitlab.hear(&event);
+        gitlab.report(&event);
     }
     assert_snapshot!("gitlab_log", log.text().replace('\u{1b}', "␛").replace('\r', "␍"));
 }
@@ -130,7 +132,7 @@ fn no_text_of_others_opens_or_ends_a_section_of_gitlab() {
         let log = Log::default();
         let mut gitlab = Gitlab::new(log.clone(), false);
         for event in hostile(text) {
-            gitlab.hear(&event);
+            gitlab.report(&event);
         }
         log.text().matches('\u{1b}').count()
     };
@@ -155,8 +157,8 @@ fn what_is_not_xml_comes_into_no_file() {
 
 #[test]
 fn a_place_is_named_with_what_its_name_holds() {
-    let place = Place { file: "a,b:c%.cfg".to_owned(), line: 3, column: Some(7) };
-    let text = annotation(Severity::Error, "cfg::time", Some(&place), "a time\ncannot be read: 5%");
+    let place = AnnotationLocation { file: "a,b:c%.cfg".to_owned(), line: 3, column: Some(7) };
+    let text = annotation(AnnotationLevel::Error, "cfg::time", Some(&place), "a time\ncannot be read: 5%");
     assert_snapshot!(text, @"::error file=a%2Cb%3Ac%25.cfg,line=3,col=7,title=cfg%3A%3Atime::a time%0Acannot be read: 5%25");
 }
 
@@ -168,14 +170,14 @@ fn a_missing_reader_or_an_unwritable_file_stops_nothing() {
     let mut gitlab = Gitlab::new(Gone, false);
     let mut others = Files::new(nowhere.clone(), nowhere).unwrap();
     for event in recorded() {
-        github.hear(&event);
-        gitlab.hear(&event);
-        others.hear(&event);
+        github.report(&event);
+        gitlab.report(&event);
+        others.report(&event);
     }
     let log = Log::default();
     let mut github = Github::new(log.clone(), files, true);
     for event in recorded() {
-        github.hear(&event);
+        github.report(&event);
     }
     assert_eq!(log.text().matches("cannot write /nonexistent/file").count(), 2, "{}", log.text());
 }

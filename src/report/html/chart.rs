@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::timeline::{Axis, Versions};
-use crate::event::{Event, Fact, Sample};
+use crate::event::{Event, EventKind, Sample};
 use crate::ids::ServerId;
 
 /// The height of a drawing, in its own units.
@@ -15,7 +15,7 @@ const HEIGHT: u64 = 100;
 
 /// A line of a drawing. It is in pieces where values are missing.
 #[derive(Debug, Serialize)]
-pub(super) struct Line {
+pub(super) struct ChartLine {
     name: String,
     colour: usize,
     /// `x,y x,y …`, for each piece.
@@ -27,19 +27,19 @@ pub(super) struct Line {
 #[derive(Debug, Serialize)]
 pub(super) struct Chart {
     top: String,
-    lines: Vec<Line>,
+    lines: Vec<ChartLine>,
 }
 
 /// The rate between two samples: the time of the second one, and tenths of requests per second.
 type Rate = (Timestamp, u64);
 
 /// The samples, in order.
-pub(super) struct Looks<'a>(Vec<(Timestamp, &'a BTreeMap<ServerId, Sample>)>);
+pub(super) struct Samples<'a>(Vec<(Timestamp, &'a BTreeMap<ServerId, Sample>)>);
 
-impl<'a> Looks<'a> {
+impl<'a> Samples<'a> {
     pub fn of(events: &'a [Event]) -> Self {
         let looks = events.iter().filter_map(|event| {
-            let Fact::Sampled { servers } = &event.fact else { return None };
+            let EventKind::Sampled { servers } = &event.fact else { return None };
             Some((event.at, servers))
         });
         Self(looks.collect())
@@ -102,7 +102,7 @@ pub(super) fn chart(lines: Vec<(String, Vec<Option<Rate>>)>, axis: &Axis) -> Opt
         .filter(|top| *top > 0)?;
     let line = |(colour, (name, rates)): (usize, (String, Vec<Option<Rate>>))| {
         let peak = rates.iter().flatten().map(|(_, rate)| *rate).max().unwrap_or_default();
-        Line { name, colour, pieces: pieces(&rates, top, axis), peak: per_second(peak) }
+        ChartLine { name, colour, pieces: pieces(&rates, top, axis), peak: per_second(peak) }
     };
     let lines = lines.into_iter().enumerate().map(line).collect();
     Some(Chart { top: per_second(top), lines })
@@ -135,6 +135,7 @@ pub(super) fn sessions(left: &[(Timestamp, u64)], axis: &Axis, until: Timestamp)
         let _written = write!(points, "{},{y} {},{y} ", axis.x(*from), axis.x(to));
         points
     });
-    let line = Line { name: "sessions".to_owned(), colour: 0, pieces: vec![points], peak: most.to_string() };
+    let line =
+        ChartLine { name: "sessions".to_owned(), colour: 0, pieces: vec![points], peak: most.to_string() };
     Some(Chart { top: most.to_string(), lines: vec![line] })
 }

@@ -4,13 +4,13 @@ use anstream::adapter::strip_str;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::chart::{Chart, Looks, by_version, chart, sessions};
-use super::timeline::{Axis, Bar, Meaning, Versions, bars, legend, stretches};
-use crate::event::{Event, Fact};
+use super::chart::{Chart, Samples, by_version, chart, sessions};
+use super::timeline::{Axis, Bar, LegendEntry, Versions, bars, legend, stretches};
+use crate::event::{Event, EventKind};
 use crate::ids::ServerId;
 use crate::journal::Run;
 use crate::outcome::list;
-use crate::plan::{Lane, Purpose};
+use crate::plan::{Lane, RunKind};
 use crate::report::story::{LaneStory, Story};
 use crate::report::text::{is_bad, line, seconds};
 
@@ -29,17 +29,17 @@ pub(super) struct Page {
     /// Whether there are events, and not only the plan and the outcome.
     is_told: bool,
     ticks: Vec<String>,
-    servers: Vec<Server>,
-    legend: Vec<Meaning>,
+    servers: Vec<ServerView>,
+    legend: Vec<LegendEntry>,
     versions: Option<Chart>,
-    lanes: Vec<LaneCard>,
+    lanes: Vec<LaneView>,
     plan: String,
     log: Vec<LogLine>,
 }
 
 /// A server of a lane, with its timeline from left to right.
 #[derive(Serialize)]
-struct Server {
+struct ServerView {
     name: String,
     role: String,
     state: &'static str,
@@ -49,7 +49,7 @@ struct Server {
 
 /// The events of one lane.
 #[derive(Serialize)]
-struct LaneCard {
+struct LaneView {
     servers: String,
     role: String,
     state: &'static str,
@@ -60,7 +60,7 @@ struct LaneCard {
     times: Vec<(&'static str, String)>,
     /// The sessions that were left during the drain.
     drain: Option<Drain>,
-    probes: Vec<Told>,
+    probes: Vec<TimedText>,
     failure: Option<String>,
     words: Vec<String>,
 }
@@ -74,7 +74,7 @@ struct Drain {
 
 /// An answer to a probe, with its time.
 #[derive(Serialize)]
-struct Told {
+struct TimedText {
     at: String,
     text: String,
     is_good: bool,
@@ -94,16 +94,16 @@ impl Page {
         let until = story.last.unwrap_or(from);
         let axis = Axis::new(from, until);
         let outcome = run.progress.outcome.as_ref();
-        let rates = Looks::of(events).by_server();
+        let rates = Samples::of(events).by_server();
         let versions = Versions::of(run, &story, &axis);
-        let lanes = || plan.lanes.iter().map(|lane| (lane, told(&story, lane)));
-        let what = if plan.purpose == Purpose::Rollback { "Rollback of" } else { "Deploy of" };
-        let servers: Vec<Server> = lanes()
+        let lanes = || plan.lanes.iter().map(|lane| (lane, lane_story(&story, lane)));
+        let what = if plan.purpose == RunKind::Rollback { "Rollback of" } else { "Deploy of" };
+        let servers: Vec<ServerView> = lanes()
             .flat_map(|(lane, told)| lane.servers.iter().map(move |server| (lane, told, server)))
             .map(|(lane, told, server)| {
                 let stretches = told.map_or_else(Vec::new, |told| stretches(told, server.served, &axis));
                 let requests = rates.get(&server.id).cloned().unwrap_or_default();
-                Server {
+                ServerView {
                     name: server.id.to_string(),
                     role: lane.role.to_string(),
                     state: told.map_or("", |told| told.state.word()),
@@ -115,7 +115,7 @@ impl Page {
         Self {
             title: format!("{what} {}", plan.backend),
             run: plan.run.to_string(),
-            kind: outcome.map_or("open", |outcome| if outcome.is_good() { "good" } else { "bad" }),
+            kind: outcome.map_or("open", |outcome| if outcome.is_success() { "good" } else { "bad" }),
             message: outcome.map_or_else(|| "this run was not finished".to_owned(), ToString::to_string),
             began: plan.at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
             took: seconds(axis.after(until)),
@@ -126,19 +126,19 @@ impl Page {
             legend: legend(servers.iter().flat_map(|server| &server.bars)),
             servers,
             versions: by_version(&rates, &versions, &axis),
-            lanes: lanes().map(|(lane, told)| LaneCard::of(lane, told, events, until, &axis)).collect(),
+            lanes: lanes().map(|(lane, told)| LaneView::of(lane, told, events, until, &axis)).collect(),
             plan: plan.to_string(),
             log: events.iter().filter_map(|event| LogLine::of(event, &axis)).collect(),
         }
     }
 }
 
-fn told<'a>(story: &'a Story, lane: &Lane) -> Option<&'a LaneStory> {
+fn lane_story<'a>(story: &'a Story, lane: &Lane) -> Option<&'a LaneStory> {
     let name = lane.name();
     story.lanes.iter().find(|told| told.servers.contains(name))
 }
 
-impl LaneCard {
+impl LaneView {
     fn of(lane: &Lane, told: Option<&LaneStory>, events: &[Event], until: Timestamp, axis: &Axis) -> Self {
         let ids = lane.ids();
         let failure = told.and_then(|told| told.failure.as_ref());
@@ -175,14 +175,14 @@ fn times(lane: &LaneStory) -> Vec<(&'static str, String)> {
 fn drain(lane: &[ServerId], events: &[Event], until: Timestamp) -> Option<Drain> {
     let of_lane = |servers: &[ServerId]| servers == lane;
     let left = events.iter().filter_map(|event| {
-        let Fact::SessionsLeft { servers, sessions, .. } = &event.fact else { return None };
+        let EventKind::SessionsLeft { servers, sessions, .. } = &event.fact else { return None };
         of_lane(servers).then_some((event.at, *sessions))
     });
     let left: Vec<(Timestamp, u64)> = left.collect();
     let is_over = |event: &&Event| {
-        let (Fact::Drained { servers, .. }
-        | Fact::DrainForced { servers, .. }
-        | Fact::UndoStarted { servers }) = &event.fact
+        let (EventKind::Drained { servers, .. }
+        | EventKind::DrainForced { servers, .. }
+        | EventKind::UndoStarted { servers }) = &event.fact
         else {
             return false;
         };
@@ -194,16 +194,16 @@ fn drain(lane: &[ServerId], events: &[Event], until: Timestamp) -> Option<Drain>
 }
 
 /// Returns the answers of a lane's servers to probes.
-fn probes(lane: &[ServerId], events: &[Event], axis: &Axis) -> Vec<Told> {
+fn probes(lane: &[ServerId], events: &[Event], axis: &Axis) -> Vec<TimedText> {
     let told = |event: &Event, text: &str, is_good: bool| {
         let at = seconds(axis.after(event.at));
-        Some(Told { at, text: text.to_owned(), is_good })
+        Some(TimedText { at, text: text.to_owned(), is_good })
     };
     let probe = |event: &Event| {
-        if let Fact::NotReadyYet { server, answer } = &event.fact {
+        if let EventKind::NotReadyYet { server, answer } = &event.fact {
             return lane.contains(server).then(|| told(event, answer, false))?;
         }
-        if let Fact::BecameReady { servers, answer, .. } = &event.fact {
+        if let EventKind::BecameReady { servers, answer, .. } = &event.fact {
             return (servers == lane).then(|| told(event, answer, true))?;
         }
         None
@@ -214,8 +214,8 @@ fn probes(lane: &[ServerId], events: &[Event], axis: &Axis) -> Vec<Told> {
 impl LogLine {
     fn of(event: &Event, axis: &Axis) -> Option<Self> {
         let text = strip_str(&line(&event.fact)?).to_string();
-        let is_bad =
-            is_bad(&event.fact) && !matches!(event.fact, Fact::Warned { .. } | Fact::OutageEnded { .. });
+        let is_bad = is_bad(&event.fact)
+            && !matches!(event.fact, EventKind::Warned { .. } | EventKind::OutageEnded { .. });
         Some(Self { at: seconds(axis.after(event.at)), text, is_bad })
     }
 }

@@ -48,7 +48,7 @@ fn millis(from: Timestamp, to: Timestamp) -> u64 {
 /// The state of a server for a period of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Like {
+pub(super) enum Tone {
     /// In service, as before the run.
     Old,
     /// Out of service before the run.
@@ -62,7 +62,7 @@ pub(super) enum Like {
     New,
 }
 
-impl Like {
+impl Tone {
     const ALL: [Self; 8] = [
         Self::Old,
         Self::Down,
@@ -88,7 +88,7 @@ impl Like {
     }
 }
 
-impl From<PhaseKind> for Like {
+impl From<PhaseKind> for Tone {
     fn from(kind: PhaseKind) -> Self {
         match kind {
             PhaseKind::Draining => Self::Draining,
@@ -105,48 +105,48 @@ impl From<PhaseKind> for Like {
 pub(super) struct Bar {
     x: u64,
     width: u64,
-    like: Like,
+    like: Tone,
     title: String,
 }
 
 /// A colour and its meaning.
 #[derive(Debug, Serialize)]
-pub(super) struct Meaning {
-    like: Like,
+pub(super) struct LegendEntry {
+    like: Tone,
     word: &'static str,
 }
 
 /// Returns the meanings of the colours in these bars.
-pub(super) fn legend<'a>(bars: impl Iterator<Item = &'a Bar>) -> Vec<Meaning> {
-    let seen: Vec<Like> = bars.map(|bar| bar.like).collect();
-    let used = Like::ALL.into_iter().filter(|like| seen.contains(like));
-    used.map(|like| Meaning { like, word: like.word() }).collect()
+pub(super) fn legend<'a>(bars: impl Iterator<Item = &'a Bar>) -> Vec<LegendEntry> {
+    let seen: Vec<Tone> = bars.map(|bar| bar.like).collect();
+    let used = Tone::ALL.into_iter().filter(|like| seen.contains(like));
+    used.map(|like| LegendEntry { like, word: like.word() }).collect()
 }
 
 /// Returns the states of a server with their start times, in order.
-pub(super) fn stretches(lane: &LaneStory, served: bool, axis: &Axis) -> Vec<(Timestamp, Like)> {
-    let before = if served { Like::Old } else { Like::Down };
+pub(super) fn stretches(lane: &LaneStory, served: bool, axis: &Axis) -> Vec<(Timestamp, Tone)> {
+    let before = if served { Tone::Old } else { Tone::Down };
     let mut stretches = vec![(axis.from, before)];
     for phase in &lane.phases {
         stretches.push((phase.from, phase.kind.into()));
         let Some(to) = phase.to else { continue };
         let after = match phase.kind {
-            PhaseKind::Returning => Like::New,
+            PhaseKind::Returning => Tone::New,
             PhaseKind::Undoing => before,
             PhaseKind::Draining | PhaseKind::Stopping | PhaseKind::Booting => continue,
         };
         stretches.push((to, after));
     }
     if lane.state == LaneState::InService && lane.phases.is_empty() {
-        stretches.push((axis.from, Like::New));
+        stretches.push((axis.from, Tone::New));
     }
     stretches
 }
 
 /// Returns the bar of a server.
-pub(super) fn bars(stretches: &[(Timestamp, Like)], until: Timestamp, axis: &Axis) -> Vec<Bar> {
+pub(super) fn bars(stretches: &[(Timestamp, Tone)], until: Timestamp, axis: &Axis) -> Vec<Bar> {
     let ends = stretches.iter().skip(1).map(|(from, _)| *from).chain([until]);
-    let bar = |((from, like), to): (&(Timestamp, Like), Timestamp)| {
+    let bar = |((from, like), to): (&(Timestamp, Tone), Timestamp)| {
         let (x, end) = (axis.x(*from), axis.x(to));
         let took = axis.after(to).saturating_sub(axis.after(*from));
         let title = format!("{}: {}, starting at {}", like.word(), seconds(took), seconds(axis.after(*from)));

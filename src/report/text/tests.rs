@@ -5,8 +5,8 @@ use super::*;
 use crate::testing::facts::{facts, outcomes, recorded};
 
 /// Returns the plain log of these facts. A fact without a line appears with its name.
-fn log(facts: &[Fact]) -> String {
-    let told = |fact: &Fact| match line(fact) {
+fn log(facts: &[EventKind]) -> String {
+    let told = |fact: &EventKind| match line(fact) {
         Some(text) => strip_str(&text).to_string() + "\n",
         None => format!("(nothing: {})\n", serde_json::to_value(fact).unwrap()["event"].as_str().unwrap()),
     };
@@ -76,7 +76,7 @@ fn every_fact_reads_well() {
 
 #[test]
 fn a_whole_run_reads_well() {
-    let told: Vec<Fact> = recorded().into_iter().map(|event| event.fact).collect();
+    let told: Vec<EventKind> = recorded().into_iter().map(|event| event.fact).collect();
     assert_snapshot!(log(&told), @"
     (nothing: run_started)
     note     mobile-app1b belongs to the Compose project mobile: the next `docker compose up` creates it anew from its file
@@ -173,7 +173,7 @@ fn a_whole_run_reads_well() {
 
 #[test]
 fn every_ending_reads_well() {
-    let ended = |outcome| Fact::RunEnded { outcome, took_ms: 61_500, own_ms: Some(90) };
+    let ended = |outcome| EventKind::RunEnded { outcome, took_ms: 61_500, own_ms: Some(90) };
     assert_snapshot!(log(&outcomes().into_iter().map(ended).collect::<Vec<_>>()), @"
     nothing to do: every server runs the wanted image (61.5 s; drainswap's own share 0.09 s a server)
     done: 1 container replaced, every one is in service (61.5 s; drainswap's own share 0.09 s a server)
@@ -209,7 +209,7 @@ fn every_ending_reads_well() {
 
 #[test]
 fn a_quiet_log_holds_what_went_wrong() {
-    let bad: Vec<Fact> = facts().into_iter().filter(is_bad).collect();
+    let bad: Vec<EventKind> = facts().into_iter().filter(is_bad).collect();
     assert_snapshot!(log(&bad), @"
     note     mobile/app2 is in maint, and will be put back in service
       forced    1 session cut (--on-drain-timeout force)
@@ -225,10 +225,10 @@ fn a_quiet_log_holds_what_went_wrong() {
       outage    no server of mobile has served for 2.00 s at /run/haproxy/admin.sock
       outage    over: mobile is served again at /run/haproxy/admin.sock (3.12 s)
     ");
-    let ended = |outcome: Outcome| Fact::RunEnded { outcome, took_ms: 1, own_ms: None };
+    let ended = |outcome: Outcome| EventKind::RunEnded { outcome, took_ms: 1, own_ms: None };
     let said = |outcome: &Outcome| is_bad(&ended(outcome.clone()));
     let silent: Vec<Outcome> = outcomes().into_iter().filter(|outcome| !said(outcome)).collect();
-    assert!(silent.iter().all(Outcome::is_good) && silent.len() == 13, "{silent:?}");
+    assert!(silent.iter().all(Outcome::is_success) && silent.len() == 13, "{silent:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ pub(super) const OURS: &str = "x-drainswap";
 
 /// The handling of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum KeyHandling {
     /// Read as in drainswap.toml.
     Read,
     /// Determines the published port.
@@ -82,19 +82,19 @@ const WRONG_PLACE: &str = "this is not a Compose key: move it into x-drainswap";
 
 /// Returns the handling of a key. `own` are the keys of a service without its container, and `container` are the keys
 /// of the container.
-pub(super) fn fate(key: &str, own: &[&str], container: &[&str]) -> Fate {
+pub(super) fn key_handling(key: &str, own: &[&str], container: &[&str]) -> KeyHandling {
     if let Some((_, reason)) = REFUSED.iter().find(|(known, _)| *known == key) {
-        Fate::Refused(reason)
+        KeyHandling::Refused(reason)
     } else if key == "ports" {
-        Fate::Ports
+        KeyHandling::Ports
     } else if PASSED.contains(&key) || key.starts_with("x-") {
-        Fate::Passed
+        KeyHandling::Passed
     } else if own.contains(&key) {
-        Fate::Refused(WRONG_PLACE)
+        KeyHandling::Refused(WRONG_PLACE)
     } else if container.contains(&key) {
-        Fate::Read
+        KeyHandling::Read
     } else {
-        Fate::Unknown
+        KeyHandling::Unknown
     }
 }
 
@@ -116,15 +116,15 @@ mod tests {
         keys.dedup();
         assert_eq!(keys.len(), count);
         for (key, expected) in [
-            ("x-other", Fate::Passed),
-            ("image", Fate::Read),
-            ("hosts", Fate::Refused(WRONG_PLACE)),
-            ("imag", Fate::Unknown),
+            ("x-other", KeyHandling::Passed),
+            ("image", KeyHandling::Read),
+            ("hosts", KeyHandling::Refused(WRONG_PLACE)),
+            ("imag", KeyHandling::Unknown),
         ] {
-            assert_eq!(fate(key, &["hosts"], &["image"]), expected, "{key}");
+            assert_eq!(key_handling(key, &["hosts"], &["image"]), expected, "{key}");
         }
         for key in PASSED {
-            assert_eq!(fate(key, &[], &[]), Fate::Passed);
+            assert_eq!(key_handling(key, &[], &[]), KeyHandling::Passed);
         }
     }
 }

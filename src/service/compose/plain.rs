@@ -1,7 +1,7 @@
 //! The meaning of text without quotes, as Compose's YAML parser reads it.
 
 /// Returns the boolean that Compose reads where it expects one.
-pub(super) fn truth(text: &str) -> Option<bool> {
+pub(super) fn parse_bool(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "y" | "t" | "1" => Some(true),
         "false" | "no" | "off" | "n" | "f" | "0" => Some(false),
@@ -10,7 +10,7 @@ pub(super) fn truth(text: &str) -> Option<bool> {
 }
 
 /// Returns the integer that YAML reads: `8080`, `0o644`, `0644`, `0x1f`, `1_000`.
-pub(super) fn whole(text: &str) -> Option<i64> {
+pub(super) fn parse_integer(text: &str) -> Option<i64> {
     let digits = text.replace('_', "");
     let (sign, digits) = match digits.strip_prefix('-') {
         Some(digits) => ("-", digits),
@@ -35,7 +35,7 @@ pub(super) fn is_rewritten(text: &str) -> bool {
     if text.chars().all(|it| it.is_ascii_digit()) && !text.is_empty() {
         return text.parse::<u64>().map_or(true, |number| number.to_string() != text);
     }
-    if let Some(number) = whole(text) {
+    if let Some(number) = parse_integer(text) {
         return number.to_string() != text;
     }
     if !is_fraction(text) {
@@ -76,12 +76,15 @@ mod tests {
             ("0x1f", 31),
             ("1_000", 1000),
         ] {
-            assert_eq!(whole(text), Some(number), "{text}");
+            assert_eq!(parse_integer(text), Some(number), "{text}");
         }
         for text in ["", "-", "x", "1.0", "08", "--1", "0x", "0x-1", "0o+1", "99999999999999999999", "é"] {
-            assert_eq!(whole(text), None, "{text}");
+            assert_eq!(parse_integer(text), None, "{text}");
         }
-        assert_eq!([truth("yes"), truth("False"), truth("maybe")], [Some(true), Some(false), None]);
+        assert_eq!(
+            [parse_bool("yes"), parse_bool("False"), parse_bool("maybe")],
+            [Some(true), Some(false), None]
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use toml::Value;
 
 use super::ComposeError;
-use super::value::{Place, Values};
+use super::value::{KeyPath, Values};
 use super::yaml::{Map, Node};
 use crate::service::interpolate::Variables;
 
@@ -38,9 +38,9 @@ impl Kind {
 
 /// Returns the project's name by Compose's rules: from the variable, the file or the folder.
 pub(super) fn name(top: &Map, folder: &Path, variables: &Variables) -> Result<Option<String>, ComposeError> {
-    let place = Place::new("name".to_owned());
+    let place = KeyPath::new("name".to_owned());
     let given = match (variables.get(NAME).filter(|it| !it.is_empty()), top.get("name")) {
-        (Some(name), _) => Some((Place::new(NAME.to_owned()), name.to_owned())),
+        (Some(name), _) => Some((KeyPath::new(NAME.to_owned()), name.to_owned())),
         (None, Some(Node::Scalar(scalar))) => {
             Some((place.clone(), Values::new(variables).text(scalar, &place)?))
         }
@@ -74,7 +74,7 @@ impl Project<'_> {
         &self,
         kind: Kind,
         name: &str,
-        at: &Place,
+        at: &KeyPath,
         values: &Values<'_>,
     ) -> Result<String, ComposeError> {
         let scoped = || match &self.name {
@@ -95,13 +95,13 @@ impl Project<'_> {
         if meaning.is_null() {
             return scoped();
         }
-        let place = Place::new(kind.key().to_owned()).head(name);
+        let place = KeyPath::new(kind.key().to_owned()).head(name);
         let Some(meaning) = meaning.map() else { return Err(place.wrong("expected a mapping or nothing")) };
-        let value = |map: &Map, place: &Place, key: &str| match map.get(key) {
+        let value = |map: &Map, place: &KeyPath, key: &str| match map.get(key) {
             Some(node) => values.value(node, &place.key(key)),
             None => Ok(None),
         };
-        let text = |value: Option<Value>, place: &Place| match value {
+        let text = |value: Option<Value>, place: &KeyPath| match value {
             None => Ok(None),
             Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),
             Some(_) => Err(place.key("name").wrong("expected a string")),

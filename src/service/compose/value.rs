@@ -13,37 +13,37 @@ use crate::service::interpolate::{InterpolationError, Variables, interpolate};
 const MOST_TEXT: usize = 8 << 20;
 
 /// The expected type at each place that does not expect a string. `*` stands for any key and any entry of a list.
-const WANTED: [(&str, Wanted); 21] = [
-    ("x-drainswap.primary_port", Wanted::Whole),
-    ("x-drainswap.backup_port", Wanted::Whole),
-    ("x-drainswap.container_port", Wanted::Whole),
-    ("x-drainswap.check", Wanted::Either),
-    ("pids_limit", Wanted::Whole),
-    ("healthcheck.retries", Wanted::Whole),
-    ("ulimits.*", Wanted::Whole),
-    ("ulimits.*.soft", Wanted::Whole),
-    ("ulimits.*.hard", Wanted::Whole),
-    ("volumes.*.tmpfs.mode", Wanted::Whole),
-    ("init", Wanted::Truth),
-    ("read_only", Wanted::Truth),
-    ("tty", Wanted::Truth),
-    ("stdin_open", Wanted::Truth),
-    ("privileged", Wanted::Truth),
-    ("healthcheck.disable", Wanted::Truth),
-    ("env_file.*.required", Wanted::Truth),
-    ("volumes.*.read_only", Wanted::Truth),
-    ("volumes.*.bind.create_host_path", Wanted::Truth),
-    ("volumes.*.volume.nocopy", Wanted::Truth),
-    ("external", Wanted::Truth),
+const WANTED: [(&str, ValueType); 21] = [
+    ("x-drainswap.primary_port", ValueType::Integer),
+    ("x-drainswap.backup_port", ValueType::Integer),
+    ("x-drainswap.container_port", ValueType::Integer),
+    ("x-drainswap.check", ValueType::Either),
+    ("pids_limit", ValueType::Integer),
+    ("healthcheck.retries", ValueType::Integer),
+    ("ulimits.*", ValueType::Integer),
+    ("ulimits.*.soft", ValueType::Integer),
+    ("ulimits.*.hard", ValueType::Integer),
+    ("volumes.*.tmpfs.mode", ValueType::Integer),
+    ("init", ValueType::Boolean),
+    ("read_only", ValueType::Boolean),
+    ("tty", ValueType::Boolean),
+    ("stdin_open", ValueType::Boolean),
+    ("privileged", ValueType::Boolean),
+    ("healthcheck.disable", ValueType::Boolean),
+    ("env_file.*.required", ValueType::Boolean),
+    ("volumes.*.read_only", ValueType::Boolean),
+    ("volumes.*.bind.create_host_path", ValueType::Boolean),
+    ("volumes.*.volume.nocopy", ValueType::Boolean),
+    ("external", ValueType::Boolean),
 ];
 
 /// The places with quantities, where the notation of a number does not matter.
 const QUANTITIES: [&str; 5] = ["cpus", "mem_limit", "shm_size", "volumes.*.tmpfs.size", "stop_grace_period"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    Whole,
-    Truth,
+enum ValueType {
+    Integer,
+    Boolean,
     /// A boolean or a string.
     Either,
 }
@@ -52,18 +52,18 @@ enum Wanted {
 pub(super) struct Values<'v> {
     variables: &'v Variables,
     brought_in: Cell<usize>,
-    put_in: RefCell<Vec<PutIn>>,
+    interpolated: RefCell<Vec<Interpolated>>,
     used: RefCell<BTreeMap<String, String>>,
 }
 
-struct PutIn {
+struct Interpolated {
     written: String,
     became: String,
 }
 
 /// The place of a value in the file.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(super) struct KeyPath {
     /// The path for error messages: `services.mobile.ports[0]`.
     path: String,
     /// The path below the service, with `*` for arbitrary keys and list entries: `environment.*`.
@@ -72,7 +72,7 @@ pub(super) struct Place {
     key: String,
 }
 
-impl Place {
+impl KeyPath {
     /// Creates a place that is not part of any kind.
     pub(super) fn new(path: String) -> Self {
         Self { path, kind: String::new(), key: String::new() }
@@ -95,7 +95,7 @@ impl Place {
     }
 
     /// Returns the place at a relative path from the reader of services, such as `.ports[0]`.
-    pub(super) fn below_by(&self, path: &str) -> Self {
+    pub(super) fn at_path(&self, path: &str) -> Self {
         Self { path: format!("{}{path}", self.path), ..self.clone() }
     }
 
@@ -116,11 +116,16 @@ impl Place {
 
 impl<'v> Values<'v> {
     pub(super) fn new(variables: &'v Variables) -> Self {
-        Self { variables, brought_in: Cell::default(), put_in: RefCell::default(), used: RefCell::default() }
+        Self {
+            variables,
+            brought_in: Cell::default(),
+            interpolated: RefCell::default(),
+            used: RefCell::default(),
+        }
     }
 
     /// Returns the value, or `None` if it is null.
-    pub(super) fn value(&self, node: &Node, place: &Place) -> Result<Option<Value>, ComposeError> {
+    pub(super) fn value(&self, node: &Node, place: &KeyPath) -> Result<Option<Value>, ComposeError> {
         if node.is_null() {
             return Ok(None);
         }
@@ -144,7 +149,7 @@ impl<'v> Values<'v> {
     }
 
     /// Returns a nested value. The meaning of null depends on the place.
-    fn item(&self, node: &Node, place: &Place) -> Result<Value, ComposeError> {
+    fn item(&self, node: &Node, place: &KeyPath) -> Result<Value, ComposeError> {
         match self.value(node, place)? {
             Some(value) => Ok(value),
             None => match place.kind.as_str() {
@@ -156,14 +161,14 @@ impl<'v> Values<'v> {
         }
     }
 
-    fn scalar(&self, scalar: &Scalar, place: &Place) -> Result<Value, ComposeError> {
+    fn scalar(&self, scalar: &Scalar, place: &KeyPath) -> Result<Value, ComposeError> {
         let text = self.text(scalar, place)?;
         let wanted = WANTED.iter().find(|(kind, _)| *kind == place.kind).map(|(_, wanted)| *wanted);
         let read = match wanted {
-            Some(Wanted::Whole) => plain::whole(&text).map(Value::Integer),
-            Some(Wanted::Truth) => plain::truth(&text).map(Value::Boolean),
-            Some(Wanted::Either) if scalar.is_plain => text.parse().ok().map(Value::Boolean),
-            Some(Wanted::Either) | None => None,
+            Some(ValueType::Integer) => plain::parse_integer(&text).map(Value::Integer),
+            Some(ValueType::Boolean) => plain::parse_bool(&text).map(Value::Boolean),
+            Some(ValueType::Either) if scalar.is_plain => text.parse().ok().map(Value::Boolean),
+            Some(ValueType::Either) | None => None,
         };
         let is_text = wanted.is_none() && !QUANTITIES.contains(&place.kind.as_str());
         if is_text && scalar.is_plain && scalar.text == text && plain::is_rewritten(&text) {
@@ -180,7 +185,7 @@ impl<'v> Values<'v> {
     }
 
     /// Returns the text with its variables substituted.
-    pub(super) fn text(&self, scalar: &Scalar, place: &Place) -> Result<String, ComposeError> {
+    pub(super) fn text(&self, scalar: &Scalar, place: &KeyPath) -> Result<String, ComposeError> {
         let mut lookup = |name: &str| {
             let value = self.variables.get(name);
             self.used.borrow_mut().extend(value.map(|value| (name.to_owned(), value.to_owned())));
@@ -193,14 +198,16 @@ impl<'v> Values<'v> {
             if self.brought_in.get() > MOST_TEXT {
                 return Err(place.wrong(InterpolationError::TooLong.to_string()));
             }
-            self.put_in.borrow_mut().push(PutIn { written: scalar.text.clone(), became: text.clone() });
+            self.interpolated
+                .borrow_mut()
+                .push(Interpolated { written: scalar.text.clone(), became: text.clone() });
         }
         Ok(text)
     }
 
     /// Returns the value for an entry of `environment` without a value. The error does not repeat the name, which may
     /// be a secret.
-    fn variable(&self, name: &str, place: &Place) -> Result<String, ComposeError> {
+    fn variable(&self, name: &str, place: &KeyPath) -> Result<String, ComposeError> {
         self.variables.get(name).map(str::to_owned).ok_or_else(|| {
             place.wrong(
                 "missing value, and no such variable is set: add a value, or set the variable, for example in \
@@ -212,11 +219,11 @@ impl<'v> Values<'v> {
     /// Replaces substituted values in an error by the text as written in the file.
     pub(super) fn hide(&self, error: ComposeError) -> ComposeError {
         let ComposeError::Key { path, mut reason } = error else { return error };
-        for put_in in self.put_in.borrow().iter().filter(|it| !it.became.is_empty()) {
-            for shown in [put_in.became.escape_debug().to_string(), put_in.became.clone()] {
+        for interpolated in self.interpolated.borrow().iter().filter(|it| !it.became.is_empty()) {
+            for shown in [interpolated.became.escape_debug().to_string(), interpolated.became.clone()] {
                 // Only quoted text is replaced: a short value could also occur in the message itself.
                 for (open, close) in [('`', '`'), ('"', '"')] {
-                    let written = format!("{open}{}{close}", put_in.written.escape_debug());
+                    let written = format!("{open}{}{close}", interpolated.written.escape_debug());
                     reason = reason.replace(&format!("{open}{shown}{close}"), &written);
                 }
             }

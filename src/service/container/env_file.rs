@@ -40,10 +40,10 @@ pub(in crate::service) fn read(
 
 struct Entry<'t> {
     name: &'t str,
-    written: Written,
+    written: EnvValue,
 }
 
-enum Written {
+enum EnvValue {
     /// The name alone: the value comes from the environment.
     Nothing,
     Literal(String),
@@ -61,18 +61,18 @@ fn value(
         outside.or_else(|| found.get(name).map(Secret::reveal))
     };
     match (&entry.written, variables) {
-        (Written::Nothing, None) => Err("expected NAME=VALUE".to_owned()),
-        (Written::Nothing, Some(_)) => {
+        (EnvValue::Nothing, None) => Err("expected NAME=VALUE".to_owned()),
+        (EnvValue::Nothing, Some(_)) => {
             let value = lookup(entry.name).map(str::to_owned);
             value.ok_or_else(|| InterpolationError::Unset(entry.name.to_owned()).to_string())
         }
-        (Written::Template(text), None) if text.contains('$') => {
+        (EnvValue::Template(text), None) if text.contains('$') => {
             Err("Compose would substitute a variable for `$`, but drainswap.toml has no variables: \
                  put the value in single quotes"
                 .to_owned())
         }
-        (Written::Literal(text), _) | (Written::Template(text), None) => Ok(text.clone()),
-        (Written::Template(text), Some(_)) => {
+        (EnvValue::Literal(text), _) | (EnvValue::Template(text), None) => Ok(text.clone()),
+        (EnvValue::Template(text), Some(_)) => {
             interpolate(text, &mut lookup).map_err(|error| error.to_string())
         }
     }
@@ -102,22 +102,22 @@ fn entry(text: &str) -> Option<(Entry<'_>, &str)> {
     let behind = rest.trim_start_matches([' ', '\t']);
     let Some(behind) = behind.strip_prefix(['=', ':']) else {
         let after = end_of_line(rest)?;
-        return Some((Entry { name, written: Written::Nothing }, after));
+        return Some((Entry { name, written: EnvValue::Nothing }, after));
     };
     let (written, after) = match behind.trim_start_matches([' ', '\t']) {
         text if text.starts_with('\'') => {
             let (text, after) = quoted(&text[1..], '\'', in_single_quotes)?;
-            (Written::Literal(text), end_of_line(after)?)
+            (EnvValue::Literal(text), end_of_line(after)?)
         }
         text if text.starts_with('"') => {
             let (text, after) = quoted(&text[1..], '"', in_double_quotes)?;
-            (Written::Template(text), end_of_line(after)?)
+            (EnvValue::Template(text), end_of_line(after)?)
         }
         _ => {
             let (line, after) = behind.split_once('\n').unwrap_or((behind, ""));
             let comment = [" #", "\t#"].iter().filter_map(|mark| line.find(mark)).min();
             let line = comment.map_or(line, |at| &line[..at]);
-            (Written::Template(line.trim().to_owned()), after)
+            (EnvValue::Template(line.trim().to_owned()), after)
         }
     };
     Some((Entry { name, written }, after))

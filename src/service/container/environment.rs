@@ -115,7 +115,8 @@ fn yes() -> bool {
 
 #[derive(Deserialize, schemars::JsonSchema)]
 #[serde(untagged, expecting = "expected a path, or a table with path and required")]
-enum Written {
+#[schemars(rename = "Written")]
+enum EnvFileForm {
     Path(PathBuf),
     Whole(EnvFile),
 }
@@ -129,7 +130,7 @@ pub struct EnvFiles(pub Vec<EnvFile>);
 #[serde(untagged, expecting = "expected a path, or a list of paths and of tables with path and required")]
 enum Forms {
     Texts(OneOrMany),
-    Many(Vec<Written>),
+    Many(Vec<EnvFileForm>),
 }
 
 impl From<Forms> for EnvFiles {
@@ -141,8 +142,8 @@ impl From<Forms> for EnvFiles {
             Forms::Many(many) => many
                 .into_iter()
                 .map(|it| match it {
-                    Written::Path(path) => whole(path),
-                    Written::Whole(file) => file,
+                    EnvFileForm::Path(path) => whole(path),
+                    EnvFileForm::Whole(file) => file,
                 })
                 .collect(),
         })

@@ -8,7 +8,7 @@ use super::quantity::Bytes;
 
 /// An entry of `volumes`.
 #[derive(Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
-#[schemars(with = "Written")]
+#[schemars(with = "VolumeForm")]
 pub struct Volume {
     /// The path inside the container.
     pub target: String,
@@ -47,7 +47,8 @@ pub enum VolumeKind {
 #[derive(schemars::JsonSchema)]
 #[schemars(untagged)]
 #[expect(dead_code, reason = "only its JSON Schema is used")]
-enum Written {
+#[schemars(rename = "Written")]
+enum VolumeForm {
     /// `[SOURCE:]TARGET[:OPTIONS]`
     Short(String),
     Long(Long),

@@ -1,7 +1,9 @@
 use super::*;
 
-const HTTP: Around = Around { is_http: true, has_http_check: true, version: Version::new(2, 6) };
-const TCP: Around = Around { is_http: false, has_http_check: false, version: Version::new(2, 6) };
+const HTTP: BackendContext =
+    BackendContext { is_http: true, has_http_check: true, version: Version::new(2, 6) };
+const TCP: BackendContext =
+    BackendContext { is_http: false, has_http_check: false, version: Version::new(2, 6) };
 
 #[test]
 fn lines_of_a_backend_are_taken() {

@@ -155,7 +155,7 @@ fn hostile_descriptions_are_refused_or_read_back() {
             let version = Version::new(version.0, version.1);
             let Ok(text) = render("mobile", &service, TEMPLATE, version) else { continue };
             taken += 1;
-            let wanted = service.wanted("mobile", version).unwrap();
+            let wanted = service.backend_spec("mobile", version).unwrap();
             let file = SourceFile { path: "h.cfg".into(), bytes: text.clone().into_bytes() };
             let document =
                 read(vec![file], &Environment::new([("HOME".into(), "/x".into())].into(), version));

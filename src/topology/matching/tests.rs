@@ -11,14 +11,14 @@ const NAMED: &str = "backend mobile\n mode http\n server app1 app.internal:50000
 fn found(world: &World) -> String {
     let topology = world.topology();
     match &topology.backends[0].servers[0].behind {
-        Behind::Container(found) => found.container.name.clone(),
-        Behind::Described { name, .. } => format!("described {name}"),
-        Behind::Gone { like, publish, name } => {
+        MatchResult::Container(found) => found.container.name.clone(),
+        MatchResult::Described { name, .. } => format!("described {name}"),
+        MatchResult::Gone { like, publish, name } => {
             let Published { ip, port, container_port } = publish;
             format!("gone; {name} like {} publishes {ip}:{port} for {container_port}", like.name)
         }
-        Behind::Unmatched { candidates, .. } => format!("none of {candidates:?}"),
-        Behind::Ambiguous { candidates } => format!("one of {candidates:?}"),
+        MatchResult::Unmatched { candidates, .. } => format!("none of {candidates:?}"),
+        MatchResult::Ambiguous { candidates } => format!("one of {candidates:?}"),
     }
 }
 
@@ -311,10 +311,10 @@ fn a_paused_or_restarting_container_still_matches() {
 
 #[test]
 fn a_container_that_was_put_aside_does_not_match() {
-    for aside in [Aside::Old, Aside::New] {
+    for aside in [ContainerRole::Previous, ContainerRole::Candidate] {
         let run = RunId::from("20261123T221500.000Z");
         let name = aside.name("mobile-app1", &run);
-        assert!(Aside::is_name(&name), "{name}");
+        assert!(ContainerRole::is_name(&name), "{name}");
         let world = World::pair().another("mobile-app1", &name, |it| it.state = ContainerState::Stopped);
         assert_eq!(found(&world), "mobile-app1");
         assert!(found(&world.gone("mobile-app1")).starts_with("none of"));
@@ -347,9 +347,9 @@ fn only_our_own_names_are_put_aside() {
         "app.old-",
         "a.old-été🙂🙂🙂🙂🙂",
     ] {
-        assert!(!Aside::is_name(name), "{name}");
+        assert!(!ContainerRole::is_name(name), "{name}");
     }
-    assert!(Aside::is_name("app.old-1.new-20261123T221500Z"));
+    assert!(ContainerRole::is_name("app.old-1.new-20261123T221500Z"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use bollard::models::{ContainerInspectResponse, ImageInspect};
 
 use super::super::describe::{blueprint, succeed, tests::described};
 use super::super::fixture;
-use super::super::look::SeenImage;
+use super::super::inspect::SeenImage;
 use super::*;
 use crate::observation::Published;
 
@@ -45,8 +45,11 @@ fn drifted(text: &str, change: impl FnOnce(&mut HostConfig)) -> Vec<String> {
     let publish = Published { ip: "0.0.0.0".parse().unwrap(), port: 57913, container_port: 8080 };
     let mut new = blueprint(&wanted, &wanted.environment, "mobile:v1", Some(publish), (1, 41));
     succeed(&mut new, &old, &SeenImage::Gone, &image, false);
-    let defaults =
-        Defaults { log_driver: "json-file".to_owned(), runtime: "runc".to_owned(), cgroup_namespace: "host" };
+    let defaults = EngineDefaults {
+        log_driver: "json-file".to_owned(),
+        runtime: "runc".to_owned(),
+        cgroup_namespace: "host",
+    };
     drift(&old, &new, &image, &defaults).iter().map(ToString::to_string).collect()
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::models::{ContainerConfig, ContainerCreateBody, HealthConfig, ImageConfig};
 
-use crate::ports::Change;
+use crate::ports::ContainerChange;
 
 /// Returns the differences between a container now and after it gets the new image's defaults. Everything else is
 /// carried over. Values of environment variables and labels may be secret and are not shown.
@@ -13,11 +13,11 @@ pub(in crate::adapters::docker) fn changes(
     old: &ContainerConfig,
     new: &ContainerCreateBody,
     image: &ImageConfig,
-) -> Vec<Change> {
+) -> Vec<ContainerChange> {
     let mut changes = Vec::new();
     let mut differs = |field: &'static str, from: String, to: String| {
         if from != to {
-            changes.push(Change::Value { field: field.into(), from, to });
+            changes.push(ContainerChange::Value { field: field.into(), from, to });
         }
     };
     let (entrypoint, cmd) = command(new, image);
@@ -131,16 +131,16 @@ pub(in crate::adapters::docker) fn entries(
     field: impl Into<Cow<'static, str>>,
     old: &BTreeMap<String, String>,
     new: &BTreeMap<String, String>,
-) -> Vec<Change> {
+) -> Vec<ContainerChange> {
     let field = field.into();
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let change = |name: &String| {
         let name = name.clone();
         match (old.get(&name), new.get(&name)) {
             (Some(old), Some(new)) if old == new => None,
-            (Some(_), Some(_)) => Some(Change::Changed { field: field.clone(), name }),
-            (Some(_), None) => Some(Change::Gone { field: field.clone(), name }),
-            (None, _) => Some(Change::Added { field: field.clone(), name }),
+            (Some(_), Some(_)) => Some(ContainerChange::Changed { field: field.clone(), name }),
+            (Some(_), None) => Some(ContainerChange::Gone { field: field.clone(), name }),
+            (None, _) => Some(ContainerChange::Added { field: field.clone(), name }),
         }
     };
     names.into_iter().filter_map(change).collect()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bollard::models::{ContainerInspectResponse, ImageInspect};
 
 use super::{ApiVersion, Dialect, defaults};
-use crate::adapters::docker::look::SeenImage;
+use crate::adapters::docker::inspect::SeenImage;
 use crate::millis::YEAR;
 use crate::observation::{Healthcheck, START_INTERVAL};
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use bollard::models::{EndpointIpamConfig, EndpointSettings};
 
-use super::{ApiVersion, Dialect, Source, hostname, short_id};
-use crate::adapters::docker::look;
+use super::{ApiVersion, Dialect, SourceContainer, hostname, short_id};
+use crate::adapters::docker::inspect;
 
 /// The first API version in which a container can be created in several networks, with a MAC address in each.
 pub(in crate::adapters::docker) const ALL_AT_ONCE: ApiVersion = (1, 44);
@@ -21,7 +21,7 @@ pub(super) struct Networks {
 }
 
 /// Returns the old container's networks, without what the engine generated for it.
-pub(super) fn networks(source: &Source<'_>) -> Networks {
+pub(super) fn networks(source: &SourceContainer<'_>) -> Networks {
     let (mode, api) = (source.network_mode(), source.dialect.api);
     let found = source.inspect.network_settings.as_ref().and_then(|settings| settings.networks.clone());
     let mut found: Vec<(String, EndpointSettings)> = found.unwrap_or_default().into_iter().collect();
@@ -30,8 +30,10 @@ pub(super) fn networks(source: &Source<'_>) -> Networks {
     }
     // The network that the mode names comes first: before API 1.44, it is the only one that the create call accepts.
     found.sort_by_cached_key(|(name, endpoint)| (!is_main(mode, name, endpoint), name.clone()));
-    let mut endpoints: Vec<(String, EndpointSettings)> =
-        found.into_iter().map(|(name, endpoint)| (name.clone(), wanted(source, &name, endpoint))).collect();
+    let mut endpoints: Vec<(String, EndpointSettings)> = found
+        .into_iter()
+        .map(|(name, endpoint)| (name.clone(), requested_endpoint(source, &name, endpoint)))
+        .collect();
     let afterwards =
         if api < ALL_AT_ONCE && endpoints.len() > 1 { endpoints.split_off(1) } else { Vec::new() };
     Networks { at_create: endpoints.into_iter().collect(), afterwards }
@@ -43,9 +45,13 @@ fn is_main(mode: &str, name: &str, endpoint: &EndpointSettings) -> bool {
 }
 
 /// Returns the settings of an endpoint that the user chose.
-fn wanted(source: &Source<'_>, network: &str, endpoint: EndpointSettings) -> EndpointSettings {
+fn requested_endpoint(
+    source: &SourceContainer<'_>,
+    network: &str,
+    endpoint: EndpointSettings,
+) -> EndpointSettings {
     let mac_address = chosen_mac(source, network, &endpoint);
-    let (own_name, hostname) = (look::name(source.inspect), hostname(source.inspect));
+    let (own_name, hostname) = (inspect::name(source.inspect), hostname(source.inspect));
     let is_own = |alias: &String| *alias == own_name || Some(alias) == hostname.as_ref();
     let mut aliases = endpoint.aliases.unwrap_or_default();
     // Compose gives each container its own name as an alias; a sibling must not answer to it.
@@ -67,7 +73,7 @@ fn wanted(source: &Source<'_>, network: &str, endpoint: EndpointSettings) -> End
 /// networks it reports only the current address. Engines before 28 derive a generated address from `02:42` and the
 /// IPv4 address, so a chosen one can be recognised; later engines generate it at random. An engine that accepts one
 /// network at creation accepts no address for the others.
-fn chosen_mac(source: &Source<'_>, network: &str, endpoint: &EndpointSettings) -> Option<String> {
+fn chosen_mac(source: &SourceContainer<'_>, network: &str, endpoint: &EndpointSettings) -> Option<String> {
     let Dialect { api, is_podman } = source.dialect;
     if api < ALL_AT_ONCE || is_podman || source.is_sibling {
         return None;

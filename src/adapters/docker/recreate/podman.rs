@@ -104,7 +104,7 @@ pub(super) fn with_volumes(
 }
 
 /// Adds the command to a healthcheck: Podman rejects a healthcheck without it.
-pub(super) fn whole(own: HealthConfig, shown: &HealthConfig) -> HealthConfig {
+pub(super) fn complete_healthcheck(own: HealthConfig, shown: &HealthConfig) -> HealthConfig {
     HealthConfig { test: own.test.or_else(|| shown.test.clone()), ..own }
 }
 

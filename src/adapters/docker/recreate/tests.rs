@@ -7,22 +7,22 @@ use serde_json::{Value, json};
 use super::super::layers::Layers;
 use super::super::{
     fixture,
-    look::{self, COMPOSE_LABELS},
+    inspect::{self, COMPOSE_LABELS},
 };
 use super::*;
 use crate::ids::ContainerId;
 use crate::image::Image;
 use crate::observation::Pinned;
-use crate::ports::{Change, Model};
+use crate::ports::{ContainerChange, SpecSource};
 use crate::testing::bytes::damaged;
 
 const BEFORE_1_44: Dialect = Dialect { api: (1, 41), is_podman: false };
 const AFTER_1_44: Dialect = Dialect { api: (1, 47), is_podman: false };
 
-fn recipe(publish: Option<Published>) -> Recipe {
-    Recipe {
+fn recipe(publish: Option<Published>) -> CreateSpec {
+    CreateSpec {
         platform: None,
-        model: Model::Like(ContainerId("67e7a6c29d15".into())),
+        model: SpecSource::CopyOf(ContainerId("67e7a6c29d15".into())),
         image: Image::Local { reference: "mobile:v2".into(), id: "sha256:02".into() },
         name: "app1.new-20261123T221500Z".into(),
         publish,
@@ -47,7 +47,7 @@ fn changed(change: impl FnOnce(&mut HostConfig, &mut ContainerConfig)) -> Contai
 }
 
 fn create(old: &ContainerInspectResponse, publish: Option<Published>) -> Blueprint {
-    blueprint(old, Beyond::default(), Some(&image()), BEFORE_1_44, &recipe(publish)).unwrap()
+    blueprint(old, RawSettings::default(), Some(&image()), BEFORE_1_44, &recipe(publish)).unwrap()
 }
 
 fn endpoints(blueprint: &Blueprint) -> &HashMap<String, EndpointSettings> {
@@ -73,9 +73,9 @@ fn a_newer_engine_accepts_all_networks_and_a_chosen_mac_address() {
             Some(if name == "back" { "02:11:22:33:44:55" } else { "02:66:22:33:44:55" }.into());
     }
     let of = |dialect, chosen: Option<&str>| {
-        let mut beyond = Beyond::default();
-        beyond.mac_address = chosen.map(str::to_owned);
-        let blueprint = blueprint(&old, beyond, Some(&image()), dialect, &recipe(None)).unwrap();
+        let mut raw = RawSettings::default();
+        raw.mac_address = chosen.map(str::to_owned);
+        let blueprint = blueprint(&old, raw, Some(&image()), dialect, &recipe(None)).unwrap();
         let mac = |name: &str| endpoints(&blueprint).get(name)?.mac_address.clone();
         (mac("front"), mac("back"), blueprint.connect.len())
     };
@@ -123,8 +123,8 @@ fn anonymous_volumes_are_renewed_on_request() {
         let mut mounts = mounts.unwrap();
         mounts[0].read_only = mounts[0].source.is_some().then_some(true);
         let old = changed(|host, _| host.mounts = Some(mounts));
-        let recipe = Recipe { renew_volumes: true, ..recipe(None) };
-        let host = blueprint(&old, Beyond::default(), Some(&image()), BEFORE_1_44, &recipe)
+        let recipe = CreateSpec { renew_volumes: true, ..recipe(None) };
+        let host = blueprint(&old, RawSettings::default(), Some(&image()), BEFORE_1_44, &recipe)
             .unwrap()
             .body
             .host_config
@@ -157,8 +157,8 @@ fn volumes_of_a_missing_lender_become_the_container_s_own() {
     let own = volumes::without_lenders(&old, &gone);
     // A sibling, and a container that gets new volumes, still has all of them.
     let publish = Published { ip: "0.0.0.0".parse().unwrap(), port: 57915, container_port: 8080 };
-    for recipe in [recipe(None), recipe(Some(publish)), Recipe { renew_volumes: true, ..recipe(None) }] {
-        let host = blueprint(&own, Beyond::default(), Some(&image()), BEFORE_1_44, &recipe)
+    for recipe in [recipe(None), recipe(Some(publish)), CreateSpec { renew_volumes: true, ..recipe(None) }] {
+        let host = blueprint(&own, RawSettings::default(), Some(&image()), BEFORE_1_44, &recipe)
             .unwrap()
             .body
             .host_config
@@ -219,7 +219,7 @@ fn the_sibling_s_address_is_kept_where_one_was_named() {
 fn a_container_that_could_not_be_rolled_back_is_refused() {
     let refused = |old: &ContainerInspectResponse| {
         let error =
-            blueprint(old, Beyond::default(), Some(&image()), BEFORE_1_44, &recipe(None)).unwrap_err();
+            blueprint(old, RawSettings::default(), Some(&image()), BEFORE_1_44, &recipe(None)).unwrap_err();
         assert!(matches!(error, EngineError::Refused { action: "create", .. }));
         error.to_string()
     };
@@ -234,7 +234,7 @@ fn a_container_that_could_not_be_rolled_back_is_refused() {
 
 #[test]
 fn without_the_old_image_everything_is_carried() {
-    let blueprint = blueprint(&running(), Beyond::default(), None, BEFORE_1_44, &recipe(None)).unwrap();
+    let blueprint = blueprint(&running(), RawSettings::default(), None, BEFORE_1_44, &recipe(None)).unwrap();
     assert_eq!(blueprint.body.env, running().config.unwrap().env);
     assert_eq!(blueprint.body.entrypoint, Some(vec!["/sleeper".to_owned()]));
 }
@@ -297,7 +297,7 @@ fn what_podman_shows_is_written_as_it_takes_it() {
         }]);
     });
     let podman = Dialect { is_podman: true, ..BEFORE_1_44 };
-    let created = blueprint(&old, Beyond::default(), Some(&image()), podman, &recipe(None)).unwrap();
+    let created = blueprint(&old, RawSettings::default(), Some(&image()), podman, &recipe(None)).unwrap();
     let host = created.body.host_config.unwrap();
     assert_eq!(host.ulimits.unwrap()[0].name.as_deref(), Some("nofile"));
     assert_eq!(host.devices.unwrap()[0].cgroup_permissions.as_deref(), Some("rwm"));
@@ -325,13 +325,14 @@ fn the_additions_of_podman_are_no_changes() {
     };
     let podman = Dialect { is_podman: true, ..BEFORE_1_44 };
     let created =
-        blueprint(&old, Beyond::default(), Some(&image_with(&["/data"])), podman, &recipe(None)).unwrap();
+        blueprint(&old, RawSettings::default(), Some(&image_with(&["/data"])), podman, &recipe(None))
+            .unwrap();
     let changes = |volumes: &[&str]| {
         let (config, defaults) = comparable(&old, image_with(volumes).config.unwrap(), true);
         changes::changes(&config, &created.body, &defaults)
     };
     assert_eq!(changes(&["/data"]), []);
-    let new = Change::Added { field: "volume".into(), name: "/new".to_owned() };
+    let new = ContainerChange::Added { field: "volume".into(), name: "/new".to_owned() };
     assert_eq!(changes(&["/data", "/new"]), [new]);
 }
 
@@ -364,8 +365,9 @@ fn a_port_that_the_new_image_exposes_comes_where_all_are_published() {
         exposed_ports: Some(vec!["9090/tcp".to_owned(), "9090/udp".to_owned()]),
         ..bollard::models::ImageConfig::default()
     };
-    let told = |recipe: &Recipe| -> Vec<String> {
-        let blueprint = blueprint(&old, Beyond::default(), Some(&old_image), BEFORE_1_44, recipe).unwrap();
+    let told = |recipe: &CreateSpec| -> Vec<String> {
+        let blueprint =
+            blueprint(&old, RawSettings::default(), Some(&old_image), BEFORE_1_44, recipe).unwrap();
         let changes = changes::changes(old.config.as_ref().unwrap(), &blueprint.body, &new_image);
         let told = changes.iter().map(ToString::to_string);
         told.filter(|it| it.starts_with("exposed port (published by -P) ")).collect()
@@ -374,7 +376,7 @@ fn a_port_that_the_new_image_exposes_comes_where_all_are_published() {
     assert_eq!(told(&recipe(None)), ["exposed port (published by -P) 7070/udp is removed", comes]);
     let port = Published { ip: "0.0.0.0".parse().unwrap(), port: 32768, container_port: 7070 };
     let pinned = Pinned { udp_ports: vec![port], ..Pinned::default() };
-    assert_eq!(told(&Recipe { pinned, ..recipe(None) }), [comes], "what was published stays so");
+    assert_eq!(told(&CreateSpec { pinned, ..recipe(None) }), [comes], "what was published stays so");
 }
 
 #[test]
@@ -395,7 +397,8 @@ fn changes_by_another_image_are_reported_without_secret_values() {
         "TOKEN=image-planted".to_owned(),
         "KEY=planted".to_owned(),
     ]);
-    let blueprint = blueprint(&old, Beyond::default(), Some(&old_image), BEFORE_1_44, &recipe(None)).unwrap();
+    let blueprint =
+        blueprint(&old, RawSettings::default(), Some(&old_image), BEFORE_1_44, &recipe(None)).unwrap();
     let config = old.config.unwrap();
     let told = |image: &bollard::models::ImageConfig| -> Vec<String> {
         changes::changes(&config, &blueprint.body, image).iter().map(ToString::to_string).collect()
@@ -418,9 +421,9 @@ proptest! {
     #[test]
     fn any_inspection_is_handled(bytes in damaged(include_bytes!("../../../../fixtures/docker/running.json"))) {
         let Ok(found) = serde_json::from_slice(&bytes) else { return Ok(()) };
-        let _container = look::container(&found, &look::SeenImage::Gone);
+        let _container = inspect::container(&found, &inspect::SeenImage::Gone);
         for (dialect, image) in [(BEFORE_1_44, Some(image())), (AFTER_1_44, None)] {
-            let Ok(blueprint) = blueprint(&found, Beyond::default(), image.as_ref(), dialect, &recipe(None)) else { continue };
+            let Ok(blueprint) = blueprint(&found, RawSettings::default(), image.as_ref(), dialect, &recipe(None)) else { continue };
             let config = found.config.clone().unwrap_or_default();
             let _changes = changes::changes(&config, &blueprint.body, &image.unwrap_or_default().config.unwrap_or_default());
         }
@@ -429,7 +432,7 @@ proptest! {
     #[test]
     fn any_image_is_handled(bytes in damaged(include_bytes!("../../../../fixtures/docker/image.json"))) {
         let Ok(image) = serde_json::from_slice(&bytes) else { return Ok(()) };
-        let _blueprint = blueprint(&running(), Beyond::default(), Some(&image), BEFORE_1_44, &recipe(None));
+        let _blueprint = blueprint(&running(), RawSettings::default(), Some(&image), BEFORE_1_44, &recipe(None));
     }
 
     #[test]

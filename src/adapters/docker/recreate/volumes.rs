@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use bollard::models::{ContainerInspectResponse, Mount, MountPoint, MountType};
 
-use super::Source;
+use super::SourceContainer;
 use crate::service::container::clean;
 
 /// Returns the mounts of the new container: the requested ones, and each anonymous volume by the name that the engine
 /// generated. A sibling's anonymous volumes stay with the sibling. The new container then gets new ones, and also
 /// when the volumes are to be renewed.
-pub(super) fn mounts(source: &Source<'_>) -> Option<Vec<Mount>> {
+pub(super) fn mounts(source: &SourceContainer<'_>) -> Option<Vec<Mount>> {
     if source.renews_volumes {
         let mounts = source.host.mounts.as_ref()?;
         return Some(mounts.iter().map(renewed).collect());

@@ -15,7 +15,7 @@ fn refusal(reply: &str) -> ReplyError {
     ReplyError::Refused { reply: reply.to_owned() }
 }
 
-fn read_all(text: &str) -> (Process, Vec<StateRow>, Stat) {
+fn read_all(text: &str) -> (ProcessInfo, Vec<StateRow>, Stat) {
     let mut replies = Replies::new(text);
     let all = (replies.info().unwrap(), replies.servers_state().unwrap(), replies.stat().unwrap());
     assert_eq!(replies.rest, "");

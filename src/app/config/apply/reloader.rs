@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::haproxy::HaproxySocket;
-use crate::adapters::haproxy::master::{Answer, MasterSocket};
-use crate::adapters::haproxy_service::{Known, Source, run_command, unit_is_active};
+use crate::adapters::haproxy::master::{MasterSocket, ReloadReply};
+use crate::adapters::haproxy_service::{KnownService, ServiceSource, run_command, unit_is_active};
 use crate::cfg::Configuration;
 use crate::deploy::wait::{Waited, until};
 use crate::error::Error;
@@ -27,7 +27,11 @@ pub(super) enum Reloader {
 
 impl Reloader {
     /// Returns the way that `--reload-by` names, or else the available one.
-    pub fn choose(by: Option<&str>, master_socket: Option<&str>, known: &Known) -> Result<Self, Error> {
+    pub fn choose(
+        by: Option<&str>,
+        master_socket: Option<&str>,
+        known: &KnownService,
+    ) -> Result<Self, Error> {
         let source = &known.service.source;
         let found = match master_socket {
             Some(named) => Some(known.named_master(named.parse()?)),
@@ -43,7 +47,7 @@ impl Reloader {
             Some(command) => Ok(Self::Command(command.to_owned())),
             None if has_master => master(),
             // Debian's service has its own mount namespace, so its process can only be identified by its unit.
-            None if *source != Source::Settings && unit_is_active() => Ok(Self::Systemd),
+            None if *source != ServiceSource::Settings && unit_is_active() => Ok(Self::Systemd),
             None => master(),
         }
     }
@@ -57,16 +61,16 @@ impl Reloader {
     ) -> Result<(), String> {
         let text = |error: &dyn std::error::Error| error.to_string();
         // After a failed reload, HAProxy 2.2 leaves a dead runtime socket behind; the next worker creates a new one.
-        let before = socket.look(&[]).await.ok().map(|seen| seen.pid);
+        let before = socket.full_state(&[]).await.ok().map(|seen| seen.pid);
         let mut failures = None;
         match self {
             Self::Master(master) => {
                 failures = master.failed_reloads().await.map_err(|error| text(&error))?;
                 match master.reload().await.map_err(|error| text(&error))? {
-                    Answer::Failed(log) => {
+                    ReloadReply::Failed(log) => {
                         return Err(format!("HAProxy did not start with the file:\n{log}"));
                     }
-                    Answer::Succeeded | Answer::Silence => {}
+                    ReloadReply::Succeeded | ReloadReply::Silence => {}
                 }
             }
             Self::Systemd => run_command("systemctl", &["reload", "haproxy"]).await?,
@@ -80,7 +84,7 @@ impl Reloader {
             {
                 return Err("HAProxy did not start with the file; its log says why".to_owned());
             }
-            let seen = match socket.look(&[]).await {
+            let seen = match socket.full_state(&[]).await {
                 Ok(seen) if Some(seen.pid) == before => return Ok(None),
                 Ok(seen) => seen,
                 Err(error) => {
@@ -88,7 +92,7 @@ impl Reloader {
                     return Ok(None);
                 }
             };
-            is_that(&seen, configuration).map(Some)
+            runs_configuration(&seen, configuration).map(Some)
         });
         match waited.await? {
             Waited::Done(()) => Ok(()),
@@ -101,13 +105,13 @@ impl Reloader {
 
 /// Returns whether this worker still runs, with the servers of this configuration. Another worker may have read another
 /// file, which the servers' names alone do not show.
-pub(super) async fn goes_on(socket: &HaproxySocket, pid: u32, configuration: &Configuration) -> bool {
-    let seen = socket.look(&[]).await;
-    seen.is_ok_and(|seen| seen.pid == pid && is_that(&seen, configuration).is_ok())
+pub(super) async fn still_runs(socket: &HaproxySocket, pid: u32, configuration: &Configuration) -> bool {
+    let seen = socket.full_state(&[]).await;
+    seen.is_ok_and(|seen| seen.pid == pid && runs_configuration(&seen, configuration).is_ok())
 }
 
 /// Checks that the running HAProxy has the servers of this configuration.
-pub(super) fn is_that(
+pub(super) fn runs_configuration(
     seen: &crate::observation::LoadBalancerState,
     configuration: &Configuration,
 ) -> Result<(), String> {

@@ -26,11 +26,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// What HAProxy has done since the states were recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Since<'a> {
+pub(super) enum ChangeSource<'a> {
     /// HAProxy has read its files.
     Reload,
     /// HAProxy has only executed commands: an address set at runtime was set on purpose.
-    Told,
+    Runtime,
     /// HAProxy has done nothing, and haproxy.cfg may have been edited: weights and states that it has not read are set.
     /// Other settings that differ may have been set on purpose, and traffic depends on them.
     Edit,
@@ -38,11 +38,11 @@ pub(super) enum Since<'a> {
     Added(&'a BTreeSet<ServerId>),
 }
 
-impl Since<'_> {
+impl ChangeSource<'_> {
     fn has_read(self, server: &ServerId) -> bool {
         match self {
             Self::Reload => true,
-            Self::Told | Self::Edit => false,
+            Self::Runtime | Self::Edit => false,
             Self::Added(servers) => servers.contains(server),
         }
     }
@@ -50,17 +50,17 @@ impl Since<'_> {
 
 /// The result of restoring the states of servers.
 #[derive(Debug, Default)]
-pub(super) struct SetAgain {
+pub(super) struct ReapplyReport {
     pub set: Vec<String>,
     /// The changes that HAProxy refuses at runtime.
     pub refused: Vec<String>,
 }
 
-impl SetAgain {
+impl ReapplyReport {
     /// Fails if a HAProxy that has read haproxy.cfg refused a change.
     pub fn complete(self) -> Result<(), Error> {
         let Self { refused, .. } = self;
-        if refused.is_empty() { Ok(()) } else { Err(Error::RunsOtherwise { not_so: refused }) }
+        if refused.is_empty() { Ok(()) } else { Err(Error::RunningConfigDiffers { not_so: refused }) }
     }
 }
 
@@ -162,7 +162,7 @@ impl States {
     }
 
     /// Returns the differences of a server, in the order in which they are corrected.
-    fn mismatches_of(&self, now: &ServerState, line: &Server, since: Since<'_>) -> Vec<Mismatch> {
+    fn mismatches_of(&self, now: &ServerState, line: &Server, since: ChangeSource<'_>) -> Vec<Mismatch> {
         let set = self.0.get(&now.id).copied().unwrap_or_default();
         let has_agent = now.asks_agent();
         let mut all = Vec::new();
@@ -174,7 +174,7 @@ impl States {
             all.extend(settings(now, line, set.address.filter(|_| line.disabled)));
         }
         // An agent may set weight and state at any time.
-        let is_written = (is_read || since == Since::Edit) && (!has_agent || set.is_agent_off);
+        let is_written = (is_read || since == ChangeSource::Edit) && (!has_agent || set.is_agent_off);
         let weight = set.weight.or(is_written.then_some(line.weight));
         all.extend(weight.filter(|to| *to != now.weight).map(|to| Mismatch::Weight { to, from: now.weight }));
         if is_read && !set.is_down && is_down_without_a_check(now, line) {
@@ -193,7 +193,7 @@ impl States {
         &self,
         seen: &LoadBalancerState,
         configuration: &Configuration,
-        since: Since<'_>,
+        since: ChangeSource<'_>,
     ) -> Mismatches {
         let known = seen.servers.iter().filter_map(|now| Some((now, find(configuration, &now.id)?)));
         known
@@ -207,15 +207,15 @@ impl States {
     ///
     /// # Errors
     /// If HAProxy does not answer, or exits in the middle.
-    pub async fn set_again(
+    pub async fn reapply(
         &self,
         socket: &HaproxySocket,
         configuration: &Configuration,
-        since: Since<'_>,
-    ) -> Result<SetAgain, Error> {
-        let found = self.mismatches(&socket.look(&[]).await?, configuration, since);
+        since: ChangeSource<'_>,
+    ) -> Result<ReapplyReport, Error> {
+        let found = self.mismatches(&socket.full_state(&[]).await?, configuration, since);
         if found.is_empty() {
-            return Ok(SetAgain::default());
+            return Ok(ReapplyReport::default());
         }
         let servers: Vec<ServerId> = found.iter().map(|(server, _)| server.clone()).collect();
         let set = self.set(found, socket, configuration, since).await;
@@ -227,23 +227,23 @@ impl States {
         found: Mismatches,
         socket: &HaproxySocket,
         configuration: &Configuration,
-        since: Since<'_>,
-    ) -> Result<SetAgain, Error> {
+        since: ChangeSource<'_>,
+    ) -> Result<ReapplyReport, Error> {
         let (mut set, mut found): (Mismatches, Mismatches) =
             found.into_iter().partition(|(_, mismatch)| *mismatch == Mismatch::Agent);
         for (server, _) in &set {
             unless_refused(socket.set_checking(server, Checker::Agent, false).await)?;
         }
         if !set.is_empty() {
-            until_agents_are_silent(socket).await?;
+            wait_for_agents(socket).await?;
             // Includes changes by the agents' last answers.
-            found = self.mismatches(&socket.look(&[]).await?, configuration, since);
+            found = self.mismatches(&socket.full_state(&[]).await?, configuration, since);
         }
         set_all(socket, &found).await?;
-        let left = self.mismatches(&socket.look(&[]).await?, configuration, since);
+        let left = self.mismatches(&socket.full_state(&[]).await?, configuration, since);
         set.extend(found);
         set.retain(|it| !left.contains(it));
-        Ok(SetAgain { set: describe(&set), refused: describe(&left) })
+        Ok(ReapplyReport { set: describe(&set), refused: describe(&left) })
     }
 }
 
@@ -306,10 +306,10 @@ async fn correct(
 }
 
 /// Waits for the answer of an agent that was asked before it was turned off: HAProxy still applies that answer.
-async fn until_agents_are_silent(socket: &HaproxySocket) -> Result<(), Error> {
+async fn wait_for_agents(socket: &HaproxySocket) -> Result<(), Error> {
     let never = CancellationToken::new();
     let silent = until(LOOK_EVERY, AGENT_ANSWERS_WITHIN, &never, async || {
-        let seen = socket.look(&[]).await?;
+        let seen = socket.full_state(&[]).await?;
         let is_asked = |now: &ServerState| now.checks.agent == Checking::Off && now.checks.asks_agent;
         Ok::<_, Error>((!seen.servers.iter().any(is_asked)).then_some(()))
     });
@@ -319,8 +319,12 @@ async fn until_agents_are_silent(socket: &HaproxySocket) -> Result<(), Error> {
 
 /// Ignores a refusal of HAProxy: a later look shows which values differ.
 fn unless_refused(set: Result<(), LoadBalancerError>) -> Result<(), LoadBalancerError> {
-    use LoadBalancerError::{AddressNotTaken, NotTaken, Refused};
-    if matches!(set, Err(Refused { .. } | NotTaken { .. } | AddressNotTaken { .. })) { Ok(()) } else { set }
+    use LoadBalancerError::{AddressNotApplied, Refused, StateNotApplied};
+    if matches!(set, Err(Refused { .. } | StateNotApplied { .. } | AddressNotApplied { .. })) {
+        Ok(())
+    } else {
+        set
+    }
 }
 
 #[cfg(test)]
@@ -336,16 +340,16 @@ mod tests {
 
     /// Returns what is restored after a reload with a new line, for a server with these states before and after the
     /// reload.
-    fn set_again(
+    fn reapply(
         lines: [&str; 2],
         before: impl Fn(&mut ServerState),
         after: impl Fn(&mut ServerState),
     ) -> Vec<String> {
-        set_since(Since::Reload, lines, before, after)
+        set_since(ChangeSource::Reload, lines, before, after)
     }
 
     fn set_since(
-        since: Since<'_>,
+        since: ChangeSource<'_>,
         lines: [&str; 2],
         before: impl Fn(&mut ServerState),
         after: impl Fn(&mut ServerState),
@@ -367,18 +371,18 @@ mod tests {
     #[test]
     fn only_what_was_set_at_runtime_is_set_again() {
         let weight = |now, read| move |it: &mut ServerState| (it.weight, it.initial_weight) = (now, read);
-        let kept = set_again(["check weight 5", "check weight 3"], weight(7, 5), as_it_is);
+        let kept = reapply(["check weight 5", "check weight 3"], weight(7, 5), as_it_is);
         assert_eq!(kept, ["weight 7, not 3"]);
         // Edited in the file by hand and not read since: the running weight is outdated, not set.
-        assert_eq!(set_again(["check weight 2", "check weight 3"], weight(1, 1), as_it_is), NOTHING);
+        assert_eq!(reapply(["check weight 2", "check weight 3"], weight(1, 1), as_it_is), NOTHING);
         // Set to the value in the file, while HAProxy has read another one.
-        assert_eq!(set_again(["check weight 2", "check weight 3"], weight(2, 1), as_it_is), NOTHING);
+        assert_eq!(reapply(["check weight 2", "check weight 3"], weight(2, 1), as_it_is), NOTHING);
         let admin = |bits| move |it: &mut ServerState| it.admin = AdminBits(bits);
-        assert_eq!(set_again(["check", "check"], admin(8), as_it_is), ["drain, not ready"]);
-        assert_eq!(set_again(["check disabled", "check disabled"], admin(4), admin(5)), ["ready, not maint"]);
+        assert_eq!(reapply(["check", "check"], admin(8), as_it_is), ["drain, not ready"]);
+        assert_eq!(reapply(["check disabled", "check disabled"], admin(4), admin(5)), ["ready, not maint"]);
         // `disabled` was added to the file by hand, or removed, and not read since.
-        assert_eq!(set_again(["check disabled", "check disabled"], admin(0), admin(5)), NOTHING);
-        assert_eq!(set_again(["check", "check"], admin(5), as_it_is), NOTHING);
+        assert_eq!(reapply(["check disabled", "check disabled"], admin(0), admin(5)), NOTHING);
+        assert_eq!(reapply(["check", "check"], admin(5), as_it_is), NOTHING);
     }
 
     #[test]
@@ -390,10 +394,13 @@ mod tests {
         let fresh = |it: &mut ServerState| it.admin = AdminBits(5);
         let added = BTreeSet::from([ServerId::new("mobile", "app1")]);
         assert_eq!(
-            set_since(Since::Added(&added), slot, in_use, fresh),
+            set_since(ChangeSource::Added(&added), slot, in_use, fresh),
             ["address 127.0.0.1:50009, not 127.0.0.1:50000", "ready, not maint"]
         );
-        assert_eq!(set_since(Since::Added(&BTreeSet::new()), slot, in_use, fresh), ["ready, not maint"]);
+        assert_eq!(
+            set_since(ChangeSource::Added(&BTreeSet::new()), slot, in_use, fresh),
+            ["ready, not maint"]
+        );
     }
 
     #[test]
@@ -401,9 +408,9 @@ mod tests {
         let before = |it: &mut ServerState| (it.admin, it.checks.agent) = (AdminBits(8), Checking::Off);
         let after = |it: &mut ServerState| it.checks.agent = Checking::On;
         let line = "check agent-check agent-port 81";
-        assert_eq!(set_again([line, line], before, after), ["agent off, not on", "drain, not ready"]);
+        assert_eq!(reapply([line, line], before, after), ["agent off, not on", "drain, not ready"]);
         let by_agent = |it: &mut ServerState| (it.weight, it.checks.agent) = (40, Checking::On);
-        assert_eq!(set_again([line, line], |it| it.checks.agent = Checking::On, by_agent), NOTHING);
+        assert_eq!(reapply([line, line], |it| it.checks.agent = Checking::On, by_agent), NOTHING);
     }
 
     #[test]
@@ -411,22 +418,22 @@ mod tests {
         let down = |it: &mut ServerState| it.operational = Operational::Stopped;
         let in_maint =
             |it: &mut ServerState| (it.operational, it.admin) = (Operational::Stopped, AdminBits(5));
-        assert_eq!(set_again(["disabled", ""], in_maint, down), ["up, not down"]);
-        assert_eq!(set_again(["", ""], down, down), NOTHING, "that was set");
-        assert_eq!(set_again(["check disabled", "check"], in_maint, down), NOTHING, "its check will tell");
+        assert_eq!(reapply(["disabled", ""], in_maint, down), ["up, not down"]);
+        assert_eq!(reapply(["", ""], down, down), NOTHING, "that was set");
+        assert_eq!(reapply(["check disabled", "check"], in_maint, down), NOTHING, "its check will tell");
     }
 
     #[test]
     fn settings_of_a_state_file_give_way_to_the_line_and_a_slot_in_use_keeps_its_address() {
         let elsewhere = |it: &mut ServerState| it.address = "127.0.0.1:50009".parse().ok();
         let address = "address 127.0.0.1:50000, not 127.0.0.1:50009";
-        assert_eq!(set_again(["check", "check"], as_it_is, elsewhere), [address]);
-        assert_eq!(set_again(["check", "check"], elsewhere, as_it_is), NOTHING, "as after any reload");
+        assert_eq!(reapply(["check", "check"], as_it_is, elsewhere), [address]);
+        assert_eq!(reapply(["check", "check"], elsewhere, as_it_is), NOTHING, "as after any reload");
         let plain = |it: &mut ServerState| {
             it.settings = Some(RunningSettings { check_port: Some(81), ..RunningSettings::default() });
         };
         assert_eq!(
-            set_again(["check", "check ssl verify none"], as_it_is, plain),
+            reapply(["check", "check ssl verify none"], as_it_is, plain),
             ["ssl, not no ssl", "no check port, not check port 81"]
         );
         let in_use = |it: &mut ServerState| {
@@ -435,16 +442,17 @@ mod tests {
         let fresh = |it: &mut ServerState| it.admin = AdminBits(5);
         let slot = "check disabled";
         assert_eq!(
-            set_again([slot, slot], in_use, fresh),
+            reapply([slot, slot], in_use, fresh),
             ["address 127.0.0.1:50009, not 127.0.0.1:50000", "ready, not maint"]
         );
-        assert_eq!(set_again([slot, "check"], in_use, as_it_is), NOTHING, "it is a server of its own now");
+        assert_eq!(reapply([slot, "check"], in_use, as_it_is), NOTHING, "it is a server of its own now");
     }
 
     #[test]
     fn an_edited_file_sets_weights_and_states_but_no_setting_that_traffic_depends_on() {
-        let edited =
-            |line: &str, now: &dyn Fn(&mut ServerState)| set_since(Since::Edit, [line, line], now, now);
+        let edited = |line: &str, now: &dyn Fn(&mut ServerState)| {
+            set_since(ChangeSource::Edit, [line, line], now, now)
+        };
         let read = |it: &mut ServerState| (it.weight, it.initial_weight) = (1, 1);
         assert_eq!(edited("check weight 9", &read), ["weight 9, not 1"]);
         assert_eq!(edited("check disabled", &|it| it.admin = AdminBits(0)), ["maint, not ready"]);
@@ -480,7 +488,7 @@ mod tests {
         let line = "\nbackend b\n    server s 127.0.0.1:80 check agent-check agent-port 81 weight 3\n";
         let off = World::of(line).server("b/s", |it| it.checks.agent = Checking::Off);
         let states = States::set_at_runtime(&off.observation.load_balancers[0], &off.configuration);
-        let done = states.set_again(&fake.socket, &off.configuration, Since::Reload).await.unwrap();
+        let done = states.reapply(&fake.socket, &off.configuration, ChangeSource::Reload).await.unwrap();
         assert_eq!(done.set, ["b/s: agent off, not on", "b/s: weight 3, not 1"]);
         assert_eq!(done.refused, NOTHING);
     }

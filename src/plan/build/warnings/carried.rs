@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::observation::{Container, Observation, UnnamedVolume};
 use crate::plan::{Lane, Replacement};
-use crate::topology::matching::Aside;
+use crate::topology::matching::ContainerRole;
 
 pub(super) fn all(observation: &Observation, lanes: &[Lane]) -> Vec<String> {
     let mut warnings = volumes(observation, lanes);
     warnings.extend(open_files(observation, lanes));
     for replacement in lanes.iter().filter_map(|lane| lane.replacement.as_ref()) {
         warnings.extend(linked(replacement, &observation.containers));
-        warnings.extend(taken_from_sibling(replacement));
+        warnings.extend(sibling_settings_note(replacement));
     }
     warnings
 }
@@ -102,7 +102,7 @@ impl<'a> ByPlace<'a> {
 fn linked(replacement: &Replacement, containers: &[Container]) -> Vec<String> {
     let Some(old) = &replacement.old else { return Vec::new() };
     let links = |it: &&Container| it.engine == old.engine && it.links.contains(&old.name);
-    let linked = containers.iter().filter(links).filter(|it| !Aside::is_name(&it.name));
+    let linked = containers.iter().filter(links).filter(|it| !ContainerRole::is_name(&it.name));
     let notes = linked.map(|it| {
         format!(
             "{} links to {} (--link): it will not reach the new container and cannot start without the old one. Recreate it after the deploy",
@@ -113,7 +113,7 @@ fn linked(replacement: &Replacement, containers: &[Container]) -> Vec<String> {
 }
 
 /// Returns what a container created with a sibling's settings shares with it, and what it does not get.
-fn taken_from_sibling(replacement: &Replacement) -> Option<String> {
+fn sibling_settings_note(replacement: &Replacement) -> Option<String> {
     let like = Some(&replacement.like).filter(|_| replacement.old.is_none() && !replacement.described)?;
     let publish = replacement.publish?;
     let is_own = |alias: &String| {

@@ -120,7 +120,7 @@ fn a_plan_of_an_earlier_version_is_undone_by_its_own_rules() {
 
 #[test]
 fn an_old_container_proves_itself_only_for_lines_that_are_given_requests_again() {
-    let steps = |world: World| crate::plan::undo::put_back(&world.floor(0).plan("v2").unwrap().lanes[0]);
+    let steps = |world: World| crate::plan::undo::restore_steps(&world.floor(0).plan("v2").unwrap().lanes[0]);
     assert!(steps(forgotten()).contains(&Step::ProveOld));
     assert!(!steps(World::of(FORGOTTEN).maint("mobile/app1").down("legacy/app1")).contains(&Step::ProveOld));
 }

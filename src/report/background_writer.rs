@@ -6,27 +6,27 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long [`Outlet::settle`] waits for a reader that takes nothing.
+/// How long [`BackgroundWriter::flush`] waits for a reader that takes nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A handle to a thread that writes. It accepts everything at once. Dropping it waits until everything is written, or
 /// until the reader takes nothing for [`PATIENCE`].
 #[derive(Debug)]
-pub(super) struct Outlet {
+pub(super) struct BackgroundWriter {
     pieces: Sender<Vec<u8>>,
     given: AtomicUsize,
-    written: Mutex<Written>,
+    written: Mutex<WriteProgress>,
     patience: Duration,
 }
 
 /// How much of the input is written.
 #[derive(Debug)]
-struct Written {
+struct WriteProgress {
     told: Receiver<()>,
     pieces: usize,
 }
 
-impl Outlet {
+impl BackgroundWriter {
     /// Writes to `out`. After the first error it calls `failed` once and writes nothing more.
     pub fn new(
         mut out: impl Write + Send + 'static,
@@ -42,7 +42,7 @@ impl Outlet {
                 let _sent = tell.send(());
             }
         });
-        let written = Mutex::new(Written { told, pieces: 0 });
+        let written = Mutex::new(WriteProgress { told, pieces: 0 });
         Self { pieces, given: AtomicUsize::new(0), written, patience: PATIENCE }
     }
 
@@ -53,7 +53,7 @@ impl Outlet {
     }
 
     /// Waits until everything is written, as long as the reader keeps reading.
-    pub fn settle(&self) {
+    pub fn flush(&self) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         while written.pieces < self.given.load(Ordering::SeqCst)
             && written.told.recv_timeout(self.patience).is_ok()
@@ -63,9 +63,9 @@ impl Outlet {
     }
 }
 
-impl Drop for Outlet {
+impl Drop for BackgroundWriter {
     fn drop(&mut self) {
-        self.settle();
+        self.flush();
     }
 }
 
@@ -77,7 +77,7 @@ mod tests {
     /// More than any pipe can hold.
     const PIECES: usize = 1000;
 
-    fn fill(outlet: &Outlet) {
+    fn fill(outlet: &BackgroundWriter) {
         for _ in 0..PIECES {
             outlet.put([b'.'; 1000]).unwrap();
         }
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn a_slow_reader_gets_everything() {
         let (mut reader, writer) = std::io::pipe().unwrap();
-        let outlet = Outlet::new(writer, |error| panic!("{error}"));
+        let outlet = BackgroundWriter::new(writer, |error| panic!("{error}"));
         fill(&outlet);
         let read = std::thread::spawn(move || {
             let mut all = Vec::new();
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn the_wait_for_a_reader_that_takes_nothing_ends() {
         let (_reader, writer) = std::io::pipe().unwrap();
-        let mut outlet = Outlet::new(writer, |error| panic!("{error}"));
+        let mut outlet = BackgroundWriter::new(writer, |error| panic!("{error}"));
         outlet.patience = Duration::from_millis(10);
         fill(&outlet);
         let begun = tokio::time::Instant::now();
@@ -112,7 +112,7 @@ mod tests {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let (tell, told) = channel();
-        let mut outlet = Outlet::new(writer, move |error| tell.send(error.kind()).unwrap());
+        let mut outlet = BackgroundWriter::new(writer, move |error| tell.send(error.kind()).unwrap());
         outlet.patience = Duration::MAX;
         outlet.put("a").unwrap();
         assert_eq!(told.recv(), Ok(ErrorKind::BrokenPipe));

@@ -4,23 +4,23 @@ use std::path::PathBuf;
 
 use bollard::models::ContainerInspectResponse;
 
-use super::{DockerEngine, look};
+use super::{DockerEngine, inspect};
 use crate::ids::ContainerId;
 use crate::ports::EngineError;
 
 /// A running container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct RunningContainer {
     pub name: String,
     /// The PID of its first process on the engine's host.
     pub pid: u32,
     /// The files and directories of the host that it sees.
-    pub mounts: Vec<Mount>,
+    pub mounts: Vec<HostMount>,
 }
 
 /// A file or directory of the engine's host that a container sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
+pub struct HostMount {
     /// Its path on the host.
     pub source: PathBuf,
     /// Its path in the container.
@@ -29,20 +29,20 @@ pub struct Mount {
 
 impl DockerEngine {
     /// Returns the running container with this identifier; `None` if the engine has none.
-    pub async fn holder(&self, id: &ContainerId) -> Result<Option<Holder>, EngineError> {
-        Ok(self.find("inspect", &id.0).await?.as_ref().and_then(holder))
+    pub async fn running_container(&self, id: &ContainerId) -> Result<Option<RunningContainer>, EngineError> {
+        Ok(self.find("inspect", &id.0).await?.as_ref().and_then(running_container))
     }
 }
 
-fn holder(inspect: &ContainerInspectResponse) -> Option<Holder> {
+fn running_container(inspect: &ContainerInspectResponse) -> Option<RunningContainer> {
     let pid = inspect.state.as_ref()?.pid?;
     let mounts = inspect.mounts.iter().flatten().filter_map(|mount| {
         // A mount in memory has no source.
         let source = PathBuf::from(mount.source.as_deref().filter(|source| source.starts_with('/'))?);
-        Some(Mount { source, destination: mount.destination.as_deref()?.into() })
+        Some(HostMount { source, destination: mount.destination.as_deref()?.into() })
     });
     let pid = u32::try_from(pid).ok().filter(|pid| *pid != 0)?;
-    Some(Holder { name: look::name(inspect), pid, mounts: mounts.collect() })
+    Some(RunningContainer { name: inspect::name(inspect), pid, mounts: mounts.collect() })
 }
 
 #[cfg(test)]
@@ -64,9 +64,9 @@ mod tests {
             mounts: Some(vec![mount("/srv/run", "/run/haproxy"), mount("", "/tmp")]),
             ..Default::default()
         };
-        let mounts = vec![Mount { source: "/srv/run".into(), destination: "/run/haproxy".into() }];
-        let expected = Holder { name: "lb\u{fffd}[2J".to_owned(), pid: 12, mounts };
-        assert_eq!(holder(&inspect(12)), Some(expected));
-        assert_eq!(holder(&inspect(0)), None);
+        let mounts = vec![HostMount { source: "/srv/run".into(), destination: "/run/haproxy".into() }];
+        let expected = RunningContainer { name: "lb\u{fffd}[2J".to_owned(), pid: 12, mounts };
+        assert_eq!(running_container(&inspect(12)), Some(expected));
+        assert_eq!(running_container(&inspect(0)), None);
     }
 }

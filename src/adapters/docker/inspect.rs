@@ -11,12 +11,12 @@ use bollard::models::{
 
 use super::recreate::volumes::{is_same, is_unnamed, points};
 use super::{recreate, watchtower};
-use crate::foreign;
 use crate::ids::{ContainerId, ImageId};
 use crate::observation::{
     Attachment, Container, ContainerState, Health, LabelSource, Owner, Published, RestartPolicy,
     UnnamedVolume,
 };
+use crate::sanitize;
 
 /// The label that names the server lines that a container serves.
 pub(super) const CLAIM_LABEL: &str = "drainswap.server";
@@ -55,15 +55,15 @@ pub fn container(inspect: &ContainerInspectResponse, image: &SeenImage) -> Conta
     let labels = config.labels.clone().unwrap_or_default();
     let name = name(inspect);
     Container {
-        id: ContainerId(foreign::name(inspect.id.as_deref().unwrap_or_default())),
+        id: ContainerId(sanitize::name(inspect.id.as_deref().unwrap_or_default())),
         networks: networks(inspect, &name),
         name,
-        image_reference: foreign::name(config.image.as_deref().unwrap_or_default()),
-        image: ImageId(foreign::name(inspect.image.as_deref().unwrap_or_default())),
+        image_reference: sanitize::name(config.image.as_deref().unwrap_or_default()),
+        image: ImageId(sanitize::name(inspect.image.as_deref().unwrap_or_default())),
         image_is_gone: *image == SeenImage::Gone,
         repo_digests: match image {
             SeenImage::Known(image) => {
-                image.repo_digests.iter().flatten().map(|digest| foreign::name(digest)).collect()
+                image.repo_digests.iter().flatten().map(|digest| sanitize::name(digest)).collect()
             }
             SeenImage::Gone | SeenImage::Unreadable => Vec::new(),
         },
@@ -85,9 +85,9 @@ pub fn container(inspect: &ContainerInspectResponse, image: &SeenImage) -> Conta
         update_labels: watchtower::labels(inspect),
         lives_in: recreate::namespace_owners(inspect)
             .into_iter()
-            .map(|(_, owner)| ContainerId(foreign::name(&owner)))
+            .map(|(_, owner)| ContainerId(sanitize::name(&owner)))
             .collect(),
-        hostname: recreate::hostname(inspect).as_deref().map(foreign::name),
+        hostname: recreate::hostname(inspect).as_deref().map(sanitize::name),
         links: links(&host),
         named_volumes: volumes(inspect).filter(|(name, _)| !is_unnamed(name)).map(|(name, _)| name).collect(),
         // A list entry does not contain them.
@@ -130,7 +130,7 @@ pub(super) fn listed(entry: ContainerSummary) -> ContainerInspectResponse {
 
 /// Returns a container's name, without the leading slash.
 pub(super) fn name(inspect: &ContainerInspectResponse) -> String {
-    foreign::name(inspect.name.as_deref().unwrap_or_default().trim_start_matches('/'))
+    sanitize::name(inspect.name.as_deref().unwrap_or_default().trim_start_matches('/'))
 }
 
 /// Returns the state of a container.
@@ -169,7 +169,7 @@ fn restart(policy: Option<&bollard::models::RestartPolicy>) -> RestartPolicy {
 /// Returns the owner of a container with these labels. A Compose project comes last: it leaves a replacement alone
 /// for a while.
 pub(super) fn owner(labels: &HashMap<String, String>) -> Option<Owner> {
-    let label = |name| labels.get(name).map(|value| foreign::name(value));
+    let label = |name| labels.get(name).map(|value| sanitize::name(value));
     let pod = || Some(format!("{}/{}", label(NAMESPACE_LABEL)?, label(POD_LABEL)?));
     label(SWARM_LABEL)
         .map(Owner::Swarm)
@@ -181,7 +181,7 @@ pub(super) fn owner(labels: &HashMap<String, String>) -> Option<Owner> {
 
 fn claims(labels: &HashMap<String, String>) -> Vec<String> {
     let claims = labels.get(CLAIM_LABEL).map_or("", String::as_str).split(',');
-    claims.map(str::trim).filter(|claim| !claim.is_empty()).map(foreign::name).collect()
+    claims.map(str::trim).filter(|claim| !claim.is_empty()).map(sanitize::name).collect()
 }
 
 /// Returns whether the container or its image has set the label `drainswap.server`. A container that was created with
@@ -269,7 +269,7 @@ fn networks(inspect: &ContainerInspectResponse, name: &str) -> Vec<Attachment> {
         networks.into_iter().flatten().filter(|(network, _)| !matches!(network.as_str(), "host" | "none"));
     let mut found: Vec<Attachment> = networks
         .map(|(network, endpoint)| Attachment {
-            network: foreign::name(network),
+            network: sanitize::name(network),
             addresses: addresses(endpoint),
             given: given(endpoint),
             // Only the engine's list of networks shows this.
@@ -310,7 +310,7 @@ pub(super) fn is_gone(inspect: &ContainerInspectResponse, network: &str, known: 
 }
 
 fn volumes(inspect: &ContainerInspectResponse) -> impl Iterator<Item = (String, String)> {
-    points(inspect).map(|(name, target)| (foreign::name(name), foreign::name(target)))
+    points(inspect).map(|(name, target)| (sanitize::name(name), sanitize::name(target)))
 }
 
 fn unnamed_volumes(inspect: &ContainerInspectResponse, image: &SeenImage) -> Vec<UnnamedVolume> {
@@ -334,14 +334,14 @@ fn unnamed_volumes(inspect: &ContainerInspectResponse, image: &SeenImage) -> Vec
 /// target's current name. In other networks, a link is by name and finds any container that has the name.
 fn links(host: &HostConfig) -> Vec<String> {
     let targets = host.links.iter().flatten().filter_map(|link| link.split(':').next());
-    targets.map(|target| foreign::name(target.trim_start_matches('/'))).collect()
+    targets.map(|target| sanitize::name(target.trim_start_matches('/'))).collect()
 }
 
 /// Returns the user's aliases, Docker's own names (since API 1.44) and the container's name, without duplicates.
 fn aliases(endpoint: &EndpointSettings, name: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let given = [&endpoint.aliases, &endpoint.dns_names].into_iter().flatten().flatten();
-    for alias in given.map(String::as_str).chain([name]).map(foreign::name) {
+    for alias in given.map(String::as_str).chain([name]).map(sanitize::name) {
         if !found.contains(&alias) {
             found.push(alias);
         }
@@ -470,7 +470,7 @@ mod tests {
         let told = serde_json::to_string(&seen).unwrap();
         // JSON would escape the remaining C0 characters.
         assert!(
-            !told.chars().any(foreign::is_unsafe) && !told.contains("\\u") && !told.contains("\\n"),
+            !told.chars().any(sanitize::is_unsafe) && !told.contains("\\u") && !told.contains("\\n"),
             "{told}"
         );
         assert!(told.matches("::error::b").count() >= 9, "{told}");

@@ -1,7 +1,7 @@
 //! Sanitizing of text from engines, registries, HAProxy, hooks and containers.
 //!
 //! drainswap sanitizes foreign text on input, so that the text can neither move a terminal's cursor nor look like a
-//! line of drainswap's output. Output through [`shown`] and [`json`] is safe for any text, including settings and
+//! line of drainswap's output. Output through [`printable`] and [`json`] is safe for any text, including settings and
 //! stored files.
 
 use std::borrow::Cow;
@@ -80,7 +80,7 @@ pub fn lines(bytes: &[u8]) -> String {
 
 /// Returns drainswap's own text for printing: keeps line ends and colours, and removes every other unsafe character.
 #[must_use]
-pub fn shown(text: &str) -> Cow<'_, str> {
+pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.chars().any(|letter| letter != '\n' && is_unsafe(letter)) {
         return text.into();
     }
@@ -213,8 +213,8 @@ mod tests {
     #[test]
     fn colours_stay_and_cursor_movements_are_removed() {
         let styled = "\u{1b}[1m\u{1b}[31merror\u{1b}[0m: x\n";
-        assert_eq!(shown(styled), styled);
-        assert_eq!(shown("a\u{1b}[2Jb\u{1b}[1;1Hc\u{1b}[31m\r\u{9b}d\u{202e}"), "abc\u{1b}[31md");
+        assert_eq!(printable(styled), styled);
+        assert_eq!(printable("a\u{1b}[2Jb\u{1b}[1;1Hc\u{1b}[31m\r\u{9b}d\u{202e}"), "abc\u{1b}[31md");
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
             prop_assert!(!line(&text).chars().any(is_unsafe));
             prop_assert!(!name(&text).chars().any(is_unsafe));
             prop_assert!(!lines(&bytes).chars().any(|letter| letter != '\n' && is_unsafe(letter)));
-            let printed = anstream::adapter::strip_str(&shown(&text)).to_string();
+            let printed = anstream::adapter::strip_str(&printable(&text)).to_string();
             prop_assert!(!printed.chars().any(|letter| letter != '\n' && is_unsafe(letter)));
             prop_assert!(line(&text).chars().count() <= MOST + 1);
         }

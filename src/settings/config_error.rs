@@ -7,13 +7,13 @@ use crate::cfg::keywords::nearest;
 /// A mistake with its line and column, both from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{line}:{column}: {reason}")]
-pub struct Mistake {
+pub struct ConfigError {
     line: usize,
     column: usize,
     reason: String,
 }
 
-impl Mistake {
+impl ConfigError {
     /// Creates a mistake at a byte offset of the text.
     pub(super) fn at(text: &str, byte: usize, reason: String) -> Self {
         let before = text.get(..byte).unwrap_or(text);
@@ -37,7 +37,7 @@ pub(super) fn refuse_unknown(
     within: &str,
     table: &DeTable<'_>,
     known: &[&str],
-) -> Result<(), Mistake> {
+) -> Result<(), ConfigError> {
     let Some(key) = table.keys().find(|key| !known.contains(&key.get_ref().as_ref())) else { return Ok(()) };
     let name = key.get_ref();
     let hint = match nearest(name, known.iter().copied()) {
@@ -45,7 +45,7 @@ pub(super) fn refuse_unknown(
         None => ": remove it, or see `drainswap schema settings` for all keys".to_owned(),
     };
     let reason = format!("unknown key `{within}{}`{hint}", name.escape_debug());
-    Err(Mistake::at(text, key.span().start, reason))
+    Err(ConfigError::at(text, key.span().start, reason))
 }
 
 /// Returns the start of the key with a path such as `services.mobile.hosts`, or of its deepest ancestor in the file.

@@ -5,9 +5,9 @@
 
 use std::path::PathBuf;
 
-use super::call::Purpose;
+use super::call::CallContext;
 use super::{CALL_LIMIT, DockerEngine, Endpoint};
-use crate::foreign;
+use crate::sanitize;
 
 /// The bytes that an image needs on disk for each byte that the registry sends. Packed and unpacked layers exist side
 /// by side for a while, and unpacked layers are two or three times as large. An image that exceeds this limit would
@@ -17,29 +17,29 @@ const TIMES: u64 = 2;
 const CONTAINERD: &str = "io.containerd.snapshotter";
 
 /// The free space where the engine keeps its images, before a pull.
-pub(super) struct Room {
+pub(super) struct DiskSpace {
     root: PathBuf,
     free: u64,
 }
 
 impl DockerEngine {
     /// Returns the free space; `None` if it cannot be known from here.
-    pub(super) async fn room(&self) -> Option<Room> {
+    pub(super) async fn disk_space(&self) -> Option<DiskSpace> {
         let Endpoint::Unix(_) = self.endpoint else { return None };
-        let purpose = Purpose { action: "report", subject: "where it keeps its images" };
+        let purpose = CallContext { action: "report", subject: "where it keeps its images" };
         let info = self.within(CALL_LIMIT, purpose, self.client.info()).await.ok()?;
         if info.driver_status.iter().flatten().flatten().any(|word| word.starts_with(CONTAINERD)) {
             return None;
         }
         let root = PathBuf::from(info.docker_root_dir?);
         let disk = rustix::fs::statvfs(&root).ok()?;
-        Some(Room { root, free: disk.f_bavail.saturating_mul(disk.f_frsize) })
+        Some(DiskSpace { root, free: disk.f_bavail.saturating_mul(disk.f_frsize) })
     }
 }
 
-impl Room {
+impl DiskSpace {
     /// Returns why an image is too large if the registry sends this many bytes for it; `None` if there is room.
-    pub fn lacks(&self, bytes: u64) -> Option<String> {
+    pub fn shortage(&self, bytes: u64) -> Option<String> {
         let needed = bytes.saturating_mul(TIMES);
         (needed > self.free).then(|| {
             let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
@@ -47,7 +47,7 @@ impl Room {
                 "it needs about {} MB, but only {} MB are free in {}",
                 megabytes(needed),
                 self.free / 1_000_000,
-                foreign::path(&self.root)
+                sanitize::path(&self.root)
             )
         })
     }
@@ -59,12 +59,12 @@ mod tests {
 
     #[test]
     fn an_image_needs_twice_its_size() {
-        let room = Room { root: "/var/lib/docker".into(), free: 100_000_000 };
-        assert_eq!(room.lacks(50_000_000), None);
+        let room = DiskSpace { root: "/var/lib/docker".into(), free: 100_000_000 };
+        assert_eq!(room.shortage(50_000_000), None);
         assert_eq!(
-            room.lacks(50_000_001).as_deref(),
+            room.shortage(50_000_001).as_deref(),
             Some("it needs about 101 MB, but only 100 MB are free in /var/lib/docker")
         );
-        assert!(room.lacks(u64::MAX).is_some());
+        assert!(room.shortage(u64::MAX).is_some());
     }
 }

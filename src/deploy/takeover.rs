@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::balancers::{Seen, said_by};
+use super::balancers::{BalancerStates, state_from};
 use super::rotation::LOOK_EVERY;
 use super::wait::{Waited, until};
-use super::{Executor, Failure};
-use crate::event::Fact;
+use super::{Executor, StepError};
+use crate::event::EventKind;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Answer, LoadBalancerState, Operational};
 use crate::plan::floor;
@@ -19,23 +19,23 @@ use crate::probe::{Probe, distinct};
 use crate::topology::traffic::{Balance, can_be_woken};
 
 /// Returns what a lane must wait for before these servers leave.
-fn awaits(
+fn takeover_obstacle(
     balances: &[Balance],
     seen: &LoadBalancerState,
     out: &BTreeSet<ServerId>,
     is_early: bool,
-) -> Option<Fact> {
+) -> Option<EventKind> {
     for balance in balances.iter().filter(|balance| balance.has_any(out)) {
         let after = balance.forecast(seen, out).shares.into_iter();
         let is_starting =
             |id: &ServerId| seen.server(id).is_some_and(|state| state.operational == Operational::Starting);
         let servers: Vec<ServerId> = after.map(|share| share.server).filter(is_starting).collect();
         if !servers.is_empty() {
-            return Some(Fact::SlowStartAwaited { servers });
+            return Some(EventKind::SlowStartAwaited { servers });
         }
         let queued = balance.queued(seen);
         if queued > 0 && is_early && !can_be_woken(seen) {
-            return Some(Fact::QueueAwaited { backend: balance.backend.clone(), queued });
+            return Some(EventKind::QueueAwaited { backend: balance.backend.clone(), queued });
         }
     }
     None
@@ -45,7 +45,7 @@ fn awaits(
 ///
 /// # Errors
 /// Returns the first takeover server that does not answer.
-pub async fn answer(
+pub async fn require_answers(
     prober: &impl Prober,
     questions: &[(ServerId, Probe)],
     leaving: &BTreeMap<ServerId, BTreeSet<ServerId>>,
@@ -58,7 +58,7 @@ pub async fn answer(
             && let Some(((server, carrier), _)) = asked.iter().find(|(_, its)| *its == probe)
         {
             let (server, carrier) = ((*server).clone(), (*carrier).clone());
-            return Err(Refusal::CarrierSilent { server, carrier, answer });
+            return Err(Refusal::TakeoverServerDown { server, carrier, answer });
         }
     }
     Ok(())
@@ -72,22 +72,22 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     Executor<'_, L, E, P, C, H, J>
 {
     /// Checks the floor against the current state, and probes the takeover servers once more.
-    pub(super) async fn verify(&self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn verify(&self, lane: usize) -> Result<(), StepError> {
         self.old_is_there(lane).await?;
-        self.until_carried(lane).await?;
+        self.wait_for_takeover(lane).await?;
         let carriers = self.with_room(lane, async || self.carriers_with_room(lane).await).await?;
         let leaving = BTreeMap::from([(self.lane_of(lane).name().clone(), carriers.clone())]);
-        answer(&self.world.prober, &self.plan.probes, &leaving).await?;
+        require_answers(&self.site.prober, &self.plan.probes, &leaving).await?;
         let carriers = carriers.into_iter().collect();
-        self.tell(Fact::Verified { carriers });
+        self.emit(EventKind::Verified { carriers });
         Ok(())
     }
 
     /// Checks floor and headroom without the lane's servers and those of other lanes that are out. Returns the servers
     /// that take over.
-    async fn carriers_with_room(&self, lane: usize) -> Result<BTreeSet<ServerId>, Failure> {
+    async fn carriers_with_room(&self, lane: usize) -> Result<BTreeSet<ServerId>, StepError> {
         let (out, dead) = (self.lane_of(lane).id_set(), self.lane_of(lane).dead_ids());
-        let seen = self.look(lane).await?;
+        let seen = self.refresh(lane).await?;
         let all_out = &out | &self.capacity.others(lane);
         let policy = &self.plan.policy;
         let mut carriers: BTreeSet<ServerId> = BTreeSet::new();
@@ -96,7 +96,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 let forecast = floor::check_fresh(balance, seen, &all_out, &dead, policy.floor)?;
                 let before = balance.forecast(seen, &dead);
                 floor::check_room(balance, &before, &forecast, seen, policy)?;
-                carriers.extend(floor::carriers(&before, &forecast, policy.floor).cloned());
+                carriers.extend(floor::takeover_servers(&before, &forecast, policy.floor).cloned());
             }
         }
         Ok(carriers)
@@ -104,29 +104,30 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Waits until the takeover servers are ready: a server in its slow start does not take its full share yet, and an
     /// `HAProxy` that cannot be woken would strand queued requests.
-    async fn until_carried(&self, lane: usize) -> Result<(), Failure> {
+    async fn wait_for_takeover(&self, lane: usize) -> Result<(), StepError> {
         let (limit, stop) = (self.plan.policy.drain_timeout, self.stop_request(lane));
         let (plan, out) = (self.plan, self.lane_of(lane).id_set());
         let (mut awaited, begun, mut healed) = (None, Instant::now(), BTreeSet::new());
         let waited = until(LOOK_EVERY, limit, &stop, async || {
-            let seen = self.look(lane).await?;
-            if self.heal(lane, &seen, &mut healed).await? {
+            let seen = self.refresh(lane).await?;
+            if self.override_stale_check(lane, &seen, &mut healed).await? {
                 return Ok(None);
             }
             let is_early = begun.elapsed() < QUEUE_PATIENCE;
-            let now = seen.all.iter().find_map(|seen| awaits(&plan.balances, seen, &out, is_early));
+            let now =
+                seen.all.iter().find_map(|seen| takeover_obstacle(&plan.balances, seen, &out, is_early));
             if let Some(fact) = now.clone().filter(|_| awaited.is_none()) {
-                self.tell(fact);
+                self.emit(fact);
             }
             awaited.clone_from(&now);
-            Ok::<_, Failure>(now.is_none().then_some(()))
+            Ok::<_, StepError>(now.is_none().then_some(()))
         });
         match waited.await? {
             Waited::Done(()) => Ok(()),
-            Waited::Stopped => Err(Failure::Stopped),
+            Waited::Stopped => Err(StepError::Stopped),
             Waited::TimedOut => {
                 let server = self.lane_of(lane).name().clone();
-                Err(Failure::NotCarried { server, limit })
+                Err(StepError::TakeoverTimedOut { server, limit })
             }
         }
     }
@@ -134,18 +135,18 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Overrules a stale check. A check that hung while a container was replaced fails when the new one already serves,
     /// and takes it out of rotation (measured on 2.2 to 3.2). A server that answers drainswap's own probe is set
     /// healthy again, once. If a server's own check decides, it has passed before and decides again at once.
-    pub(super) async fn heal(
+    pub(super) async fn override_stale_check(
         &self,
         lane: usize,
-        seen: &Seen,
+        seen: &BalancerStates,
         healed: &mut BTreeSet<(String, ServerId)>,
-    ) -> Result<bool, Failure> {
-        let (world, plan) = (self.world, self.plan);
-        let through = (0..plan.lanes.len()).filter(|it| *it != lane && self.is_through(*it));
+    ) -> Result<bool, StepError> {
+        let (site, plan) = (self.site, self.plan);
+        let through = (0..plan.lanes.len()).filter(|it| *it != lane && self.is_confirmed(*it));
         let servers: Vec<_> = through.flat_map(|it| &plan.lanes[it].servers).collect();
         let mut has_healed = false;
-        for load_balancer in &world.load_balancers {
-            let Some(seen) = said_by(&seen.all, load_balancer) else { continue };
+        for load_balancer in &site.load_balancers {
+            let Some(seen) = state_from(&seen.all, load_balancer) else { continue };
             let is_down = |id: &ServerId| {
                 let state = seen.server(id);
                 state.is_some_and(|it| {
@@ -155,7 +156,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             };
             for server in servers.iter().filter(|server| is_down(&server.id)) {
                 if !healed.insert((load_balancer.name(), server.id.clone()))
-                    || !world.prober.probe(&server.probe).await.is_ready()
+                    || !site.prober.probe(&server.probe).await.is_ready()
                 {
                     continue;
                 }
@@ -165,7 +166,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                     Err(LoadBalancerError::Refused { .. }) => continue,
                     Err(error) => return Err(error.into()),
                 }
-                self.tell(Fact::CheckOverruled { server: server.id.clone() });
+                self.emit(EventKind::CheckOverruled { server: server.id.clone() });
             }
         }
         Ok(has_healed)
@@ -199,11 +200,11 @@ mod tests {
         });
         let asked = async |always| {
             let prober = Always(always, AtomicUsize::new(0));
-            let answered = answer(&prober, &questions, &leaving.clone().into()).await;
+            let answered = require_answers(&prober, &questions, &leaving.clone().into()).await;
             (answered, prober.1.into_inner())
         };
         assert_eq!(asked(Answer::Ready("200".to_owned())).await, (Ok(()), 1));
-        let silent = Refusal::CarrierSilent {
+        let silent = Refusal::TakeoverServerDown {
             server: ServerId::new("mobile", "app1"),
             carrier: ServerId::new("mobile", "app2"),
             answer: "no answer".to_owned(),
@@ -221,10 +222,10 @@ mod tests {
         let balances = [Balance::of(world.topology().backend("mobile").unwrap())];
         let seen = &world.observation.load_balancers[0];
         let out = BTreeSet::from(["mobile/app1".parse().unwrap()]);
-        let queued = Fact::QueueAwaited { backend: "mobile".to_owned(), queued: 3 };
-        assert_eq!(awaits(&balances, seen, &out, true), Some(queued));
-        assert_eq!(awaits(&balances, seen, &out, false), None);
+        let queued = EventKind::QueueAwaited { backend: "mobile".to_owned(), queued: 3 };
+        assert_eq!(takeover_obstacle(&balances, seen, &out, true), Some(queued));
+        assert_eq!(takeover_obstacle(&balances, seen, &out, false), None);
         let woken = LoadBalancerState { version: "2.6.12".to_owned(), ..seen.clone() };
-        assert_eq!(awaits(&balances, &woken, &out, true), None);
+        assert_eq!(takeover_obstacle(&balances, &woken, &out, true), None);
     }
 }

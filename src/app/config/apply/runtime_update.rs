@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Wanted;
-use super::states::{Since, States, admin_of_line};
+use super::DesiredConfig;
+use super::states::{ChangeSource, States, admin_of_line};
 use crate::adapters::haproxy::HaproxySocket;
-use crate::cfg::{Added, Change, Version};
-use crate::deploy::idle::{Idle, SETTLE};
+use crate::cfg::{Added, ConfigChange, Version};
+use crate::deploy::idle::{IdleTracker, SETTLE};
 use crate::deploy::wait::{Waited, until};
 use crate::error::Error;
 use crate::ids::ServerId;
@@ -26,32 +26,32 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const REMOVABLE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Applies a change to a running HAProxy.
-pub(super) struct Follower<'a> {
+pub(super) struct RuntimeUpdater<'a> {
     pub socket: &'a HaproxySocket,
     pub reloading: &'a Reloading,
     /// HAProxy's state before the change.
     pub before: LoadBalancerState,
 }
 
-impl Follower<'_> {
+impl RuntimeUpdater<'_> {
     /// Returns the server's state before the change, or `None` if it did not exist.
     fn admin_before(&self, server: &ServerId) -> Option<AdminState> {
         self.before.server(server).map(|server| server.admin.own_state())
     }
 
     /// Drains a server until its last session has ended.
-    async fn empty(&self, server: &ServerId) -> Result<(), Error> {
+    async fn drain(&self, server: &ServerId) -> Result<(), Error> {
         // A drain would send persistent clients to a server in maintenance.
         if self.admin_before(server) != Some(AdminState::Maint) {
             self.socket.set_admin_states(&[(server.clone(), AdminState::Drain)]).await?;
         }
         let limit = self.reloading.drain_timeout;
-        let mut idle = Idle::default();
+        let mut idle = IdleTracker::default();
         let never = CancellationToken::new();
         let emptied = until(LOOK_EVERY, limit, &never, async || {
-            let seen = self.socket.look(std::slice::from_ref(&server.backend)).await?;
+            let seen = self.socket.full_state(std::slice::from_ref(&server.backend)).await?;
             let now = seen.server(server);
-            let holds = now.is_some_and(|now| idle.holds(now.sessions, now.sessions_total, SETTLE));
+            let holds = now.is_some_and(|now| idle.update(now.sessions, now.sessions_total, SETTLE));
             Ok::<_, Error>(holds.then_some(()))
         });
         match emptied.await? {
@@ -61,8 +61,8 @@ impl Follower<'_> {
     }
 
     /// Adds the new servers, and, once they serve, drains and removes the old ones.
-    pub async fn follow(&self, wanted: &Wanted) -> Result<(), Error> {
-        let Change::Servers { added, removed } = &wanted.change else { return Ok(()) };
+    pub async fn apply(&self, wanted: &DesiredConfig) -> Result<(), Error> {
+        let ConfigChange::Servers { added, removed } = &wanted.change else { return Ok(()) };
         for added in added {
             self.socket.add_server(added).await?;
             let state = admin_of_line(added.settings.disabled);
@@ -70,11 +70,11 @@ impl Follower<'_> {
         }
         if !removed.is_empty() {
             for added in added.iter().filter(|added| added.settings.check && !added.settings.disabled) {
-                self.until_checked(&added.server).await?;
+                self.wait_until_checked(&added.server).await?;
             }
         }
         for server in removed {
-            self.empty(server).await?;
+            self.drain(server).await?;
             self.remove(server).await?;
         }
         Ok(())
@@ -82,16 +82,18 @@ impl Follower<'_> {
 
     /// Waits until a new server has passed a check, before an old one is removed: it counts as up before its first
     /// check.
-    async fn until_checked(&self, server: &ServerId) -> Result<(), Error> {
+    async fn wait_until_checked(&self, server: &ServerId) -> Result<(), Error> {
         let (never, limit) = (CancellationToken::new(), self.reloading.timeout);
         let checked = until(LOOK_EVERY, limit, &never, async || {
-            let seen = self.socket.look(std::slice::from_ref(&server.backend)).await?;
+            let seen = self.socket.full_state(std::slice::from_ref(&server.backend)).await?;
             let passed = seen.server(server).is_some_and(|server| server.check.ends_with("OK"));
             Ok::<_, Error>(passed.then_some(()))
         });
         match checked.await? {
             Waited::Done(()) => Ok(()),
-            Waited::TimedOut | Waited::Stopped => Err(Error::NotUp { server: server.clone(), limit }),
+            Waited::TimedOut | Waited::Stopped => {
+                Err(Error::NewServerNotUp { server: server.clone(), limit })
+            }
         }
     }
 
@@ -114,14 +116,14 @@ impl Follower<'_> {
     }
 
     /// Undoes the change: removes the added servers, adds the removed ones behind the others, and restores all states.
-    pub async fn undo(&self, wanted: &Wanted, states: &States) -> Result<(), Error> {
-        let Change::Servers { added, .. } = &wanted.change else { return Ok(()) };
-        let seen = self.socket.look(&[]).await?;
+    pub async fn undo(&self, wanted: &DesiredConfig, states: &States) -> Result<(), Error> {
+        let ConfigChange::Servers { added, .. } = &wanted.change else { return Ok(()) };
+        let seen = self.socket.full_state(&[]).await?;
         let is_new = |id: &&ServerId| seen.server(id).is_some() && self.before.server(id).is_none();
         for server in added.iter().map(|added| &added.server).filter(is_new) {
             self.remove(server).await?;
         }
-        let missing = Change::missing(&wanted.new.1, &wanted.old);
+        let missing = ConfigChange::missing(&wanted.new.1, &wanted.old);
         let were_there = missing.iter().filter(|missing| self.before.server(&missing.server).is_some());
         let (emptied, gone): (Vec<&Added>, Vec<&Added>) =
             were_there.partition(|missing| seen.server(&missing.server).is_some());
@@ -130,7 +132,7 @@ impl Follower<'_> {
             self.socket.add_server(added).await?;
         }
         let added_again: BTreeSet<ServerId> = gone.iter().map(|added| added.server.clone()).collect();
-        states.set_again(self.socket, &wanted.old.1, Since::Added(&added_again)).await?.complete()?;
+        states.reapply(self.socket, &wanted.old.1, ChangeSource::Added(&added_again)).await?.complete()?;
         // An agent may have set a state that the server's line does not have.
         self.set_as_before(&gone).await
     }

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::Servers;
-use super::act::{Act, Done, undone};
+use super::change::{Applied, ServerChange, pending};
 use crate::app::{App, print, print_object};
-use crate::cli::{Leave, Move, Output};
+use crate::cli::{MaintFlags, Move, Output};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::ids::ServerId;
@@ -17,7 +17,7 @@ const VERSION: u32 = 1;
 
 /// The result of a move, or of a dry run.
 #[derive(Debug, Serialize)]
-pub(super) struct Moved {
+pub(super) struct ChangeReport {
     version: u32,
     /// Whether the move changed anything, or would.
     changed: bool,
@@ -53,13 +53,13 @@ impl Row {
     }
 }
 
-impl Default for Moved {
+impl Default for ChangeReport {
     fn default() -> Self {
         Self::of(Vec::new(), 0, false)
     }
 }
 
-impl Moved {
+impl ChangeReport {
     fn of(servers: Vec<Row>, sessions_shut_down: u64, dry_run: bool) -> Self {
         let changed = sessions_shut_down > 0 || servers.iter().any(Row::is_changed);
         Self { version: VERSION, changed, dry_run, sessions_shut_down, servers }
@@ -69,25 +69,25 @@ impl Moved {
     pub fn planned(
         servers: &Servers,
         seen: &[LoadBalancerState],
-        acts: &[Act],
-        (state, asked, leave): (AdminState, &Move, &Leave),
+        acts: &[ServerChange],
+        (state, asked, leave): (AdminState, &Move, &MaintFlags),
     ) -> Self {
-        let left = undone(servers, acts, seen);
+        let left = pending(servers, acts, seen);
         let row = |seen: &LoadBalancerState, server: &ServerId, written: u32| {
             let before = seen.server(server).cloned();
             let mut after = before.clone();
             let held = sessions(before.as_ref().map_or(0, |it| it.sessions));
             let (mut commands, mut steps) = (Vec::new(), Vec::new());
-            let mut act = |act: &Act, steps: &mut Vec<String>| {
+            let mut act = |act: &ServerChange, steps: &mut Vec<String>| {
                 if let Some(state) = &mut after {
-                    act.foretell(state, written);
+                    act.preview(state, written);
                 }
                 steps.push(act.command(server));
                 commands.push(act.command(server));
             };
             let is_ready = before.as_ref().is_some_and(|it| it.admin.state() == AdminState::Ready);
             if leave.drain_first && is_ready {
-                act(&Act::State(AdminState::Drain), &mut steps);
+                act(&ServerChange::State(AdminState::Drain), &mut steps);
                 steps.push(format!("wait until its last session has ended ({held} now)"));
             }
             for (_, it) in left.iter().filter(|(id, _)| id == server) {
@@ -118,7 +118,7 @@ impl Moved {
         servers: &Servers,
         before: &[LoadBalancerState],
         after: &[LoadBalancerState],
-        done: &Done,
+        done: &Applied,
         sessions_shut_down: u64,
     ) -> Self {
         let row = |seen: &LoadBalancerState, server: &ServerId| {
@@ -140,7 +140,7 @@ impl Moved {
 
 impl App {
     /// Prints the result: as JSON, or, for a dry run, the steps as text.
-    pub(super) fn moved(&self, moved: &Moved) -> Result<Exit, Error> {
+    pub(super) fn print_report(&self, moved: &ChangeReport) -> Result<Exit, Error> {
         match self.output {
             Output::Json => {
                 print_object(moved)?;

@@ -10,7 +10,7 @@ use crate::weight::Weight;
 
 /// One change of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Act {
+pub(super) enum ServerChange {
     State(AdminState),
     /// Ready, but without requests until its own check has risen: out of maint it would get some at once.
     ReadyWhenProven,
@@ -19,13 +19,13 @@ pub(super) enum Act {
     Check(Checker, bool),
 }
 
-impl Act {
+impl ServerChange {
     /// Returns whether the server is already so. A state that comes from elsewhere, such as a tracked server, is set
     /// anyway.
-    fn is_so(self, now: &ServerState, written: u32) -> bool {
+    fn is_applied(self, now: &ServerState, written: u32) -> bool {
         match self {
             Self::State(state) => now.admin.state() == state && !now.admin.is_inherited(),
-            Self::ReadyWhenProven => Self::State(AdminState::Ready).is_so(now, written),
+            Self::ReadyWhenProven => Self::State(AdminState::Ready).is_applied(now, written),
             Self::Weight(weight) => now.weight == weight.of(written),
             Self::Check(checker, true) => now.checks.of(checker) == Checking::On,
             Self::Check(checker, false) => now.checks.of(checker) != Checking::On,
@@ -42,7 +42,7 @@ impl Act {
     }
 
     /// Returns the change that restores the earlier state.
-    fn back(self, before: &ServerState) -> Self {
+    fn inverse(self, before: &ServerState) -> Self {
         match self {
             Self::State(_) | Self::ReadyWhenProven => Self::State(before.admin.state()),
             Self::Weight(_) => Self::Weight(Weight::Absolute(before.weight)),
@@ -51,7 +51,7 @@ impl Act {
     }
 
     /// Updates a state to what it will be after the change.
-    pub fn foretell(self, now: &mut ServerState, written: u32) {
+    pub fn preview(self, now: &mut ServerState, written: u32) {
         match self {
             Self::State(state) if now.admin.state() == state => {}
             Self::State(state) => {
@@ -63,7 +63,7 @@ impl Act {
                 };
                 status.clone_into(&mut now.status);
             }
-            Self::ReadyWhenProven => Self::State(AdminState::Ready).foretell(now, written),
+            Self::ReadyWhenProven => Self::State(AdminState::Ready).preview(now, written),
             Self::Weight(weight) => now.weight = weight.of(written),
             Self::Check(checker, on) => {
                 let checking = match checker {
@@ -98,20 +98,20 @@ impl Act {
 
 /// The changes that were made: load balancer, server and change, in order.
 #[derive(Debug, Default)]
-pub(super) struct Done(pub Vec<(String, ServerId, Act)>);
+pub(super) struct Applied(pub Vec<(String, ServerId, ServerChange)>);
 
 /// Makes the changes of one group.
-async fn perform(
+async fn apply(
     load_balancer: &impl LoadBalancer,
-    group: impl Iterator<Item = (ServerId, Act)>,
+    group: impl Iterator<Item = (ServerId, ServerChange)>,
 ) -> Result<(), LoadBalancerError> {
     let (mut states, mut unproven) = (Vec::new(), Vec::new());
     for (server, act) in group {
         match act {
-            Act::State(state) => states.push((server, state)),
-            Act::ReadyWhenProven => unproven.push((server, AdminState::Ready)),
-            Act::Weight(weight) => load_balancer.set_weight(&server, weight).await?,
-            Act::Check(checker, on) => load_balancer.set_checking(&server, checker, on).await?,
+            ServerChange::State(state) => states.push((server, state)),
+            ServerChange::ReadyWhenProven => unproven.push((server, AdminState::Ready)),
+            ServerChange::Weight(weight) => load_balancer.set_weight(&server, weight).await?,
+            ServerChange::Check(checker, on) => load_balancer.set_checking(&server, checker, on).await?,
         }
     }
     load_balancer.set_unproven(&unproven).await?;
@@ -120,54 +120,58 @@ async fn perform(
 
 /// Returns the changes that are still to be made at some load balancer: the first change for all servers, then the
 /// next.
-pub(super) fn undone(servers: &Servers, acts: &[Act], seen: &[LoadBalancerState]) -> Vec<(ServerId, Act)> {
+pub(super) fn pending(
+    servers: &Servers,
+    acts: &[ServerChange],
+    seen: &[LoadBalancerState],
+) -> Vec<(ServerId, ServerChange)> {
     let all =
         acts.iter().flat_map(|act| servers.iter().map(move |(server, written)| (server, written, *act)));
-    let is_so = |server: &ServerId, written: u32, act: Act| {
-        seen.iter().all(|seen| seen.server(server).is_some_and(|now| act.is_so(now, written)))
+    let is_so = |server: &ServerId, written: u32, act: ServerChange| {
+        seen.iter().all(|seen| seen.server(server).is_some_and(|now| act.is_applied(now, written)))
     };
     let left = all.filter(|(server, written, act)| !is_so(server, **written, *act));
     left.map(|(server, _, act)| (server.clone(), act)).collect()
 }
 
 /// Makes all changes at all load balancers, or restores the earlier state at all of them.
-pub(super) async fn everywhere<L: LoadBalancer>(
+pub(super) async fn apply_on_all<L: LoadBalancer>(
     load_balancers: &[L],
     before: &[LoadBalancerState],
-    acts: &[(ServerId, Act)],
-    done: &mut Done,
+    acts: &[(ServerId, ServerChange)],
+    done: &mut Applied,
 ) -> Result<(), Error> {
     for group in acts.chunk_by(|(_, one), (_, next)| one.is_set_with(*next)) {
         for load_balancer in load_balancers {
             // The load balancer that fails may have made the change and lost the answer.
             let name = load_balancer.name();
             done.0.extend(group.iter().map(|(server, act)| (name.clone(), server.clone(), *act)));
-            let mut performed = perform(load_balancer, group.iter().cloned()).await;
+            let mut performed = apply(load_balancer, group.iter().cloned()).await;
             if matches!(performed, Err(LoadBalancerError::Unanswered { .. })) {
                 // A repetition does no harm, whether or not the first command takes effect.
-                performed = perform(load_balancer, group.iter().cloned()).await;
+                performed = apply(load_balancer, group.iter().cloned()).await;
             }
             let Err(failure) = performed else { continue };
             let failure = failure.at(name, load_balancers.len());
-            let left = take_back(load_balancers, before, done).await;
+            let left = undo(load_balancers, before, done).await;
             if left.is_empty() {
                 return Err(failure.into());
             }
             let servers = group.iter().map(|(server, _)| server.clone()).collect();
-            return Err(Error::MoveHalfDone { servers, left, failure });
+            return Err(Error::MovePartlyApplied { servers, left, failure });
         }
     }
     Ok(())
 }
 
 /// Undoes all changes, the last one first. Returns the load balancers that fail to do so.
-async fn take_back<L: LoadBalancer>(
+async fn undo<L: LoadBalancer>(
     load_balancers: &[L],
     before: &[LoadBalancerState],
-    done: &Done,
+    done: &Applied,
 ) -> Vec<String> {
     let mut left = Vec::new();
-    let are_together = |one: &(String, ServerId, Act), next: &(String, ServerId, Act)| {
+    let are_together = |one: &(String, ServerId, ServerChange), next: &(String, ServerId, ServerChange)| {
         one.0 == next.0 && one.2.is_set_with(next.2)
     };
     for group in done.0.chunk_by(are_together).rev() {
@@ -176,9 +180,10 @@ async fn take_back<L: LoadBalancer>(
         let Some((load_balancer, was)) = load_balancers.iter().find(|it| it.name() == *name).zip(seen) else {
             continue;
         };
-        let back =
-            group.iter().filter_map(|(_, server, act)| Some((server.clone(), act.back(was.server(server)?))));
-        if perform(load_balancer, back).await.is_err() && !left.contains(name) {
+        let back = group
+            .iter()
+            .filter_map(|(_, server, act)| Some((server.clone(), act.inverse(was.server(server)?))));
+        if apply(load_balancer, back).await.is_err() && !left.contains(name) {
             left.push(name.clone());
         }
     }

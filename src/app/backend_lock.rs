@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use super::App;
 use super::doctor::open_run;
+use super::inputs::{LiveSite, SystemClock};
 use super::journals::Runs;
-use super::look::{RealWorld, SystemClock};
 use crate::adapters::journal_file::{BackendDir, LockError, StoredRun};
 use crate::adapters::lock_file::Lock;
 use crate::cfg::Configuration;
-use crate::deploy::wait::insist;
+use crate::deploy::wait::retry;
 use crate::error::{Error, Unfinished};
 use crate::ids::RunId;
-use crate::journal::Site;
+use crate::journal::SiteIdentity;
 use crate::outcome::Outcome;
 use crate::plan::{LbQuorum, Plan};
 use crate::ports::WallClock;
@@ -23,10 +23,10 @@ use crate::ports::WallClock;
 pub(super) const LOCK_EVERY: Duration = Duration::from_secs(1);
 
 /// The configuration and the site that a decision is based on.
-pub(super) type Scene<'a> = (&'a Configuration, &'a RealWorld);
+pub(super) type PlanInputs<'a> = (&'a Configuration, &'a LiveSite);
 
 /// A backend that this process has locked.
-pub(super) struct Held {
+pub(super) struct BackendLock {
     backend: String,
     pub(super) dir: BackendDir,
     runs: Runs,
@@ -37,7 +37,7 @@ pub(super) struct Held {
     locks: Vec<Lock>,
 }
 
-impl Held {
+impl BackendLock {
     /// Returns the name of the backend.
     pub(super) fn backend(&self) -> &str {
         &self.backend
@@ -83,34 +83,38 @@ impl Held {
 
 impl App {
     /// Locks a backend for this process. Waits up to `--lock-wait` for another process.
-    pub(super) async fn hold(&self, backend: &str, site: &Site) -> Result<Held, Error> {
-        self.hold_all(backend, BTreeSet::from([backend.to_owned()]), site).await
+    pub(super) async fn lock(&self, backend: &str, identity: &SiteIdentity) -> Result<BackendLock, Error> {
+        self.lock_named(backend, BTreeSet::from([backend.to_owned()]), identity).await
     }
 
     /// Locks a backend for a cleanup. Returns `None` if a run on it is unfinished, since that run needs its containers.
-    pub(super) async fn hold_idle(&self, backend: &str, site: &Site) -> Result<Option<Held>, Error> {
-        let held = self.hold(backend, site).await?;
+    pub(super) async fn lock_if_idle(
+        &self,
+        backend: &str,
+        identity: &SiteIdentity,
+    ) -> Result<Option<BackendLock>, Error> {
+        let held = self.lock(backend, identity).await?;
         Ok(Some(held).filter(|held| held.unfinished().is_none()))
     }
 
     /// Makes a decision and locks every backend that it touches: a container behind two backends must not be replaced
     /// twice at once. If more locks are needed, all of them are taken again and the decision is repeated.
-    pub(super) async fn hold_for<T>(
+    pub(super) async fn lock_and_plan<T>(
         &self,
-        mut held: Held,
-        scene: Scene<'_>,
-        decide: impl AsyncFn(&Held) -> Result<(T, Vec<String>), Error>,
-    ) -> Result<(Held, T), Error> {
+        mut held: BackendLock,
+        scene: PlanInputs<'_>,
+        decide: impl AsyncFn(&BackendLock) -> Result<(T, Vec<String>), Error>,
+    ) -> Result<(BackendLock, T), Error> {
         loop {
             let (decided, touched) = decide(&held).await?;
             if touched.iter().all(|name| held.names.contains(name)) {
                 self.refuse_others(&held, &touched, scene).await?;
                 return Ok((held, decided));
             }
-            let Held { backend, mut names, locks, adopted, .. } = held;
+            let BackendLock { backend, mut names, locks, adopted, .. } = held;
             names.extend(touched);
             drop(locks);
-            held = self.hold_all(&backend, names, &scene.1.site).await?;
+            held = self.lock_named(&backend, names, &scene.1.identity).await?;
             if let Some(run) = adopted {
                 held.adopt(&run);
             }
@@ -118,11 +122,16 @@ impl App {
     }
 
     /// Locks the backends in the order of their names, to avoid deadlock.
-    async fn hold_all(&self, backend: &str, names: BTreeSet<String>, site: &Site) -> Result<Held, Error> {
+    async fn lock_named(
+        &self,
+        backend: &str,
+        names: BTreeSet<String>,
+        identity: &SiteIdentity,
+    ) -> Result<BackendLock, Error> {
         let locks = self.lock_all(&names).await?;
         let dir = BackendDir::new(&self.settings.state_dir, backend);
-        let runs = self.runs_on(site, backend)?;
-        Ok(Held { backend: backend.to_owned(), dir, runs, adopted: None, names, locks })
+        let runs = self.runs_on(identity, backend)?;
+        Ok(BackendLock { backend: backend.to_owned(), dir, runs, adopted: None, names, locks })
     }
 
     /// Returns the locks of these backends. Waits up to `--lock-wait` for them.
@@ -131,13 +140,13 @@ impl App {
         let limit = self.settings.lock_wait;
         let (mut locks, mut is_told) = (Vec::new(), limit.is_zero());
         let is_busy = |error: &Error| matches!(error, Error::Lock(LockError::Busy { .. }));
-        insist(LOCK_EVERY, limit, is_busy, async || {
+        retry(LOCK_EVERY, limit, is_busy, async || {
             for name in names.iter().skip(locks.len()) {
                 match BackendDir::new(&self.settings.state_dir, name).lock(name, &since) {
                     Ok(lock) => locks.push(lock),
                     Err(error) => {
                         if !std::mem::replace(&mut is_told, true) {
-                            self.say(&format!("waiting up to {} s: {error}", limit.as_secs()));
+                            self.note(&format!("waiting up to {} s: {error}", limit.as_secs()));
                         }
                         return Err(error.into());
                     }
@@ -150,33 +159,37 @@ impl App {
     }
 
     /// Refuses to start a run while another one is unfinished.
-    pub(super) async fn refuse_unfinished(&self, held: &Held, scene: Scene<'_>) -> Result<(), Error> {
+    pub(super) async fn refuse_unfinished(
+        &self,
+        held: &BackendLock,
+        scene: PlanInputs<'_>,
+    ) -> Result<(), Error> {
         match held.unfinished() {
-            Some(stored) if self.is_in_the_way(stored, scene).await? => Err(self.unfinished_run(stored)),
+            Some(stored) if self.blocks_new_run(stored, scene).await? => Err(self.unfinished_run(stored)),
             Some(_) | None => Ok(()),
         }
     }
 
     /// Returns whether an unfinished run still holds servers or containers. A run that ended stuck does not, once the
     /// operator has repaired what it left, or has removed both of its containers for a new deploy.
-    async fn is_in_the_way(
+    async fn blocks_new_run(
         &self,
         stored: &StoredRun,
-        (configuration, world): Scene<'_>,
+        (configuration, site): PlanInputs<'_>,
     ) -> Result<bool, Error> {
         if stored.run.progress.outcome.is_none() {
             return Ok(true);
         }
-        let (observation, topology) = self.observe(configuration, world, LbQuorum::Reachable).await?;
+        let (observation, topology) = self.observe(configuration, site, LbQuorum::Reachable).await?;
         let is_open = open_run(stored).is_some_and(|run| run.is_open(&topology));
         Ok(is_open && stored.run.is_left_in(&observation.containers))
     }
 
     /// Refuses a plan that needs a container or a server of another site's unfinished run.
-    pub(super) fn refuse_foreign(&self, plan: &Plan, site: &Site) -> Result<(), Error> {
-        let unfinished = self.every_run(site)?;
+    pub(super) fn refuse_foreign(&self, plan: &Plan, identity: &SiteIdentity) -> Result<(), Error> {
+        let unfinished = self.every_run(identity)?;
         let mut foreign = unfinished.iter().flat_map(Runs::unfinished_elsewhere);
-        let met = foreign.find(|stored| stored.run.meets(plan, site));
+        let met = foreign.find(|stored| stored.run.conflicts_with(plan, identity));
         met.map_or(Ok(()), |stored| Err(self.foreign_run(stored)))
     }
 
@@ -214,9 +227,14 @@ impl App {
     }
 
     /// Refuses if a killed run on another backend holds servers of this one.
-    async fn refuse_others(&self, held: &Held, touched: &[String], scene: Scene<'_>) -> Result<(), Error> {
-        for stored in self.unfinished_on(&scene.1.site, touched)? {
-            if stored.run.plan.backend != held.backend && self.is_in_the_way(&stored, scene).await? {
+    async fn refuse_others(
+        &self,
+        held: &BackendLock,
+        touched: &[String],
+        scene: PlanInputs<'_>,
+    ) -> Result<(), Error> {
+        for stored in self.unfinished_on(&scene.1.identity, touched)? {
+            if stored.run.plan.backend != held.backend && self.blocks_new_run(&stored, scene).await? {
                 return Err(self.unfinished_run(&stored));
             }
         }
@@ -234,25 +252,29 @@ impl App {
 
     /// Returns this site's unfinished runs that touch any of these backends. Without the lock, an active run looks the
     /// same.
-    pub(super) fn unfinished_on(&self, site: &Site, backends: &[String]) -> Result<Vec<StoredRun>, Error> {
-        let mut left = self.unfinished_runs(site)?;
+    pub(super) fn unfinished_on(
+        &self,
+        identity: &SiteIdentity,
+        backends: &[String],
+    ) -> Result<Vec<StoredRun>, Error> {
+        let mut left = self.unfinished_runs(identity)?;
         left.retain(|stored| stored.run.plan.backends().iter().any(|it| backends.contains(it)));
         Ok(left)
     }
 
     /// Returns this site's unfinished runs on all backends.
-    pub(super) fn unfinished_runs(&self, site: &Site) -> Result<Vec<StoredRun>, Error> {
-        let all = self.every_run(site)?;
+    pub(super) fn unfinished_runs(&self, identity: &SiteIdentity) -> Result<Vec<StoredRun>, Error> {
+        let all = self.every_run(identity)?;
         Ok(all.iter().filter_map(Runs::unfinished).cloned().collect())
     }
 
     /// Returns the runs on every backend.
-    pub(super) fn every_run(&self, site: &Site) -> Result<Vec<Runs>, Error> {
+    pub(super) fn every_run(&self, identity: &SiteIdentity) -> Result<Vec<Runs>, Error> {
         if !self.settings.state_dir.is_dir() {
             return Ok(Vec::new());
         }
         let all = BackendDir::all(&self.settings.state_dir)?;
-        all.iter().map(|dir| self.runs_at(site, dir)).collect()
+        all.iter().map(|dir| self.runs_at(identity, dir)).collect()
     }
 
     /// Returns every run in this state directory, or none if it cannot be read: the rest of a look does not depend on

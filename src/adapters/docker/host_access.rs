@@ -25,14 +25,14 @@ const SOCKET_LIMIT: Duration = Duration::from_secs(1);
 const PATHS_LIMIT: Duration = Duration::from_secs(2);
 
 /// Returns what is certain about the host of the engine with this socket.
-pub(super) async fn look(socket: &Path, paths: BTreeSet<String>) -> Host {
+pub(super) async fn host_from_here(socket: &Path, paths: BTreeSet<String>) -> Host {
     match engine(socket).await {
         Some(engine) => of(&engine, paths).await,
         None => Host::default(),
     }
 }
 
-async fn of(engine: &Process, paths: BTreeSet<String>) -> Host {
+async fn of(engine: &EngineProcess, paths: BTreeSet<String>) -> Host {
     let mut host = Host { open_files: open_files::of_new(&engine.0), ..Host::default() };
     if engine.shares("mnt") && engine.has_same_root() {
         let (sender, receiver) = oneshot::channel();
@@ -49,21 +49,21 @@ async fn of(engine: &Process, paths: BTreeSet<String>) -> Host {
 }
 
 /// The engine's process, as its directory in `/proc`.
-struct Process(PathBuf);
+struct EngineProcess(PathBuf);
 
 /// Returns the process that answers at a socket; `None` if it is not visible from here.
-async fn engine(socket: &Path) -> Option<Process> {
+async fn engine(socket: &Path) -> Option<EngineProcess> {
     let stream = tokio::time::timeout(SOCKET_LIMIT, UnixStream::connect(socket)).await.ok()?.ok()?;
     let mut pid = stream.peer_cred().ok()?.pid()?;
     if pid == SYSTEMD {
         pid = tokio::fs::read_to_string(DOCKER_PID).await.ok()?.trim().parse().ok()?;
     }
-    let process = Process(format!("/proc/{pid}").into());
+    let process = EngineProcess(format!("/proc/{pid}").into());
     // Another program may forward the answers of an engine elsewhere: ssh, socat, a proxy.
     process.is_named(ENGINES).then_some(process)
 }
 
-impl Process {
+impl EngineProcess {
     fn is_named(&self, names: &[&str]) -> bool {
         let name = std::fs::read_to_string(self.0.join("comm")).unwrap_or_default();
         names.contains(&name.trim_end())
@@ -98,20 +98,20 @@ mod tests {
         let path = |name: &str| directory.path().join(name).display().to_string();
         std::fs::write(path("there"), "").unwrap();
         let paths = BTreeSet::from([path("there"), path("gone")]);
-        let own = Process("/proc/self".into());
+        let own = EngineProcess("/proc/self".into());
         assert_eq!(of(&own, paths.clone()).await.missing, BTreeSet::from([path("gone")]));
         // The program that answers here is not an engine, whatever it may forward.
         let socket = directory.path().join("engine.sock");
         let _proxy = tokio::net::UnixListener::bind(&socket).unwrap();
-        assert_eq!(look(&socket, paths.clone()).await, Host::default());
-        assert_eq!(look(&directory.path().join("none.sock"), paths).await, Host::default());
+        assert_eq!(host_from_here(&socket, paths.clone()).await, Host::default());
+        assert_eq!(host_from_here(&directory.path().join("none.sock"), paths).await, Host::default());
     }
 
     #[test]
     fn an_unreadable_process_counts_as_elsewhere() {
-        let own = Process("/proc/self".into());
+        let own = EngineProcess("/proc/self".into());
         assert!(own.shares("mnt") && own.has_same_root());
-        let gone = Process("/proc/0".into());
+        let gone = EngineProcess("/proc/0".into());
         assert!(!gone.shares("mnt") && !gone.has_same_root());
     }
 }

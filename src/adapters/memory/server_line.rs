@@ -10,7 +10,7 @@ use crate::observation::{AdminBits, AdminState, Checking, Checks, Operational};
 /// A server line as one process knows it.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "the facts are independent")]
-pub struct Line {
+pub struct ServerLine {
     pub id: ServerId,
     pub address: SocketAddr,
     /// Whether it only gets traffic if no other server is usable.
@@ -23,7 +23,7 @@ pub struct Line {
     pub weight: u32,
     /// The maximum number of sessions.
     pub limit: Option<u64>,
-    pub check: Option<Check>,
+    pub check: Option<CheckTiming>,
     /// How long its weight grows after maintenance.
     pub slowstart: Millis,
     pub admin: AdminBits,
@@ -45,7 +45,7 @@ pub struct Line {
 
 /// The timing of a server's checks.
 #[derive(Clone, Copy, Debug)]
-pub struct Check {
+pub struct CheckTiming {
     /// The time between two checks.
     pub inter: Millis,
     /// How many checks must pass before it is up.
@@ -65,13 +65,13 @@ pub struct Agent {
     pub says: AdminState,
 }
 
-impl Line {
+impl ServerLine {
     /// Creates a line from the configuration, in the state up.
     pub(super) fn of(id: ServerId, address: SocketAddr, proxy: &Proxy, server: &Server) -> Self {
         let millis = |time: Option<std::time::Duration>, or| {
             time.map_or(or, |it| Millis::try_from(it.as_millis()).unwrap_or(or))
         };
-        let check = server.check.then(|| Check {
+        let check = server.check.then(|| CheckTiming {
             inter: millis(server.inter, 2_000),
             rise: server.rise.unwrap_or(2),
             fall: server.fall.unwrap_or(3),

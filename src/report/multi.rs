@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use crate::event::{Event, Listener};
+use crate::event::{Event, Reporter};
 
 /// A reporter that passes every event on to a list of reporters.
 #[derive(Default)]
-pub struct Several(Vec<Box<dyn Listener + Send>>);
+pub struct MultiReporter(Vec<Box<dyn Reporter + Send>>);
 
-impl Several {
+impl MultiReporter {
     /// Creates an empty list.
     #[must_use]
     pub fn new() -> Self {
@@ -16,20 +16,20 @@ impl Several {
     }
 
     /// Adds a reporter.
-    pub fn add(&mut self, listener: impl Listener + Send + 'static) {
+    pub fn add(&mut self, listener: impl Reporter + Send + 'static) {
         self.0.push(Box::new(listener));
     }
 }
 
-impl Listener for Several {
-    fn hear(&mut self, event: &Event) {
+impl Reporter for MultiReporter {
+    fn report(&mut self, event: &Event) {
         for listener in &mut self.0 {
-            listener.hear(event);
+            listener.report(event);
         }
     }
 }
 
-impl fmt::Debug for Several {
+impl fmt::Debug for MultiReporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Several").field(&self.0.len()).finish()
     }

@@ -6,15 +6,15 @@ use std::rc::Rc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::balancers::all_known;
-use super::late::{self, SetAgain};
+use super::balancers::require_known;
+use super::late::{self, Reapplied};
 use super::rotation::LOOK_EVERY;
 use super::wait::until;
-use super::{Executor, Failure, Tracked};
-use crate::event::Fact;
+use super::{Executor, StepError, Tracked};
+use crate::event::EventKind;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Answer};
-use crate::outcome::{Outcome, StaysOut};
+use crate::outcome::{OutOfService, Outcome};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
 impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
@@ -22,36 +22,36 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 {
     /// Waits until no late command can change a server any more. Skips load balancers that the run continues without;
     /// what they missed is reported at the end.
-    pub(super) async fn until_settled(&self) -> Result<(), Failure> {
-        let asked = self.not_behind();
+    pub(super) async fn wait_until_settled(&self) -> Result<(), StepError> {
+        let asked = self.current_balancers();
         for message in asked.iter().filter_map(|it| it.unsettled_note()) {
-            self.tell(Fact::Warned { message });
+            self.emit(EventKind::Warned { message });
         }
         let mut set_again = Vec::new();
-        let settled = late::settle(&asked, |again: SetAgain| set_again.push(again)).await;
+        let settled = late::wait_until_settled(&asked, |again: Reapplied| set_again.push(again)).await;
         for again in set_again {
-            self.tell(Fact::Warned { message: again.to_string() });
+            self.emit(EventKind::Warned { message: again.to_string() });
         }
         Ok(settled?)
     }
 
     /// Does the same, but fails as soon as the lane has to go back at once.
-    pub(super) async fn until_settled_or_unserved(&self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn wait_until_settled_or_unserved(&self, lane: usize) -> Result<(), StepError> {
         let (watch, lane) = (Rc::clone(&self.watch), self.lane_of(lane));
         tokio::select! {
             biased;
-            settled = self.until_settled() => settled,
-            failure = watch.until_broken(lane) => Err(failure),
+            settled = self.wait_until_settled() => settled,
+            failure = watch.wait_for_promised_outage(lane) => Err(failure),
         }
     }
 
     /// Returns whether a late command may still change a server.
     pub(super) fn is_unsettled(&self) -> bool {
-        self.not_behind().iter().any(|it| !it.unsettled().is_empty())
+        self.current_balancers().iter().any(|it| !it.unsettled().is_empty())
     }
 
-    fn not_behind(&self) -> Vec<&'a Tracked<L>> {
-        let all = &self.world.load_balancers;
+    fn current_balancers(&self) -> Vec<&'a Tracked<L>> {
+        let all = &self.site.load_balancers;
         all.iter().filter(|it| !self.fleet.is_stale(&it.name())).collect()
     }
 
@@ -59,12 +59,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     ///
     /// # Errors
     /// Returns the first lane that fails the check, and why.
-    pub(super) async fn last_look(&self, lanes: &[usize]) -> Result<(), (usize, Failure)> {
+    pub(super) async fn final_check(&self, lanes: &[usize]) -> Result<(), (usize, StepError)> {
         let Some(first) = lanes.first() else { return Ok(()) };
-        self.until_settled().await.map_err(|failure| (*first, failure))?;
+        self.wait_until_settled().await.map_err(|failure| (*first, failure))?;
         let begun = Instant::now();
         for &lane in lanes {
-            self.is_in_service(lane, begun).await.map_err(|failure| (lane, failure))?;
+            self.wait_in_service(lane, begun).await.map_err(|failure| (lane, failure))?;
         }
         Ok(())
     }
@@ -72,7 +72,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// Waits until a lane's container answers and its servers are ready and up. Puts a server that something else took
     /// out of service back once, if its container answers. A server with an agent comes back through the agent or is
     /// kept out by it, which is not a failure of the container. All lanes share one time limit for their agents.
-    async fn is_in_service(&self, lane: usize, begun: Instant) -> Result<(), Failure> {
+    async fn wait_in_service(&self, lane: usize, begun: Instant) -> Result<(), StepError> {
         let (limit, never) = (self.plan.policy.ready_timeout, CancellationToken::new());
         let container = self.created(lane);
         let alive: BTreeSet<ServerId> = self.lane_of(lane).enabled_ids().into_iter().collect();
@@ -80,14 +80,14 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         // poll that the limit cuts off changes nothing.
         let (mut last, mut is_put_back) = (None, false);
         let waited = until(LOOK_EVERY, limit, &never, async || {
-            if let Answer::NotReady(answer) = self.ask(lane, container.as_ref()).await? {
-                last = Some((Some(Failure::FellSilent { answer }), BTreeMap::new()));
+            if let Answer::NotReady(answer) = self.check_container(lane, container.as_ref()).await? {
+                last = Some((Some(StepError::StoppedAnswering { answer }), BTreeMap::new()));
                 return Ok(None);
             }
             let (mut why, mut by_agents) = (None, BTreeMap::new());
             let mut out: Vec<(ServerId, AdminState)> = Vec::new();
-            let seen = self.look_anew(lane).await?;
-            all_known(&seen, &alive)?;
+            let seen = self.lane_states(lane).await?;
+            require_known(&seen, &alive)?;
             for server in seen.into_iter().flat_map(|seen| seen.servers) {
                 if !alive.contains(&server.id) {
                     continue;
@@ -101,7 +101,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                     out.push((server.id.clone(), state));
                 }
                 if state != AdminState::Ready || !server.operational.is_up() {
-                    why = Some(Failure::NotUp { server: server.id, status: server.status });
+                    why = Some(StepError::ServerNotUp { server: server.id, status: server.status });
                 }
             }
             let is_over = why.is_none() && (by_agents.is_empty() || begun.elapsed() >= limit);
@@ -114,9 +114,9 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             self.set(lane, &states).await?;
             for (server, state) in out {
                 let message = format!("{server} was set to {state} during the run; it is ready again");
-                self.tell(Fact::Warned { message });
+                self.emit(EventKind::Warned { message });
             }
-            Ok::<_, Failure>(None)
+            Ok::<_, StepError>(None)
         });
         waited.await?;
         match last {
@@ -125,23 +125,23 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                     let message = format!(
                         "{server} answers but stays in {state}, set by its agent (agent-check) or by hand"
                     );
-                    self.tell(Fact::Warned { message });
-                    self.out_by_agents.borrow_mut().push(StaysOut { server, state, has_agent: true });
+                    self.emit(EventKind::Warned { message });
+                    self.out_by_agents.borrow_mut().push(OutOfService { server, state, has_agent: true });
                 }
                 Ok(())
             }
             Some((Some(why), _)) => Err(why),
-            None => Err(Failure::NotSeen { server: self.lane_of(lane).name().clone(), limit }),
+            None => Err(StepError::StateUnknown { server: self.lane_of(lane).name().clone(), limit }),
         }
     }
 
     /// Returns the outcome once no late command can make it untrue; otherwise that the run is stuck.
-    pub(super) async fn settled(&self, outcome: Outcome) -> Outcome {
-        let Err(failure) = self.until_settled().await else { return outcome };
+    pub(super) async fn settled_outcome(&self, outcome: Outcome) -> Outcome {
+        let Err(failure) = self.wait_until_settled().await else { return outcome };
         if matches!(outcome, Outcome::Stuck { .. }) {
             return outcome;
         }
-        let of_lane = |lane: &usize| matches!(&failure, Failure::LateCommand(it) if self.lane_of(*lane).ids().contains(&it.server));
+        let of_lane = |lane: &usize| matches!(&failure, StepError::LateCommand(it) if self.lane_of(*lane).ids().contains(&it.server));
         let lane = self.all_lanes().find(of_lane).unwrap_or_default();
         self.stuck(outcome.to_string(), &[(lane, failure)]).await
     }

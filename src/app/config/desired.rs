@@ -3,26 +3,26 @@
 use std::path::{Path, PathBuf};
 
 use super::super::App;
-use super::super::look::Reading;
-use crate::adapters::haproxy_service::Known;
-use crate::cfg::{self, Change, Configuration, Document, Environment, SourceFile, edit};
-use crate::cli::WantedConfig;
+use super::super::inputs::LoadedConfig;
+use crate::adapters::haproxy_service::KnownService;
+use crate::cfg::{self, ConfigChange, Configuration, Document, Environment, SourceFile, edit};
+use crate::cli::DesiredConfigArgs;
 use crate::error::Error;
 
 /// The configuration before and after, and the one file that differs.
-pub(super) struct Wanted {
+pub(super) struct DesiredConfig {
     /// The file that changes, as it is named.
     pub target: PathBuf,
     pub new_bytes: Vec<u8>,
     pub old: (Document, Configuration),
     pub new: (Document, Configuration),
     /// The effect of the change on a running HAProxy.
-    pub change: Change,
+    pub change: ConfigChange,
     /// The facts about the HAProxy that runs the old file.
-    pub known: Known,
+    pub known: KnownService,
 }
 
-impl Wanted {
+impl DesiredConfig {
     pub fn old_bytes(&self) -> &[u8] {
         let is_target = |file: &&cfg::File| *file.path == *self.target;
         self.old.0.files.iter().find(is_target).map_or(&[], |file| &file.bytes)
@@ -35,8 +35,8 @@ impl Wanted {
 
 impl App {
     /// Renders the services into their backends, or reads the file of `--from`.
-    pub(super) async fn wanted(&self, wanted: &WantedConfig) -> Result<Wanted, Error> {
-        let Reading { document, configuration, known } = self.reading().await?;
+    pub(super) async fn desired_config(&self, wanted: &DesiredConfigArgs) -> Result<DesiredConfig, Error> {
+        let LoadedConfig { document, configuration, known } = self.load_config().await?;
         let old = (document, configuration);
         if wanted.target.is_some() {
             // A target outside the configuration is always an error, whatever changes.
@@ -62,12 +62,16 @@ impl App {
         let document = cfg::read(files, &environment);
         let configuration = cfg::interpret(&document);
         let new = (document, configuration);
-        let change = Change::between(&old, &new);
-        Ok(Wanted { target: path, new_bytes, old, new, change, known })
+        let change = ConfigChange::between(&old, &new);
+        Ok(DesiredConfig { target: path, new_bytes, old, new, change, known })
     }
 
     /// Returns the file with the services' backends in it. An existing backend is changed in place.
-    fn with_services(&self, document: &Document, wanted: &WantedConfig) -> Result<(PathBuf, Vec<u8>), Error> {
+    fn with_services(
+        &self,
+        document: &Document,
+        wanted: &DesiredConfigArgs,
+    ) -> Result<(PathBuf, Vec<u8>), Error> {
         let environment = &document.environment;
         let rendered = self.render(&wanted.services, &wanted.templates, environment.version)?;
         let mut edits = Vec::new();
@@ -104,7 +108,7 @@ impl App {
 }
 
 /// Returns the file of `--target`, or the only one of the configuration.
-fn target(document: &Document, wanted: &WantedConfig) -> Result<PathBuf, Error> {
+fn target(document: &Document, wanted: &DesiredConfigArgs) -> Result<PathBuf, Error> {
     let paths: Vec<&Path> = document.files.iter().map(|file| &*file.path).collect();
     let known = || paths.iter().map(|path| path.display().to_string()).collect();
     match (&wanted.target, paths.as_slice()) {

@@ -18,7 +18,7 @@ pub(in crate::adapters::docker) fn inspected_by(api: ApiVersion) -> ApiVersion {
 
 /// The parts of a container that the client's types omit.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Beyond {
+pub struct RawSettings {
     /// The MAC address that the user chose for its main network. An address that the engine generated is shown
     /// elsewhere.
     pub mac_address: Option<String>,
@@ -29,7 +29,7 @@ pub struct Beyond {
     settings: BTreeMap<String, Value>,
 }
 
-impl Beyond {
+impl RawSettings {
     /// Reads a raw inspection.
     #[must_use]
     pub fn of(raw: &Value, dialect: Dialect) -> Self {
@@ -51,7 +51,7 @@ impl Beyond {
     }
 
     /// Inserts the settings into the body of a create call, if their parents are still there.
-    pub fn lay_over(&self, body: &mut Value, dialect: Dialect) {
+    pub fn apply_to(&self, body: &mut Value, dialect: Dialect) {
         for (pointer, value) in &self.settings {
             set(body, pointer, value.clone());
         }
@@ -63,7 +63,7 @@ impl Beyond {
 
     /// Returns the settings that differ in the other container, named as in an inspection: `HostConfig.NewSetting`.
     #[must_use]
-    pub fn lost_in(&self, other: &Self) -> Vec<String> {
+    pub fn missing_from(&self, other: &Self) -> Vec<String> {
         let lost =
             self.settings.iter().filter(|(pointer, value)| other.settings.get(*pointer) != Some(value));
         let names = lost.map(|(pointer, _)| pointer.trim_start_matches('/').replace('/', "."));
@@ -131,39 +131,39 @@ mod tests {
 
     #[test]
     fn settings_outside_the_types_are_carried_over() {
-        let beyond = Beyond::of(&inspection(), NEW);
-        assert_eq!(beyond.mac_address.as_deref(), Some("02:11:22:33:44:55"));
-        let found: Vec<_> = beyond.settings.keys().map(String::as_str).collect();
+        let raw = RawSettings::of(&inspection(), NEW);
+        assert_eq!(raw.mac_address.as_deref(), Some("02:11:22:33:44:55"));
+        let found: Vec<_> = raw.settings.keys().map(String::as_str).collect();
         assert_eq!(found, ["/HostConfig/Mounts/1/VolumeOptions/Newest", "/HostConfig/TimeMode"]);
         let mut body = json!({ "HostConfig": { "Mounts": [{}, { "VolumeOptions": {} }] } });
-        beyond.lay_over(&mut body, NEW);
+        raw.apply_to(&mut body, NEW);
         assert_eq!(
             body,
             json!({ "HostConfig": {
                 "TimeMode": "private", "Mounts": [{}, { "VolumeOptions": { "Newest": [1] } }]
             } })
         );
-        beyond.lay_over(&mut body, OLD);
+        raw.apply_to(&mut body, OLD);
         assert_eq!(body["MacAddress"], "02:11:22:33:44:55");
     }
 
     #[test]
     fn settings_that_the_new_container_lacks_are_named() {
-        let beyond = Beyond::of(&inspection(), NEW);
-        assert_eq!(beyond.lost_in(&beyond), [""; 0]);
+        let raw = RawSettings::of(&inspection(), NEW);
+        assert_eq!(raw.missing_from(&raw), [""; 0]);
         let mut other = inspection();
         other["HostConfig"]["TimeMode"] = json!("host");
         other["Config"]["MacAddress"] = json!("");
-        let other = Beyond::of(&other, NEW);
-        assert_eq!(beyond.lost_in(&other), ["HostConfig.TimeMode", "the MAC address"]);
-        assert_eq!(other.lost_in(&Beyond::default()).len(), 2);
+        let other = RawSettings::of(&other, NEW);
+        assert_eq!(raw.missing_from(&other), ["HostConfig.TimeMode", "the MAC address"]);
+        assert_eq!(other.missing_from(&RawSettings::default()).len(), 2);
     }
 
     #[test]
     fn with_podman_only_capabilities_are_carried_over() {
         let podman = Dialect { is_podman: true, ..NEW };
-        assert_eq!(Beyond::of(&inspection(), podman), Beyond::default());
+        assert_eq!(RawSettings::of(&inspection(), podman), RawSettings::default());
         let shown = json!({ "EffectiveCaps": ["CAP_CHOWN"] });
-        assert_eq!(Beyond::of(&shown, podman).capabilities, ["CAP_CHOWN"]);
+        assert_eq!(RawSettings::of(&shown, podman).capabilities, ["CAP_CHOWN"]);
     }
 }

@@ -2,25 +2,25 @@
 
 use std::cell::RefCell;
 
-use crate::event::{Event, Fact, Listener, VERSION};
+use crate::event::{Event, EventKind, Reporter, VERSION};
 use crate::ids::RunId;
 use crate::ports::WallClock;
 
 /// The connection to the listener of one run.
-pub(super) struct Teller<'a, C> {
+pub(super) struct Emitter<'a, C> {
     run: &'a RunId,
     clock: &'a C,
-    listener: RefCell<&'a mut dyn Listener>,
+    listener: RefCell<&'a mut dyn Reporter>,
 }
 
-impl<'a, C: WallClock> Teller<'a, C> {
-    pub fn new(run: &'a RunId, clock: &'a C, listener: &'a mut dyn Listener) -> Self {
+impl<'a, C: WallClock> Emitter<'a, C> {
+    pub fn new(run: &'a RunId, clock: &'a C, listener: &'a mut dyn Reporter) -> Self {
         Self { run, clock, listener: RefCell::new(listener) }
     }
 
     /// Reports a fact, with the time and the run.
-    pub fn tell(&self, fact: Fact) {
+    pub fn emit(&self, fact: EventKind) {
         let event = Event { version: VERSION, at: self.clock.now(), run: self.run.clone(), fact };
-        self.listener.borrow_mut().hear(&event);
+        self.listener.borrow_mut().report(&event);
     }
 }

@@ -6,7 +6,7 @@ use super::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 /// Returns where a policy is laxer than the settings: the name, the policy's value and the settings' value. A longer
 /// wait is not laxer.
 #[must_use]
-pub fn laxer(policy: &Policy, settings: &Policy) -> Vec<(String, String, String)> {
+pub fn weaker_limits(policy: &Policy, settings: &Policy) -> Vec<(String, String, String)> {
     let Policy {
         floor,
         drain_timeout,
@@ -67,7 +67,7 @@ mod tests {
         settings.probe = "/deep".parse().ok();
         let mut policy = settings.clone();
         change(&mut policy);
-        laxer(&policy, &settings).into_iter().map(|(name, ..)| name).collect()
+        weaker_limits(&policy, &settings).into_iter().map(|(name, ..)| name).collect()
     }
 
     #[test]

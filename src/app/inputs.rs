@@ -12,7 +12,7 @@ use super::contained::hide_own_network;
 use crate::adapters::docker::{DockerEngine, Endpoint};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::haproxy::address::SocketAddress;
-use crate::adapters::haproxy_service::{Known, NotRun, Running, Source, Unit, listed};
+use crate::adapters::haproxy_service::{ExecError, KnownService, Running, ServiceSource, Unit, listed};
 use crate::adapters::hook_command::HookCommands;
 use crate::adapters::http_probe::HttpProber;
 use crate::adapters::{config_files, environment, haproxy_binary};
@@ -21,28 +21,28 @@ use crate::cfg::{
     StatsSocket, Version,
 };
 use crate::deploy::engines::Engines;
-use crate::deploy::{Tracked, World};
-use crate::engines::Engine;
+use crate::deploy::{Site, Tracked};
+use crate::engine_map::Engine;
 use crate::error::Error;
 use crate::ids::ServerId;
-use crate::journal::Site;
+use crate::journal::SiteIdentity;
 use crate::observation::Observation;
 use crate::plan::LbQuorum;
 use crate::ports::{ContainerEngine, EngineError, LoadBalancerError, WallClock};
 use crate::topology::{self, Topology};
 
 /// haproxy.cfg as it was read.
-pub(super) struct Reading {
+pub(super) struct LoadedConfig {
     /// The files, byte for byte.
     pub document: Document,
     /// The interpreted files.
     pub configuration: Configuration,
     /// The facts about the HAProxy that runs the files.
-    pub known: Known,
+    pub known: KnownService,
 }
 
 /// The site with its real HAProxy, engines, probes, clock and hooks.
-pub(super) type RealWorld = World<HaproxySocket, DockerEngine, HttpProber, SystemClock, HookCommands>;
+pub(super) type LiveSite = Site<HaproxySocket, DockerEngine, HttpProber, SystemClock, HookCommands>;
 
 /// The system's clock.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +89,7 @@ impl App {
     }
 
     async fn load_balancers_at(&self, needed: Level) -> Result<(Configuration, Vec<HaproxySocket>), Error> {
-        let Reading { document, configuration, known } = self.reading().await?;
+        let LoadedConfig { document, configuration, known } = self.load_config().await?;
         refuse_errors(&document, &configuration)?;
         if self.settings.sockets.is_empty() && known.running.container.is_none() {
             let socket = stats_socket(&configuration, needed)?;
@@ -114,10 +114,10 @@ impl App {
             sockets.push(socket);
         }
         // The file is on this host, and so is the first load balancer, if any of them is.
-        if let Some(file) = configuration.kept_states()
+        if let Some(file) = configuration.saved_states_file()
             && let Some(first) = sockets.first_mut()
         {
-            *first = first.clone().keeping_states_in(file.to_owned());
+            *first = first.clone().saving_states_in(file.to_owned());
         }
         Ok((configuration, sockets))
     }
@@ -169,22 +169,22 @@ impl App {
 
     /// Reads haproxy.cfg. Returns its bytes and their interpretation.
     pub(super) async fn document(&self) -> Result<(Document, Configuration), Error> {
-        let Reading { document, configuration, .. } = self.reading().await?;
+        let LoadedConfig { document, configuration, .. } = self.load_config().await?;
         Ok((document, configuration))
     }
 
     /// Reads haproxy.cfg and identifies the HAProxy that runs it.
-    pub(super) async fn reading(&self) -> Result<Reading, Error> {
+    pub(super) async fn load_config(&self) -> Result<LoadedConfig, Error> {
         let (files, known) = self.files().await?;
         let build = haproxy_binary::build(&known.service.binary);
         if self.settings.haproxy.is_some() && build.is_none() {
             let reason = "its answer to -vv is not that of HAProxy".to_owned();
-            return Err(NotRun { binary: known.service.binary.display().to_string(), reason }.into());
+            return Err(ExecError { binary: known.service.binary.display().to_string(), reason }.into());
         }
         let document = decided(&files, self.environment(&known, build), &known.service.binary);
         if let Some(question) = document.questions.first() {
             self.undecided.call_once(|| {
-                self.say(&format!(
+                self.note(&format!(
                     "note: cannot decide {question} in a condition of .if, which counts as false: HAProxy may run something else. \
                      Name the binary that runs with --haproxy"
                 ));
@@ -198,11 +198,11 @@ impl App {
                 self.note_own_network(&hide_own_network(&mut configuration), contained);
             }
         }
-        Ok(Reading { document, configuration, known })
+        Ok(LoadedConfig { document, configuration, known })
     }
 
     /// Returns the files of haproxy.cfg, and what is known about the HAProxy that runs them.
-    async fn files(&self) -> Result<(Vec<SourceFile>, Known), Error> {
+    async fn files(&self) -> Result<(Vec<SourceFile>, KnownService), Error> {
         if let Some(found) = self.in_container().await? {
             let known = self.known_in_container(&found).await;
             return Ok((found.files, known));
@@ -230,7 +230,7 @@ impl App {
 
     /// Returns the environment that haproxy.cfg is read with: the service's variables, and the version of `--as`, of
     /// the named binary, of the running HAProxy, or of the installed one, in this order.
-    fn environment(&self, known: &Known, build: Option<Build>) -> Environment {
+    fn environment(&self, known: &KnownService, build: Option<Build>) -> Environment {
         let installed = build.as_ref().and_then(|build| build.version.parse().ok());
         let named = installed.filter(|_| self.settings.haproxy.is_some());
         let version = self.settings.read_as.or(named).or(known.running.version).or(installed);
@@ -242,15 +242,16 @@ impl App {
     }
 
     /// Identifies the HAProxy that runs these files, or notes once that this is impossible.
-    async fn known(&self, files: &[SourceFile]) -> Known {
+    async fn known(&self, files: &[SourceFile]) -> KnownService {
         let paths = &self.settings.haproxy_config;
         let listed = listed(paths);
         let unit = Unit::installed().filter(|unit| unit.invocation.reads(&listed));
         let running = Running::find(&self.first_sockets(files, unit.as_ref()), &listed).await;
-        let known = Known::new(paths, files, self.settings.haproxy.as_deref(), unit, running);
-        if let (Some(reason), Source::Settings) = (&known.running.unidentified, &known.service.source) {
+        let known = KnownService::new(paths, files, self.settings.haproxy.as_deref(), unit, running);
+        if let (Some(reason), ServiceSource::Settings) = (&known.running.unidentified, &known.service.source)
+        {
             self.unidentified.call_once(|| {
-                self.say(&format!(
+                self.note(&format!(
                     "note: cannot identify the HAProxy that answers ({reason}). The files are read as given and checked with {}; \
                      a master socket is only used if --master-socket names it",
                     known.service.binary.display()
@@ -276,12 +277,12 @@ impl App {
     /// Connects to everything that a run needs. The error names what does not answer.
     ///
     /// Connects only to the engines behind these backends, or to all engines if none is named.
-    pub(super) async fn world(
+    pub(super) async fn site(
         &self,
         configuration: &Configuration,
         backends: &[String],
         load_balancers: Vec<HaproxySocket>,
-    ) -> Result<RealWorld, Error> {
+    ) -> Result<LiveSite, Error> {
         let proxies = topology::with_servers(configuration)
             .filter(|proxy| backends.is_empty() || backends.contains(&proxy.name));
         let servers = proxies.flat_map(|proxy| proxy.servers.iter().map(move |server| (proxy, server)));
@@ -309,12 +310,12 @@ impl App {
         let connected = try_join_all(engines.into_iter().map(connect)).await?;
         let (ids, engines): (Vec<_>, Vec<_>) = connected.into_iter().unzip();
         let engines = Engines::new(engines);
-        let site = Site {
+        let identity = SiteIdentity {
             engines: ids.into_iter().flatten().collect(),
-            ..self.site(configuration, &load_balancers)
+            ..self.site_identity(configuration, &load_balancers)
         };
         let hooks = HookCommands { commands: self.settings.hooks.clone(), limit: self.settings.hook_timeout };
-        Ok(World {
+        Ok(Site {
             load_balancers: load_balancers.into_iter().map(Tracked::new).collect(),
             engines,
             prober: HttpProber::new()?,
@@ -322,12 +323,16 @@ impl App {
             hooks,
             descriptions: self.settings.descriptions(),
             typed: self.typed.clone(),
-            site,
+            identity,
         })
     }
 
     /// Returns the marks of this site that distinguish it from others, without the IDs of its engines.
-    pub(super) fn site(&self, configuration: &Configuration, load_balancers: &[HaproxySocket]) -> Site {
+    pub(super) fn site_identity(
+        &self,
+        configuration: &Configuration,
+        load_balancers: &[HaproxySocket],
+    ) -> SiteIdentity {
         let real =
             |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned()).display().to_string();
         let servers = topology::with_servers(configuration).flat_map(|proxy| {
@@ -338,7 +343,7 @@ impl App {
             SocketAddress::Unix(path) => real(path),
             address @ (SocketAddress::Abstract(_) | SocketAddress::Tcp { .. }) => address.to_string(),
         });
-        Site {
+        SiteIdentity {
             servers: servers.collect(),
             sockets: sockets.collect(),
             engines: BTreeSet::new(),
@@ -350,10 +355,10 @@ impl App {
     pub(super) async fn observe(
         &self,
         configuration: &Configuration,
-        world: &RealWorld,
+        site: &LiveSite,
         quorum: LbQuorum,
     ) -> Result<(Observation, Topology), Error> {
-        Ok(world.observe(configuration, &self.settings.places, quorum).await?)
+        Ok(site.observe(configuration, &self.settings.places, quorum).await?)
     }
 }
 

@@ -6,29 +6,30 @@ use std::net::IpAddr;
 use futures_util::future::{join_all, try_join_all};
 
 use crate::cfg::Configuration;
-use crate::deploy::World;
+use crate::deploy::Site;
 use crate::ids::{ContainerId, RunId, ServerId};
 use crate::image::Image;
 use crate::observation::{Answer, Container, Described, Host, LoadBalancerState, Observation};
 use crate::places::Places;
 use crate::plan::{LbQuorum, Replacement};
 use crate::ports::{
-    Change, ContainerEngine, EngineError, Hooks, LoadBalancer, LoadBalancerError, Prober, Recipe, WallClock,
+    ContainerChange, ContainerEngine, CreateSpec, EngineError, Hooks, LoadBalancer, LoadBalancerError,
+    Prober, WallClock,
 };
 use crate::probe::{Probe, distinct};
-use crate::topology::matching::Behind;
+use crate::topology::matching::MatchResult;
 use crate::topology::{self, Backend, Topology};
 
 /// An error while taking a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LookError {
+pub enum ObserveError {
     #[error(transparent)]
     LoadBalancer(#[from] LoadBalancerError),
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
 
-impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> World<L, E, P, C, H> {
+impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Site<L, E, P, C, H> {
     /// Collects the state of everything, and interprets it for the configuration. `places` maps each server to its
     /// engine, and to its container if the settings name one.
     pub async fn observe(
@@ -36,9 +37,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
         configuration: &Configuration,
         places: &Places,
         quorum: LbQuorum,
-    ) -> Result<(Observation, Topology), LookError> {
+    ) -> Result<(Observation, Topology), ObserveError> {
         let at = self.clock.now();
-        let load_balancers = states(&self.load_balancers, quorum).await?;
+        let load_balancers = load_balancer_states(&self.load_balancers, quorum).await?;
         let engines = topology::engines(configuration, &load_balancers, places);
         let containers = self.containers().await?;
         // If the settings assign a server's host to an engine, they assign its address too.
@@ -86,7 +87,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
     /// that does not answer as the server should may still be another program.
     async fn occupied(&self, topology: &Topology) -> BTreeSet<ServerId> {
         let servers = topology.backends.iter().flat_map(|backend| &backend.servers);
-        let free = servers.filter(|it| matches!(it.behind, Behind::Gone { .. } | Behind::Described { .. }));
+        let free = servers
+            .filter(|it| matches!(it.behind, MatchResult::Gone { .. } | MatchResult::Described { .. }));
         let probes: Vec<(&ServerId, Probe)> =
             free.filter_map(|server| Some((&server.id, Probe::connects(server.address()?)))).collect();
         let answered = self.answers(probes.iter().map(|(_, probe)| probe)).await;
@@ -131,7 +133,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
     pub async fn drift<'a>(
         &self,
         backends: impl Iterator<Item = &'a Backend>,
-    ) -> Result<BTreeMap<ContainerId, Vec<Change>>, EngineError> {
+    ) -> Result<BTreeMap<ContainerId, Vec<ContainerChange>>, EngineError> {
         let mut all = BTreeMap::new();
         for backend in backends {
             let Some(wanted) = self.descriptions.get(&backend.name) else { continue };
@@ -142,8 +144,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
                     id: container.image.clone(),
                 };
                 let replacement = Replacement::described(container, &described, server.address(), &image);
-                let recipe = replacement.recipe(&RunId(String::new()), Some(wanted));
-                let recipe = Recipe { name: container.name.clone(), ..recipe };
+                let recipe = replacement.create_spec(&RunId(String::new()), Some(wanted));
+                let recipe = CreateSpec { name: container.name.clone(), ..recipe };
                 let changes = self.engines.of(container)?.changes(&recipe).await?;
                 all.extend(changes.map(|changes| (container.id.clone(), changes)));
             }
@@ -154,14 +156,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
 
 /// Returns the state of each load balancer. One that does not answer is an error, or is left out if the quorum allows
 /// it.
-pub async fn states<L: LoadBalancer>(
+pub async fn load_balancer_states<L: LoadBalancer>(
     load_balancers: &[L],
     quorum: LbQuorum,
 ) -> Result<Vec<LoadBalancerState>, LoadBalancerError> {
     let mut seen = Vec::new();
     let mut missing = None;
     for load_balancer in load_balancers {
-        match load_balancer.look(&[]).await {
+        match load_balancer.full_state(&[]).await {
             Err(error @ LoadBalancerError::Unreachable { .. }) if quorum == LbQuorum::Reachable => {
                 missing = Some(error);
             }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use toml::Value;
 
 use crate::cfg::{Address, Host};
-use crate::secret::shown;
+use crate::secret::redact;
 
 /// The `[engines]` table of drainswap.toml: container engines by the host of a server line. Hosts that the table does
 /// not
@@ -15,7 +15,7 @@ use crate::secret::shown;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "BTreeMap<String, Value>")]
 #[schemars(with = "BTreeMap<String, Entry>")]
-pub struct EngineMap(Vec<(Hosts, Engine)>);
+pub struct EngineMap(Vec<(HostPattern, Engine)>);
 
 /// A container engine: its endpoint, or a table with its endpoint and permissions.
 // Only for the JSON Schema: `Engine::read` parses entries.
@@ -71,7 +71,7 @@ impl Engine {
 
 /// The hosts that a key matches, ordered from the most to the least specific.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Hosts {
+enum HostPattern {
     Address(IpAddr),
     Name(String),
     /// `10.0.1.0/24`. The number of host bits comes first, so that longer prefixes sort first.
@@ -93,7 +93,7 @@ impl TryFrom<BTreeMap<String, Value>> for EngineMap {
         let mut rules = Vec::new();
         for (hosts, value) in map {
             let engine = Engine::read(value).map_err(|what| bad(&hosts, what))?;
-            rules.push((Hosts::read(&hosts)?, engine));
+            rules.push((HostPattern::read(&hosts)?, engine));
         }
         rules.sort();
         Ok(Self(rules))
@@ -120,7 +120,7 @@ impl EngineMap {
     }
 }
 
-impl Hosts {
+impl HostPattern {
     fn read(text: &str) -> Result<Self, String> {
         let bad = |what: &str| bad(text, what);
         if let Some((net, bits)) = text.split_once('/') {
@@ -163,7 +163,7 @@ impl Hosts {
 }
 
 fn bad(key: &str, what: &str) -> String {
-    format!("engines: invalid entry `{}`: {what}", shown(key))
+    format!("engines: invalid entry `{}`: {what}", redact(key))
 }
 
 /// Returns whether a text matches a pattern in which each `*` matches any text.

@@ -9,7 +9,7 @@ use crate::trust::Entry;
 ///
 /// A file or directory that cannot be read counts as writable by others.
 #[must_use]
-pub fn is_roots(file: &Metadata, path: &Path) -> bool {
+pub fn is_root_only(file: &Metadata, path: &Path) -> bool {
     let above = || path.ancestors().skip(1);
     let is_roots = |path: &Path| path.metadata().is_ok_and(|directory| Entry::from(&directory).is_roots());
     path.is_absolute() && Entry::from(file).is_roots() && above().all(is_roots)
@@ -22,11 +22,11 @@ mod tests {
     #[test]
     fn every_directory_above_counts() {
         let shell = Path::new("/bin/sh").canonicalize().unwrap();
-        assert!(is_roots(&shell.metadata().unwrap(), &shell), "{}", shell.display());
+        assert!(is_root_only(&shell.metadata().unwrap(), &shell), "{}", shell.display());
         let directory = tempfile::tempdir().unwrap();
         let copy = directory.path().join("haproxy");
         std::fs::copy(&shell, &copy).unwrap();
-        assert!(!is_roots(&copy.metadata().unwrap(), &copy), "everyone can write /tmp");
-        assert!(!is_roots(&shell.metadata().unwrap(), Path::new("sh")), "a relative path");
+        assert!(!is_root_only(&copy.metadata().unwrap(), &copy), "everyone can write /tmp");
+        assert!(!is_root_only(&shell.metadata().unwrap(), Path::new("sh")), "a relative path");
     }
 }

@@ -6,12 +6,12 @@ use toml::{Table, Value};
 
 use super::ComposeError;
 use super::project::{Kind, Project};
-use super::value::{Place, Values};
+use super::value::{KeyPath, Values};
 
 /// Replaces the networks' names by those on the engine. Without networks, adds Compose's default network.
 pub(super) fn networks(
     table: &mut Table,
-    service: &Place,
+    service: &KeyPath,
     project: &Project<'_>,
     values: &Values<'_>,
 ) -> Result<(), ComposeError> {
@@ -40,7 +40,7 @@ pub(super) fn networks(
 /// Replaces the volumes' names by those on the engine, and relative paths by absolute ones.
 pub(super) fn volumes(
     table: &mut Table,
-    service: &Place,
+    service: &KeyPath,
     project: &Project<'_>,
     values: &Values<'_>,
 ) -> Result<(), ComposeError> {
@@ -78,7 +78,7 @@ pub(super) fn volumes(
     Ok(())
 }
 
-fn path(project: &Project<'_>, path: &str, at: &Place) -> Result<String, ComposeError> {
+fn path(project: &Project<'_>, path: &str, at: &KeyPath) -> Result<String, ComposeError> {
     let whole = project.path(Path::new(path));
     let text = whole.to_str().filter(|text| !text.contains(':'));
     text.map(str::to_owned).ok_or_else(|| {

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::engine::Called;
-use super::{Millis, Site};
+use super::engine::EngineRequest;
+use super::{Millis, SimulatedSite};
 use crate::ids::{ContainerId, ServerId};
 use crate::observation::AdminState;
 
 /// An event that happens without a call. A `usize` is the index of the load balancer, a first `u32` the PID.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Happening {
+pub enum ScheduledEvent {
     /// A client sends a request to a backend.
     Request(usize, String),
     /// The client of a kept-alive connection sends its next request, to the same server if that is usable.
@@ -39,63 +39,63 @@ pub enum Happening {
     /// A command reaches the process after its caller has given up.
     LateCommand(usize, u32, Vec<(ServerId, AdminState)>),
     /// The engine executes a call after its caller has given up.
-    LateCall(Called),
+    LateCall(EngineRequest),
 }
 
 /// The scheduled events.
 #[derive(Default)]
-pub(super) struct Calendar {
+pub(super) struct Schedule {
     /// Events at the same time happen in the order in which they were scheduled.
-    entries: BTreeMap<(Millis, u64), Happening>,
+    entries: BTreeMap<(Millis, u64), ScheduledEvent>,
     count: u64,
 }
 
-impl Calendar {
-    pub(super) fn enter(&mut self, at: Millis, what: Happening) {
+impl Schedule {
+    pub(super) fn enter(&mut self, at: Millis, what: ScheduledEvent) {
         self.count += 1;
         self.entries.insert((at, self.count), what);
     }
 
-    fn due(&mut self, now: Millis) -> Option<(Millis, Happening)> {
+    fn due(&mut self, now: Millis) -> Option<(Millis, ScheduledEvent)> {
         let entry = self.entries.first_entry().filter(|entry| entry.key().0 <= now)?;
         let ((at, _), what) = entry.remove_entry();
         Some((at, what))
     }
 }
 
-impl Site {
+impl SimulatedSite {
     /// Processes all events that have been due since the last call.
-    pub(super) fn catch_up(&mut self) {
+    pub(super) fn run_due_events(&mut self) {
         let now = Millis::try_from(self.began.elapsed().as_millis()).unwrap_or(Millis::MAX);
         while let Some((at, what)) = self.calendar.due(now) {
             self.now = at;
-            self.happen(what);
+            self.run_event(what);
         }
         self.now = now;
     }
 
-    fn happen(&mut self, what: Happening) {
+    fn run_event(&mut self, what: ScheduledEvent) {
         match what {
-            Happening::Request(balancer, backend) => self.request(balancer, &backend),
-            Happening::NextRequest(balancer, server) => self.next_request(balancer, &server),
-            Happening::Connect(balancer, pid, session) => self.connect(balancer, pid, session),
-            Happening::End(balancer, pid, session) => self.end(balancer, pid, session),
-            Happening::Check(balancer, pid, server) => self.check(balancer, pid, &server),
-            Happening::AskAgent(balancer, pid, server) => self.ask_agent(balancer, pid, &server),
-            Happening::AgentAnswers(balancer, pid, server) => self.agent_answers(balancer, pid, &server),
-            Happening::LateCheck(balancer, server) => self.late_check(balancer, &server),
-            Happening::ContainerEnds(id, started_at) => self.container_ends(&id, started_at),
-            Happening::Stopped(id, started_at) => self.stop_ends(&id, started_at),
-            Happening::SupervisorStarts(id) => self.supervisor_starts(&id),
-            Happening::HaproxyStarts(balancer) => self.start_haproxy(balancer),
-            Happening::EngineStarts => self.start_engine(),
-            Happening::Person(server, state) => self.person_sets(&server, state),
-            Happening::LateCommand(balancer, pid, states) => self.late_command(balancer, pid, states),
-            Happening::LateCall(called) => self.late_call(&called),
+            ScheduledEvent::Request(balancer, backend) => self.request(balancer, &backend),
+            ScheduledEvent::NextRequest(balancer, server) => self.next_request(balancer, &server),
+            ScheduledEvent::Connect(balancer, pid, session) => self.connect(balancer, pid, session),
+            ScheduledEvent::End(balancer, pid, session) => self.end(balancer, pid, session),
+            ScheduledEvent::Check(balancer, pid, server) => self.check(balancer, pid, &server),
+            ScheduledEvent::AskAgent(balancer, pid, server) => self.ask_agent(balancer, pid, &server),
+            ScheduledEvent::AgentAnswers(balancer, pid, server) => self.agent_answers(balancer, pid, &server),
+            ScheduledEvent::LateCheck(balancer, server) => self.late_check(balancer, &server),
+            ScheduledEvent::ContainerEnds(id, started_at) => self.container_ends(&id, started_at),
+            ScheduledEvent::Stopped(id, started_at) => self.stop_ends(&id, started_at),
+            ScheduledEvent::SupervisorStarts(id) => self.supervisor_starts(&id),
+            ScheduledEvent::HaproxyStarts(balancer) => self.start_haproxy(balancer),
+            ScheduledEvent::EngineStarts => self.start_engine(),
+            ScheduledEvent::Person(server, state) => self.person_sets(&server, state),
+            ScheduledEvent::LateCommand(balancer, pid, states) => self.late_command(balancer, pid, states),
+            ScheduledEvent::LateCall(called) => self.late_call(&called),
         }
     }
 
-    pub(super) fn later(&mut self, after: Millis, what: Happening) {
+    pub(super) fn schedule(&mut self, after: Millis, what: ScheduledEvent) {
         self.calendar.enter(self.now + after, what);
     }
 }
