@@ -48,7 +48,7 @@ pub fn called(arguments: &[OsString]) -> Option<ExitCode> {
     };
     mask::mask(&mut answer);
     let is_failed = answer["failed"] == true;
-    let _gone = writeln!(std::io::stdout(), "{}", crate::sanitize::json(&answer.to_string()));
+    let _gone = writeln!(std::io::stdout(), "{}", crate::model::sanitize::json(&answer.to_string()));
     Some(if is_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -89,7 +89,7 @@ fn done(task: &Task, steps: &Steps) -> std::io::Result<Value> {
 }
 
 fn failed(message: &str) -> Value {
-    json!({ "failed": true, "changed": false, "rc": crate::exit::Exit::Usage.code(), "msg": message })
+    json!({ "failed": true, "changed": false, "rc": crate::app::exit::Exit::Usage.code(), "msg": message })
 }
 
 /// Runs drainswap itself.

@@ -5,6 +5,8 @@ pub mod bug;
 mod config;
 mod contained;
 mod doctor;
+pub mod error;
+pub mod exit;
 mod history;
 mod init;
 mod inputs;
@@ -20,6 +22,7 @@ mod reporters;
 mod resume;
 mod run;
 mod sampler;
+pub mod schema;
 mod screen;
 mod signals;
 mod status;
@@ -35,17 +38,17 @@ use std::sync::{Mutex, Once};
 
 use serde::Serialize;
 
+use crate::app::error::Error;
+use crate::app::exit::Exit;
 use crate::cli::{CiFlags, Cli, Command, DeployGoal, Globals, MaintFlags, Output, PolicyFlags};
-use crate::command_line::CommandLine;
-use crate::error::Error;
-use crate::event;
-use crate::exit::Exit;
+use crate::model::command_line::CommandLine;
+use crate::model::sanitize;
+use crate::model::trust::Untrusted;
 use crate::observation::AdminState;
 use crate::report::ci::{self, Ci};
 use crate::report::{Json, stderr};
-use crate::sanitize;
+use crate::run::event;
 use crate::settings::{Settings, SettingsError};
-use crate::trust::Untrusted;
 use names::{known_backend, known_server};
 
 /// Runs a command, prints its result, and returns the exit code of the process.

@@ -14,16 +14,16 @@ use clap::error::ContextValue;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::app::schema::Form;
 use crate::cfg::Version;
-use crate::ids::ServerName;
-use crate::image::ImageReference;
+use crate::model::ids::ServerName;
+use crate::model::image::ImageReference;
+use crate::model::probe::ProbeUrl;
+use crate::model::sanitize;
+use crate::model::secret::redact;
+use crate::model::weight::Weight;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure};
-use crate::probe::ProbeUrl;
-use crate::sanitize;
-use crate::schema::Form;
-use crate::secret::redact;
 use crate::settings::DurationArg;
-use crate::weight::Weight;
 
 pub use ci::CiFlags;
 pub use config::{ConfigCommand, DesiredConfigArgs, ReloadFlags, ReloadWhen, Templates};

@@ -10,15 +10,11 @@ mod container;
 mod drain;
 mod emitter;
 mod end;
-pub mod engines;
 mod failure;
 mod final_check;
 mod fleet;
 mod hooks;
-pub mod idle;
 mod lane;
-pub mod late;
-mod lateness;
 mod ledger;
 mod outage;
 mod recovery;
@@ -28,8 +24,6 @@ mod rotation;
 mod silence;
 mod step;
 pub mod takeover;
-pub mod unanswered;
-pub mod wait;
 mod watch;
 mod wave;
 
@@ -41,28 +35,28 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::site::engines::Engines;
+pub use crate::site::late::Tracked;
+use crate::site::unanswered::TrackedEngine;
 use capacity::CapacityGate;
 use emitter::Emitter;
-use engines::Engines;
 pub use failure::StepError;
 use fleet::Fleet;
 use hooks::HookVerdict;
 use lane::{Direction, LaneRun, Mark};
-pub use late::Tracked;
 use ledger::Ledger;
-use unanswered::TrackedEngine;
 use watch::OutageWatch;
 
-use crate::command_line::CommandLine;
-use crate::event::{EventKind, Reporter, Timing};
-use crate::hook::HookPoint;
-use crate::ids::{ContainerId, ServerId};
-use crate::journal::{self, Record};
+use crate::model::command_line::CommandLine;
+use crate::model::hook::HookPoint;
+use crate::model::ids::{ContainerId, ServerId};
 use crate::observation::AdminState;
-use crate::outcome::{OutOfService, Outcome};
 use crate::plan::undo::is_replaced;
 use crate::plan::{Plan, Replacement, Step};
 use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
+use crate::run::event::{EventKind, Reporter, Timing};
+use crate::run::journal::{self, Record};
+use crate::run::outcome::{OutOfService, Outcome};
 
 /// The site that a run works on, seen through the ports.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use drainswap::adapters::environment;
 use drainswap::app::bug;
+use drainswap::app::exit::Exit;
 use drainswap::cli::Cli;
-use drainswap::exit::Exit;
 use drainswap::report::ci::{self, Ci};
 use drainswap::report::stderr::{self, Log};
 

@@ -16,8 +16,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ContainerId, ImageId, ServerId};
-use crate::image::{Image, ImageReference};
+use crate::model::ids::{ContainerId, ImageId, ServerId};
+use crate::model::image::{Image, ImageReference};
 use crate::ports::ContainerChange;
 use watchtower::{UpdateLabels, Watchtower};
 

@@ -7,6 +7,7 @@ pub mod file;
 pub mod floor;
 pub mod other_runs;
 pub mod place;
+pub mod promotion;
 pub mod refusal;
 pub mod scope;
 pub mod silence_check;
@@ -26,15 +27,15 @@ use jiff::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::hook::HookPoint;
-use crate::ids::{ContainerId, ImageId, RunId, ServerId};
-use crate::image::Image;
+use crate::model::hook::HookPoint;
+use crate::model::ids::{ContainerId, ImageId, RunId, ServerId};
+use crate::model::image::Image;
+use crate::model::probe::{Probe, ProbeUrl};
 use crate::observation::{
     AdminState, Container, Described, LoadBalancerState, Pinned, Published, RestartPolicy,
 };
-use crate::outcome::Rest;
 use crate::ports::{ContainerChange, CreateSpec, SpecSource};
-use crate::probe::{Probe, ProbeUrl};
+use crate::run::outcome::Rest;
 use crate::topology::matching::{ContainerRole, MatchRule};
 use crate::topology::own_check::OwnCheck;
 use crate::topology::traffic::{Balance, Forecast};
@@ -117,13 +118,13 @@ pub struct Policy {
     /// The minimum number of servers per backend that must be serving at any moment.
     pub floor: usize,
     /// The time limit of a drain.
-    #[serde(rename = "drain_timeout_ms", with = "crate::millis")]
+    #[serde(rename = "drain_timeout_ms", with = "crate::model::millis")]
     #[schemars(with = "u64")]
     pub drain_timeout: Duration,
     /// What to do when a drain exceeds its limit.
     pub on_drain_timeout: OnDrainTimeout,
     /// The period over which remaining sessions are shut down, with `shutdown`.
-    #[serde(rename = "shutdown_over_ms", with = "crate::millis")]
+    #[serde(rename = "shutdown_over_ms", with = "crate::model::millis")]
     #[schemars(with = "u64")]
     pub shutdown_over: Duration,
     /// How to treat a load balancer that does not answer.
@@ -131,7 +132,7 @@ pub struct Policy {
     /// The spare capacity that the remaining servers must have above the current load, in percent of that load.
     pub headroom: u32,
     /// The time limit for a new container to answer.
-    #[serde(rename = "ready_timeout_ms", with = "crate::millis")]
+    #[serde(rename = "ready_timeout_ms", with = "crate::model::millis")]
     #[schemars(with = "u64")]
     pub ready_timeout: Duration,
     /// The number of successful probes in a row that a new container needs (HAProxy's `rise`).

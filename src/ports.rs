@@ -13,16 +13,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::hook::{self, HookContext, HookPoint};
-use crate::ids::{ContainerId, ImageId, ServerId};
-use crate::image::{Image, ImageReference, Platform};
-use crate::journal::Record;
+use crate::model::hook::{self, HookContext, HookPoint};
+use crate::model::ids::{ContainerId, ImageId, ServerId};
+use crate::model::image::{Image, ImageReference, Platform};
+use crate::model::probe::Probe;
+use crate::model::registries::NoPassword;
+use crate::model::weight::Weight;
 use crate::observation::{
     AdminState, Answer, Checker, Container, Health, Host, LoadBalancerState, RestartPolicy, Session,
 };
-use crate::probe::Probe;
-use crate::registries::NoPassword;
-use crate::weight::Weight;
+use crate::run::journal::Record;
 
 /// The runtime API of one `HAProxy` process.
 pub trait LoadBalancer: Send + Sync {
@@ -554,7 +554,7 @@ pub struct HookError {
     pub reason: String,
 }
 
-/// The destination of a run's records. See [`crate::journal`].
+/// The destination of a run's records. See [`crate::run::journal`].
 pub trait Journal: Send {
     /// Makes a record durable. When this returns, the record survives a crash of the machine.
     fn append(&mut self, record: &Record) -> impl Future<Output = Result<(), JournalError>> + Send;

@@ -6,6 +6,7 @@ mod html;
 mod json;
 mod multi;
 mod progress;
+pub mod status;
 pub mod stderr;
 mod story;
 mod template;

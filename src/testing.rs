@@ -16,9 +16,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::cfg::{self, Address, Configuration, Environment, Host, Port, SourceFile, Version};
-use crate::hook::HookPoint;
-use crate::ids::{ContainerId, ImageId, ServerId};
-use crate::image::Image;
+use crate::model::hook::HookPoint;
+use crate::model::ids::{ContainerId, ImageId, ServerId};
+use crate::model::image::Image;
+use crate::model::probe::Question;
 use crate::observation::watchtower::{UpdateLabels, Watchtower};
 use crate::observation::{
     AdminBits, Answer, Attachment, Checking, Checks, Container, ContainerState, LabelSource,
@@ -31,7 +32,6 @@ use crate::plan::silence_check::SilenceCheck;
 use crate::plan::{
     Goal, LbQuorum, OnDrainTimeout, OnFailure, Plan, Policy, RollbackTarget, RunKind, Target, build,
 };
-use crate::probe::Question;
 use crate::topology::{self, Topology};
 
 /// Two hosts, each with a primary and its backup.

@@ -1,8 +1,10 @@
 //! Matches containers to server lines, and predicts where traffic goes.
 
 pub mod divergence;
+pub mod engine_map;
 pub mod matching;
 pub mod own_check;
+pub mod places;
 pub mod reach;
 pub mod readiness;
 pub mod traffic;
@@ -15,13 +17,13 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::cfg::{Address, Configuration, Host, Mode, Place, Port, Proxy};
-use crate::engine_map::Engine;
-use crate::ids::{ContainerId, ServerId};
+use crate::model::ids::{ContainerId, ServerId};
+use crate::model::probe::Probe;
 use crate::observation::{
     AdminState, Answer, Container, LoadBalancerState, Observation, OldWorker, ServerState,
 };
-use crate::places::Places;
-use crate::probe::Probe;
+use crate::topology::engine_map::Engine;
+use crate::topology::places::Places;
 use matching::{MatchResult, MatchRule, NoMatch};
 use own_check::{OwnCheck, own_check};
 

@@ -15,7 +15,7 @@ use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat, 
 use super::bounded;
 use super::config_files::{self, UnreadableConfig};
 use crate::cfg::SourceFile;
-use crate::sanitize;
+use crate::model::sanitize;
 
 /// The maximum size of all files of a configuration together, in bytes.
 const MOST_BYTES: u64 = 64 << 20;

@@ -53,14 +53,14 @@ pub use running_container::{HostMount, RunningContainer};
 
 use self::call::{CallContext, CallFailure};
 use self::inspect::SeenImage;
-use crate::ids::{ContainerId, ImageId};
-use crate::image::{Image, ImageReference, Platform, previous};
+use crate::model::ids::{ContainerId, ImageId};
+use crate::model::image::{Image, ImageReference, Platform, previous};
+use crate::model::registries::Registries;
+use crate::model::sanitize;
 use crate::observation::{Container, ContainerState, Host, RestartPolicy};
 use crate::ports::{
     ContainerChange, ContainerEngine, ContainerStatus, CreateSpec, EngineError, PullProgress,
 };
-use crate::registries::Registries;
-use crate::sanitize;
 
 /// The time limit for the engine's identifier. Without it, drainswap recognises a site by other marks.
 const ID_LIMIT: Duration = Duration::from_secs(5);

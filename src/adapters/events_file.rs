@@ -8,8 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::regular_file;
-use crate::event::{Event, Reporter};
-use crate::sanitize;
+use crate::model::sanitize;
+use crate::run::event::{Event, Reporter};
 
 /// Runs per backend whose events are kept.
 const KEPT: usize = 100;

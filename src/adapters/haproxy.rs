@@ -24,11 +24,11 @@ use self::master::MasterSocket;
 use self::reply::{ProcessInfo, Replies, ReplyError, Stat, StateRow};
 use self::socket::{CHANGE_DEADLINE, DEADLINE, Endpoint, ExchangeError};
 use crate::cfg::{Added, is_of_one_host};
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
+use crate::model::sanitize;
+use crate::model::weight::Weight;
 use crate::observation::{AdminState, Checker, LoadBalancerState, ServerState, Session};
 use crate::ports::{LoadBalancer, LoadBalancerError};
-use crate::sanitize;
-use crate::weight::Weight;
 
 /// How often a new state is read back until it shows, and the pause in between.
 ///

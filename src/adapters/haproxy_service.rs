@@ -227,6 +227,6 @@ pub async fn run_command(program: &str, arguments: &[&str]) -> Result<(), String
     if output.status.success() {
         return Ok(());
     }
-    let said = crate::sanitize::line(&String::from_utf8_lossy(&output.stderr));
+    let said = crate::model::sanitize::line(&String::from_utf8_lossy(&output.stderr));
     Err(format!("`{shown}` failed with {}: {}", output.status, said))
 }

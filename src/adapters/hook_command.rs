@@ -10,9 +10,9 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufRead
 use tokio::time::timeout;
 
 use super::shell::{self, Group};
-use crate::hook::{HookContext, HookPoint, HookResult};
+use crate::model::hook::{HookContext, HookPoint, HookResult};
+use crate::model::sanitize;
 use crate::ports::{HookError, Hooks};
-use crate::sanitize;
 
 /// Lines of a hook's output that are reported.
 const LINES: usize = 100;
@@ -99,10 +99,10 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::deploy::wait::{Waited, until};
-    use crate::hook::VERSION;
-    use crate::ids::{RunId, ServerId};
+    use crate::model::hook::VERSION;
+    use crate::model::ids::{RunId, ServerId};
     use crate::plan::RunKind;
+    use crate::site::wait::{Waited, until};
 
     async fn ended(command: &str, limit: Duration) -> HookResult {
         let commands = BTreeMap::from([(HookPoint::BeforeDrain, command.to_owned())]);

@@ -16,10 +16,10 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::model::probe::{Expect, Match, Probe, Question};
+use crate::model::sanitize;
 use crate::observation::Answer;
 use crate::ports::Prober;
-use crate::probe::{Expect, Match, Probe, Question};
-use crate::sanitize;
 
 /// The maximum number of bytes of a body that an `http-check expect` rule sees. `HAProxy` itself looks at what fits
 /// into one buffer (`tune.bufsize`, 16 KiB).

@@ -11,9 +11,9 @@ use rustix::io::Errno;
 use super::events_file::{ENDING, EventsFile, is_events};
 use super::lock_file::{self, Lock, LockAttempt, LockState};
 use super::regular_file;
-use crate::ids::RunId;
-use crate::journal::{Record, Run, complete_records, line};
+use crate::model::ids::RunId;
 use crate::ports::{Journal, JournalError};
+use crate::run::journal::{Record, Run, complete_records, line};
 
 /// A backend's directory in the state directory.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ pub enum HistoryError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     #[error("the journal {path}: {corrupt}")]
-    Corrupt { path: String, corrupt: crate::journal::Corrupt },
+    Corrupt { path: String, corrupt: crate::run::journal::Corrupt },
 }
 
 fn failed(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> JournalError {
@@ -351,7 +351,7 @@ mod tests {
     }
 
     fn opened() -> Record {
-        Record::Opened { version: crate::journal::VERSION, pid: 7, plan: Box::new(plan()), site: None }
+        Record::Opened { version: crate::run::journal::VERSION, pid: 7, plan: Box::new(plan()), site: None }
     }
 
     #[tokio::test]
@@ -366,7 +366,7 @@ mod tests {
         let mut journal = found.runs.remove(0).reopen().unwrap();
         let closed = Record::Closed {
             at: plan().at,
-            outcome: crate::outcome::Outcome::Unchanged { rest: crate::outcome::Rest::default() },
+            outcome: crate::run::outcome::Outcome::Unchanged { rest: crate::run::outcome::Rest::default() },
         };
         journal.append(&closed).await.unwrap();
         let found = backend.journals().unwrap();
@@ -422,7 +422,7 @@ mod tests {
         assert!(taken(&journal) >= 1 << 20, "{}", taken(&journal));
         let closed = Record::Closed {
             at: plan().at,
-            outcome: crate::outcome::Outcome::Unchanged { rest: crate::outcome::Rest::default() },
+            outcome: crate::run::outcome::Outcome::Unchanged { rest: crate::run::outcome::Rest::default() },
         };
         journal.append(&closed).await.unwrap();
         assert!(taken(&journal) < 1 << 16, "{}", taken(&journal));

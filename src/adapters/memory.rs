@@ -33,10 +33,10 @@ pub use schedule::ScheduledEvent;
 pub use server_line::{Agent, CheckTiming, ServerLine};
 
 use crate::cfg::Configuration;
-use crate::hook::HookContext;
-use crate::ids::{ContainerId, ServerId};
-use crate::journal::Record;
+use crate::model::hook::HookContext;
+use crate::model::ids::{ContainerId, ServerId};
 use crate::observation::AdminState;
+use crate::run::journal::Record;
 use crate::topology;
 use clients::Clients;
 use schedule::Schedule;
@@ -130,7 +130,7 @@ impl Memory {
     pub fn new(
         configuration: &Configuration,
         load_balancers: usize,
-        image: &crate::image::Image,
+        image: &crate::model::image::Image,
         seed: u64,
     ) -> Self {
         let mut engine = SimulatedEngine::default();

@@ -1,4 +1,4 @@
-//! Reads the owner and the mode of the files that drainswap relies on; [`crate::trust`] judges them.
+//! Reads the owner and the mode of the files that drainswap relies on; [`crate::model::trust`] judges them.
 
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata, read_to_string};
@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rustix::process::geteuid;
 
-use crate::command_line::shell;
-use crate::trust::{Accounts, Caller, Entry, Thing, Untrusted};
+use crate::model::command_line::shell;
+use crate::model::trust::{Accounts, Caller, Entry, Thing, Untrusted};
 
 /// The users and groups that drainswap trusts on this machine.
 #[derive(Clone, Debug)]

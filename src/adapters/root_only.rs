@@ -3,7 +3,7 @@
 use std::fs::Metadata;
 use std::path::Path;
 
-use crate::trust::Entry;
+use crate::model::trust::Entry;
 
 /// Returns whether only root can write this file, which is at this path, and every directory above it.
 ///

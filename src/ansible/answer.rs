@@ -6,7 +6,7 @@ use super::diff::diff;
 use super::module::Module;
 use super::moves;
 use super::task::Task;
-use crate::exit::Exit;
+use crate::app::exit::Exit;
 
 /// The output of a finished command.
 #[derive(Debug)]

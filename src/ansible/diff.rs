@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::answer::{CommandOutput, digest, lanes};
 use super::module::Module;
-use crate::secret::HIDDEN;
+use crate::model::secret::HIDDEN;
 
 /// Returns the differences that a look found: the containers of a deploy, the states of servers, or the lines of
 /// haproxy.cfg.

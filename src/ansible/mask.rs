@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::secret::{HIDDEN, redact};
+use crate::model::secret::{HIDDEN, redact};
 
 /// Hides the passwords in addresses, anywhere in a value.
 pub fn mask(value: &mut Value) {

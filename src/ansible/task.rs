@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use super::module::Module;
 use super::moves;
 use super::option::{Kind, Opt, Typed, of_command, text, truth};
+use crate::app::error::{nearest, some_of};
 use crate::cli::Cli;
-use crate::error::{nearest, some_of};
 
 /// An Ansible task.
 #[derive(Debug)]

@@ -10,14 +10,14 @@ use super::inputs::{LiveSite, SystemClock};
 use super::journals::Runs;
 use crate::adapters::journal_file::{BackendDir, LockError, StoredRun};
 use crate::adapters::lock_file::Lock;
+use crate::app::error::{Error, Unfinished};
 use crate::cfg::Configuration;
-use crate::deploy::wait::retry;
-use crate::error::{Error, Unfinished};
-use crate::ids::RunId;
-use crate::journal::SiteIdentity;
-use crate::outcome::Outcome;
+use crate::model::ids::RunId;
 use crate::plan::{LbQuorum, Plan};
 use crate::ports::WallClock;
+use crate::run::journal::SiteIdentity;
+use crate::run::outcome::Outcome;
+use crate::site::wait::retry;
 
 /// The interval between attempts to take another run's lock.
 pub(super) const LOCK_EVERY: Duration = Duration::from_secs(1);

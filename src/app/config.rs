@@ -8,9 +8,9 @@ mod render;
 mod show;
 
 use super::App;
+use crate::app::error::Error;
+use crate::app::exit::Exit;
 use crate::cli::ConfigCommand;
-use crate::error::Error;
-use crate::exit::Exit;
 
 impl App {
     pub(super) async fn config(&self, command: ConfigCommand) -> Result<Exit, Error> {

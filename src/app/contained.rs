@@ -13,11 +13,11 @@ use crate::adapters::haproxy_service::{
     in_containers, listening_at, variables_of,
 };
 use crate::adapters::{config_files, environment, haproxy_binary};
+use crate::app::error::Error;
 use crate::cfg::{self, Address, Configuration, Environment, Host, SourceFile, is_of_one_host};
-use crate::command_line::shell;
-use crate::error::Error;
+use crate::model::command_line::shell;
+use crate::model::sanitize;
 use crate::ports::EngineError;
-use crate::sanitize;
 
 /// The most containers that the engines are asked about.
 const MOST_CONTAINERS: usize = 64;

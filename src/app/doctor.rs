@@ -1,5 +1,6 @@
 //! `drainswap doctor`: lists leftovers of runs and of manual changes.
 
+pub mod findings;
 use std::collections::BTreeMap;
 
 use serde_json::json;
@@ -8,16 +9,16 @@ use super::inputs::SystemClock;
 use super::{App, print, print_object};
 use crate::adapters::haproxy::saved_states_in;
 use crate::adapters::journal_file::StoredRun;
+use crate::app::doctor::findings::{DoctorFinding, LeftOver, OpenRun, OpenState, RunRecords, examine};
+use crate::app::error::Error;
+use crate::app::exit::Exit;
 use crate::cli::Output;
-use crate::doctor::{DoctorFinding, LeftOver, OpenRun, OpenState, RunRecords, examine};
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::ids::ServerId;
-use crate::image::previous;
-use crate::journal::SiteIdentity;
-use crate::outcome::Outcome;
+use crate::model::ids::ServerId;
+use crate::model::image::previous;
 use crate::plan::LbQuorum;
 use crate::ports::{ContainerEngine, WallClock};
+use crate::run::journal::SiteIdentity;
+use crate::run::outcome::Outcome;
 
 impl App {
     pub(super) async fn doctor(

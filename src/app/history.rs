@@ -10,15 +10,15 @@ use serde_json::json;
 use super::inputs::LiveSite;
 use super::journals::Runs;
 use super::{App, known_backend, print, print_object};
+use crate::app::error::Error;
+use crate::app::exit::Exit;
 use crate::cli::Output;
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::history::{Revision, revisions};
-use crate::ids::RunId;
-use crate::image::Image;
+use crate::model::ids::RunId;
+use crate::model::image::Image;
 use crate::observation::{Container, Observation};
 use crate::plan::{Approved, LbQuorum, RollbackTarget};
 use crate::ports::{ContainerEngine, EngineError};
+use crate::run::history::{Revision, revisions};
 
 /// Whether a rollback can return to a revision, and how.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -146,7 +146,7 @@ async fn server_rollback_method(
             returned.image
         )));
     };
-    let pinned = crate::image::ImageReference { digest: Some(digest.clone()), ..reference.clone() };
+    let pinned = crate::model::image::ImageReference { digest: Some(digest.clone()), ..reference.clone() };
     Ok(match engine.resolve(&pinned).await {
         Ok(_) => RollbackMethod::Pulled,
         Err(error) => RollbackMethod::No(format!("its image is no longer here: {error}")),

@@ -9,11 +9,11 @@ use super::{App, print_as_is, typed};
 use crate::adapters::docker::Endpoint;
 use crate::adapters::environment;
 use crate::adapters::haproxy_service::{KnownService, Unit, started_with, unit_is_active};
+use crate::app::error::Error;
+use crate::app::exit::Exit;
 use crate::cfg::{Configuration, Level};
 use crate::cli::{Globals, Init};
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::image::ImageReference;
+use crate::model::image::ImageReference;
 use crate::plan::LbQuorum;
 use crate::settings::{
     DEFAULT_CONFIG, DEFAULT_FILE, DetectedBackend, DetectedServer, DetectedSetup, Settings, initial,

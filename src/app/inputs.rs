@@ -16,19 +16,19 @@ use crate::adapters::haproxy_service::{ExecError, KnownService, Running, Service
 use crate::adapters::hook_command::HookCommands;
 use crate::adapters::http_probe::HttpProber;
 use crate::adapters::{config_files, environment, haproxy_binary};
+use crate::app::error::Error;
 use crate::cfg::{
     self, Build, Configuration, Document, Environment, Host, Level, Problem, Severity, SourceFile,
     StatsSocket, Version,
 };
-use crate::deploy::engines::Engines;
 use crate::deploy::{Site, Tracked};
-use crate::engine_map::Engine;
-use crate::error::Error;
-use crate::ids::ServerId;
-use crate::journal::SiteIdentity;
+use crate::model::ids::ServerId;
 use crate::observation::Observation;
 use crate::plan::LbQuorum;
 use crate::ports::{ContainerEngine, EngineError, LoadBalancerError, WallClock};
+use crate::run::journal::SiteIdentity;
+use crate::site::engines::Engines;
+use crate::topology::engine_map::Engine;
 use crate::topology::{self, Topology};
 
 /// haproxy.cfg as it was read.

@@ -4,8 +4,8 @@ use std::sync::PoisonError;
 
 use super::App;
 use crate::adapters::journal_file::{BackendDir, Journals, StoredRun};
-use crate::error::Error;
-use crate::journal::SiteIdentity;
+use crate::app::error::Error;
+use crate::run::journal::SiteIdentity;
 
 /// The runs on a backend, oldest first, separated by site: two sites may share a state directory.
 #[derive(Debug, Default)]

@@ -7,9 +7,9 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::print_as_is;
+use crate::app::error::Error;
+use crate::app::exit::Exit;
 use crate::cli::{Cli, Command};
-use crate::error::Error;
-use crate::exit::Exit;
 
 /// Runs a command that explains drainswap or its settings, and so must work even if the settings are wrong. Returns
 /// `None` for every other command.

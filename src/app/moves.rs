@@ -12,20 +12,21 @@ use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::http_probe::HttpProber;
 use crate::adapters::journal_file::{BackendDir, HistoryError, StoredRun};
 use crate::adapters::lock_file::LockState;
+use crate::app::error::{Error, nearest};
+use crate::app::exit::Exit;
 use crate::cfg::Configuration;
 use crate::cli::{MaintFlags, Move, OnOff};
-use crate::deploy::{Tracked, late, takeover};
-use crate::error::{Error, nearest};
-use crate::exit::Exit;
-use crate::ids::{ServerId, ServerName};
-use crate::journal::SiteIdentity;
+use crate::deploy::{Tracked, takeover};
+use crate::model::ids::{ServerId, ServerName};
+use crate::model::weight::Weight;
 use crate::observation::{AdminState, Checker, Checking, LoadBalancerState, ServerState};
-use crate::observe;
 use crate::plan::{Lane, LbQuorum, floor};
 use crate::ports::LoadBalancer;
+use crate::run::journal::SiteIdentity;
+use crate::site::late;
+use crate::site::observe;
 use crate::topology::traffic::Balance;
 use crate::topology::{self, own_check::own_check};
-use crate::weight::Weight;
 use change::{Applied, ServerChange};
 use report::ChangeReport;
 
@@ -271,7 +272,7 @@ impl App {
             }
         }
         if ended > 0 {
-            self.note(&format!("{} shut down", crate::outcome::sessions(ended)));
+            self.note(&format!("{} shut down", crate::run::outcome::sessions(ended)));
         }
         Ok(ended)
     }

@@ -1,9 +1,9 @@
 //! Looks up the names on the command line, and suggests others for those that do not exist.
 
+use crate::app::error::{Error, nearest};
 use crate::cfg::{Configuration, Proxy};
-use crate::error::{Error, nearest};
-use crate::ids::ServerId;
-use crate::image::ImageReference;
+use crate::model::ids::ServerId;
+use crate::model::image::ImageReference;
 use crate::plan::scope::Scope;
 use crate::topology::with_servers;
 

@@ -1,12 +1,12 @@
 //! `drainswap promote`: deploys in one place what another runs.
 
 use super::{App, known_backend};
+use crate::app::error::Error;
+use crate::app::exit::Exit;
 use crate::cli::{DeployGoal, PolicyFlags};
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::image::ImageReference;
+use crate::model::image::ImageReference;
 use crate::plan::LbQuorum;
-use crate::promotion::promotable_image;
+use crate::plan::promotion::promotable_image;
 
 impl App {
     /// Deploys here the image that the other place runs.

@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use super::inputs::LiveSite;
 use super::{App, known_backend};
 use crate::adapters::journal_file::{BackendDir, StoredRun};
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::history::revisions;
-use crate::ids::{ContainerId, ServerId};
-use crate::image::{Image, previous};
-use crate::journal::Run;
+use crate::app::error::Error;
+use crate::app::exit::Exit;
+use crate::model::ids::{ContainerId, ServerId};
+use crate::model::image::{Image, previous};
 use crate::observation::Container;
 use crate::ports::ContainerEngine;
-use crate::retention::{images, kept, renewed, surplus, unneeded};
+use crate::run::history::revisions;
+use crate::run::journal::Run;
+use crate::run::retention::{images, kept, renewed, surplus, unneeded};
 use crate::topology::with_servers;
 
 impl App {

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::{App, print};
 use crate::adapters::events_file::EventsFile;
 use crate::adapters::journal_file::{BackendDir, StoredRun};
-use crate::error::Error;
-use crate::exit::Exit;
+use crate::app::error::Error;
+use crate::app::exit::Exit;
 use crate::output_file;
 use crate::report::html;
 

@@ -5,9 +5,9 @@ use std::io::{IsTerminal, Write};
 use super::App;
 use crate::adapters::environment;
 use crate::adapters::haproxy_service::Message;
+use crate::app::error::Error;
 use crate::cfg::{self, Problem};
 use crate::cli::{CiFlags, Output};
-use crate::error::Error;
 use crate::report::ci::{
     AnnotationLevel, AnnotationLocation, Ci, Files, Github, GithubFiles, Gitlab, annotation,
 };

@@ -12,18 +12,18 @@ use super::signals::with_signals;
 use super::{App, known_backend};
 use crate::adapters::events_file::EventsFile;
 use crate::adapters::journal_file::{BackendDir, JournalFile, StoredRun};
+use crate::app::error::Error;
+use crate::app::exit::Exit;
 use crate::cfg::Configuration;
 use crate::cli::{Output, PolicyFlags};
 use crate::deploy::{Executor, StopRequest};
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::history;
-use crate::ids::RunId;
-use crate::journal::{Record, SiteIdentity};
-use crate::outcome::Outcome;
+use crate::model::ids::RunId;
 use crate::plan::undo::{UndoMode, is_replaced, rollback_plan, undo};
 use crate::plan::{Goal, Plan, Policy, RunKind, Target, Worker};
 use crate::ports::{Journal, WallClock};
+use crate::run::history;
+use crate::run::journal::{Record, SiteIdentity};
+use crate::run::outcome::Outcome;
 use crate::settings::with_flags;
 
 impl App {

@@ -12,20 +12,20 @@ use super::sampler::sample;
 use super::signals::with_signals;
 use super::{App, known_backend, print, print_object};
 use crate::adapters::journal_file::StoredRun;
+use crate::app::error::Error;
+use crate::app::exit::Exit;
 use crate::cfg::Configuration;
 use crate::cli::{DeployGoal, Output, PolicyFlags};
-use crate::deploy::wait::wait_with_ticks;
 use crate::deploy::{Executor, StopRequest};
-use crate::error::Error;
-use crate::event::{Event, EventKind, Reporter};
-use crate::exit::Exit;
-use crate::history;
-use crate::ids::RunId;
-use crate::image::{Image, ImageReference};
+use crate::model::ids::RunId;
+use crate::model::image::{Image, ImageReference};
 use crate::observation::Observation;
-use crate::outcome::Outcome;
 use crate::plan::{Goal, LbQuorum, Plan, Policy, RunKind, Target, build, other_runs};
 use crate::ports::{ContainerEngine, EngineError, WallClock};
+use crate::run::event::{Event, EventKind, Reporter};
+use crate::run::history;
+use crate::run::outcome::Outcome;
+use crate::site::wait::wait_with_ticks;
 use crate::topology::Topology;
 
 /// The interval of the messages about a registry that has not answered yet.
@@ -295,7 +295,7 @@ impl App {
             let ended = EventKind::RunEnded { outcome, took_ms: 0, own_ms: None };
             let warned = plan.warnings.iter().map(|message| EventKind::Warned { message: message.clone() });
             for fact in warned.chain([ended]) {
-                let (version, at) = (crate::event::VERSION, site.clock.now());
+                let (version, at) = (crate::run::event::VERSION, site.clock.now());
                 listener.report(&Event { version, at, run: plan.run.clone(), fact });
             }
             return Ok(Exit::Done);

@@ -5,10 +5,10 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use super::inputs::LiveSite;
-use crate::event::{Event, EventKind, Reporter, Sample, VERSION};
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::plan::Plan;
 use crate::ports::{LoadBalancer, WallClock};
+use crate::run::event::{Event, EventKind, Reporter, Sample, VERSION};
 
 /// The interval between samples.
 const EVERY: Duration = Duration::from_secs(1);

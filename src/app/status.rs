@@ -9,14 +9,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::screen::Screen;
 use super::{App, known_backend, print, print_object};
 use crate::adapters::journal_file::{BackendDir, HistoryError};
+use crate::app::error::Error;
+use crate::app::exit::Exit;
 use crate::cli::Output;
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::ids::ContainerId;
-use crate::journal::SiteIdentity;
+use crate::model::ids::ContainerId;
 use crate::observation::Observation;
 use crate::plan::LbQuorum;
 use crate::ports::ContainerChange;
+use crate::run::journal::SiteIdentity;
 use crate::topology::Backend;
 use crate::topology::divergence::{Divergence, divergences};
 use crate::topology::traffic::Balance;
@@ -109,7 +109,7 @@ impl App {
             notes.push(format!(
                 "HAProxy's old worker {} still holds {}",
                 worker.pid,
-                crate::outcome::sessions(held)
+                crate::run::outcome::sessions(held)
             ));
         }
         for server in backends.iter().flat_map(|backend| &backend.servers) {
@@ -127,7 +127,7 @@ impl App {
         let balances = backends.iter().map(|backend| Balance::of(backend));
         notes.extend(balances.filter_map(|balance| balance.unpublished(&observation.load_balancers)));
         notes.extend(backends.iter().filter_map(|backend| self.unfinished(&backend.name, &site.identity)));
-        Ok(Status { object, table: crate::status::table(&backends), notes })
+        Ok(Status { object, table: crate::report::status::table(&backends), notes })
     }
 
     /// Returns a note if the last run on a backend is unfinished, or if a run is active.

@@ -7,9 +7,9 @@ use super::signals::ASKED;
 use super::{App, known_backend};
 use crate::adapters::journal_file::BackendDir;
 use crate::adapters::lock_file::LockState;
-use crate::deploy::wait::{Waited, until};
-use crate::error::Error;
-use crate::exit::Exit;
+use crate::app::error::Error;
+use crate::app::exit::Exit;
+use crate::site::wait::{Waited, until};
 
 impl App {
     /// Asks the run to stop, independently of any Ctrl-C, and waits up to `--lock-wait` for its end.

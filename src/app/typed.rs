@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::adapters::haproxy::address::SocketAddress;
 use crate::cli::Globals;
-use crate::command_line::CommandLine;
-use crate::secret::redact;
+use crate::model::command_line::CommandLine;
+use crate::model::secret::redact;
 
 /// Returns how drainswap was called, with every option that selects its site: the reader of a log has neither the
 /// environment variables nor the working directory of the call.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::document::{Document, File};
 use super::model::{Configuration, Proxy, Server, ServerSettings};
 use super::syntax::Word;
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 
 /// The difference between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,15 +7,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::balancers::BalancerStates;
 use super::rotation::LOOK_EVERY;
-use super::wait::{OUTAGE, Waited, until};
 use super::{Executor, StepError};
-use crate::event::EventKind;
-use crate::ids::{ContainerId, ServerId};
+use crate::model::ids::{ContainerId, ServerId};
+use crate::model::probe::Probe;
 use crate::observation::{AdminState, Container, ContainerState, ServerState};
 use crate::plan::LaneServer;
 use crate::plan::place::ContainerPlace;
 use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
-use crate::probe::Probe;
+use crate::run::event::EventKind;
+use crate::site::wait::{OUTAGE, Waited, until};
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Executor<'_, L, E, P, C, H, J>

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use super::balancers::BalancerStates;
 use super::rotation::LOOK_EVERY;
-use super::wait::{Waited, until};
 use super::{Executor, StepError, Tracked};
-use crate::event::EventKind;
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::{AdminState, Checker, Checking, LoadBalancerState, ServerState};
 use crate::plan::{Lane, LaneServer};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
+use crate::run::event::EventKind;
+use crate::site::wait::{Waited, until};
 
 /// How long the last query of an agent may take. `HAProxy` limits it to `timeout check`, or else to `agent-inter`.
 const LAST_ANSWER: Duration = Duration::from_secs(30);

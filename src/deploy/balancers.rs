@@ -7,13 +7,13 @@ use tokio::time::timeout;
 
 use super::agents;
 use super::rotation::LOOK_EVERY;
-use super::wait::{OUTAGE, retry};
 use super::{Direction, Executor, StepError, Tracked};
-use crate::event::EventKind;
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::{AdminState, LoadBalancerState, ServerState};
 use crate::plan::{Lane, LbQuorum};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
+use crate::run::event::EventKind;
+use crate::site::wait::{OUTAGE, retry};
 
 /// How long a load balancer that was silent the last time may take to answer.
 const BRIEFLY: Duration = Duration::from_millis(250);

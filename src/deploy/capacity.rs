@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 
 /// The gate through which servers leave rotation, one lane at a time.
 #[derive(Default)]

@@ -11,21 +11,21 @@ use futures_util::stream::{self, StreamExt};
 use tokio::time::Instant;
 
 use super::recovery::{TRY_EVERY, TRY_FOR};
-use super::unanswered::TrackedEngine;
-use super::wait::{Waited, retry, until, wait_with_ticks};
 use super::{Executor, Mark, ReplacementOnEngine, StepError, millis};
-use crate::command_line::shell;
-use crate::event::{EnginePull, EventKind};
-use crate::ids::ContainerId;
-use crate::image::{Image, previous};
-use crate::journal::Record;
+use crate::model::command_line::shell;
+use crate::model::ids::ContainerId;
+use crate::model::image::{Image, previous};
+use crate::model::probe::{Probe, distinct};
 use crate::observation::{Answer, Container, ContainerState, Health, RestartPolicy};
-use crate::outcome::list;
 use crate::plan::{LaneServer, Replacement, Step, other_runs};
 use crate::ports::{
     ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, PullProgress, WallClock,
 };
-use crate::probe::{Probe, distinct};
+use crate::run::event::{EnginePull, EventKind};
+use crate::run::journal::Record;
+use crate::run::outcome::list;
+use crate::site::unanswered::TrackedEngine;
+use crate::site::wait::{Waited, retry, until, wait_with_ticks};
 use crate::topology::matching::ContainerRole;
 
 /// How many containers are created at once.

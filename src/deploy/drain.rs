@@ -7,15 +7,15 @@ use tokio::time::Instant;
 
 use super::agents;
 use super::balancers::{BalancerStates, state_from};
-use super::idle::{IdleTracker, SETTLE};
 use super::rotation::LOOK_EVERY;
-use super::wait::{Waited, until};
 use super::{Executor, Mark, StepError, Tracked, millis};
-use crate::event::EventKind;
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::{AdminState, Session, SessionKind};
 use crate::plan::{LaneServer, OnDrainTimeout, Step, floor};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
+use crate::run::event::EventKind;
+use crate::site::idle::{IdleTracker, SETTLE};
+use crate::site::wait::{Waited, until};
 
 /// How often the remaining sessions are reported.
 const TELL_EVERY: Duration = Duration::from_secs(10);

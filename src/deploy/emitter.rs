@@ -2,9 +2,9 @@
 
 use std::cell::RefCell;
 
-use crate::event::{Event, EventKind, Reporter, VERSION};
-use crate::ids::RunId;
+use crate::model::ids::RunId;
 use crate::ports::WallClock;
+use crate::run::event::{Event, EventKind, Reporter, VERSION};
 
 /// The connection to the listener of one run.
 pub(super) struct Emitter<'a, C> {

@@ -1,12 +1,12 @@
 //! How a run ends: what it says, and what it removes.
 
 use super::{Executor, Mark, median, millis};
-use crate::event::{EventKind, Timing};
-use crate::ids::ServerId;
-use crate::journal::Record;
-use crate::outcome::{OutOfService, Outcome, Rest};
+use crate::model::ids::ServerId;
 use crate::plan::Step;
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
+use crate::run::event::{EventKind, Timing};
+use crate::run::journal::Record;
+use crate::run::outcome::{OutOfService, Outcome, Rest};
 use tokio::time::Instant;
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
@@ -80,7 +80,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let servers = plan.lanes.iter().flat_map(crate::plan::Lane::ids).collect::<Vec<_>>();
             let message = format!(
                 "{name} did not answer before the run ended: check there that these servers are in service: {}",
-                crate::outcome::list(&servers)
+                crate::run::outcome::list(&servers)
             );
             self.emit(EventKind::Warned { message });
         }

@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::late::LateCommand;
-use super::unanswered::UnansweredCall;
-use crate::hook::HookPoint;
-use crate::ids::ServerId;
+use crate::model::hook::HookPoint;
+use crate::model::ids::ServerId;
 use crate::observation::AdminState;
 use crate::plan::refusal::Refusal;
 use crate::plan::undo::UndoMode;
 use crate::ports::{EngineError, HookError, JournalError, LoadBalancerError};
+use crate::site::late::LateCommand;
+use crate::site::unanswered::UnansweredCall;
 
 /// The reason why a step failed. The container's log is not part of it; the caller that reports the failure collects
 /// it.

@@ -7,15 +7,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::balancers::require_known;
-use super::late::{self, Reapplied};
 use super::rotation::LOOK_EVERY;
-use super::wait::until;
 use super::{Executor, StepError, Tracked};
-use crate::event::EventKind;
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::{AdminState, Answer};
-use crate::outcome::{OutOfService, Outcome};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
+use crate::run::event::EventKind;
+use crate::run::outcome::{OutOfService, Outcome};
+use crate::site::late::{self, Reapplied};
+use crate::site::wait::until;
 
 impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Executor<'a, L, E, P, C, H, J>

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::LoadBalancerState;
 
 /// The load balancers of a run, as its lanes have seen them.

@@ -4,10 +4,10 @@ use futures_util::future::OptionFuture;
 use tokio::time::Instant;
 
 use super::{Executor, StepError, millis};
-use crate::event::EventKind;
-use crate::hook::{HookContext, HookPoint, SKIP, VERSION};
-use crate::outcome::Outcome;
+use crate::model::hook::{HookContext, HookPoint, SKIP, VERSION};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
+use crate::run::event::EventKind;
+use crate::run::outcome::Outcome;
 
 /// A hook's verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::ReplacementOnEngine;
-use crate::event::Timing;
-use crate::ids::{ContainerId, ServerId};
+use crate::model::ids::{ContainerId, ServerId};
+use crate::run::event::Timing;
 
 /// What is true of a lane besides the steps that it has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,9 +4,9 @@ use std::cell::{Ref, RefCell};
 
 use tokio::sync::Mutex;
 
-use crate::journal::{Progress, Record};
 use crate::plan::Plan;
 use crate::ports::{Journal, JournalError};
+use crate::run::journal::{Progress, Record};
 
 /// The journal, and the fold of its records.
 pub(super) struct Ledger<'a, J> {

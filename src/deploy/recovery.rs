@@ -8,18 +8,18 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::container::ProbeSubject;
-use super::wait::{Waited, retry, until};
 use super::wave::Failed;
 use super::{Direction, Executor, Mark, StepError};
-use crate::command_line::shell;
-use crate::event::EventKind;
-use crate::ids::{ContainerId, ServerId};
-use crate::journal::Record;
+use crate::model::command_line::shell;
+use crate::model::ids::{ContainerId, ServerId};
 use crate::observation::{AdminState, Container, ContainerState, RestartPolicy};
-use crate::outcome::{Outcome, StuckServer, list};
 use crate::plan::undo::{UndoMode, is_replaced, restore_steps, undo};
 use crate::plan::{LaneServer, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
+use crate::run::event::EventKind;
+use crate::run::journal::Record;
+use crate::run::outcome::{Outcome, StuckServer, list};
+use crate::site::wait::{Waited, retry, until};
 
 /// How often, and for how long, a step of an undo is retried: an engine or a load balancer that is being restarted
 /// comes back within this time. It is longer than the engine's limit for a query (30 s), so that one that hangs is

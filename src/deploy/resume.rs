@@ -3,12 +3,12 @@
 use tokio::time::Instant;
 
 use super::{Direction, Executor, Mark, StepError};
-use crate::journal::Run;
 use crate::observation::AdminState;
-use crate::outcome::Outcome;
 use crate::plan::Step;
 use crate::plan::undo::{UndoMode, is_replaced};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
+use crate::run::journal::Run;
+use crate::run::outcome::Outcome;
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Executor<'_, L, E, P, C, H, J>

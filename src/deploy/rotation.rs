@@ -14,14 +14,14 @@ use tokio_util::sync::CancellationToken;
 use super::agents;
 use super::balancers::{require_known, set_known_states};
 use super::container::OLD_LIMIT;
-use super::wait::{OUTAGE, Waited, pause, poll, until};
 use super::{Executor, Mark, StepError, Tracked, millis, whole_millis};
-use crate::event::{EventKind, FirstRequest};
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::{AdminState, Answer, Checking, LoadBalancerState, ServerState};
 use crate::plan::undo::is_replaced;
 use crate::plan::{Lane, LaneServer, OnDrainTimeout, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
+use crate::run::event::{EventKind, FirstRequest};
+use crate::site::wait::{OUTAGE, Waited, pause, poll, until};
 
 /// How often the load balancer is polled while a server drains or comes up. One query takes it about 0.1 ms.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);

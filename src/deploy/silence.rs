@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::wait::until;
 use super::{Executor, Mark, ReplacementOnEngine, StepError, millis};
-use crate::event::EventKind;
+use crate::model::probe::{Probe, Question, distinct};
 use crate::observation::Container;
-use crate::outcome::list;
 use crate::plan::{LaneServer, Step};
 use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
-use crate::probe::{Probe, Question, distinct};
+use crate::run::event::EventKind;
+use crate::run::outcome::list;
+use crate::site::wait::until;
 
 /// How long an address may keep answering after the stop, and how often it is probed.
 const ANSWERS_FOR: Duration = Duration::from_secs(1);

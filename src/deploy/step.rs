@@ -1,10 +1,10 @@
 //! Maps each step to its effect.
 
 use super::recovery::{TRY_EVERY, TRY_FOR};
-use super::wait::retry;
 use super::{Executor, StepError};
 use crate::plan::{Lane, Replacement, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
+use crate::site::wait::retry;
 
 impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Executor<'a, L, E, P, C, H, J>

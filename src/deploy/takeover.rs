@@ -7,15 +7,15 @@ use tokio::time::Instant;
 
 use super::balancers::{BalancerStates, state_from};
 use super::rotation::LOOK_EVERY;
-use super::wait::{Waited, until};
 use super::{Executor, StepError};
-use crate::event::EventKind;
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
+use crate::model::probe::{Probe, distinct};
 use crate::observation::{AdminState, Answer, LoadBalancerState, Operational};
 use crate::plan::floor;
 use crate::plan::refusal::Refusal;
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
-use crate::probe::{Probe, distinct};
+use crate::run::event::EventKind;
+use crate::site::wait::{Waited, until};
 use crate::topology::traffic::{Balance, can_be_woken};
 
 /// Returns what a lane must wait for before these servers leave.

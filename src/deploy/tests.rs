@@ -9,19 +9,19 @@ use crate::adapters::memory::{
     Fault, ImageBehavior, ImageCheck, Memory, MemoryClock, MemoryEngine, MemoryHaproxy, MemoryHooks,
     MemoryJournal, MemoryProber, Part, ServerLine, When,
 };
-use crate::engine_call::EngineCall;
-use crate::event::Event;
-use crate::image::Image;
+use crate::model::image::Image;
 use crate::observation::{AdminState, Container, ContainerState, Owner, RestartPolicy, UnnamedVolume};
-use crate::outcome::Rest;
-use crate::places::Places;
 use crate::plan::before::Before;
 use crate::plan::refusal::Refusal;
 use crate::plan::undo::UndoMode;
 use crate::plan::{Goal, LbQuorum, OnDrainTimeout, RunKind, Target, build};
 use crate::ports::LoadBalancerError;
+use crate::run::engine_call::EngineCall;
+use crate::run::event::Event;
+use crate::run::outcome::Rest;
 use crate::testing::{World, image};
 use crate::topology::own_check::OwnCheck;
+use crate::topology::places::Places;
 
 type Run<'a> =
     Executor<'a, MemoryHaproxy, MemoryEngine, MemoryProber, MemoryClock, MemoryHooks, MemoryJournal>;

@@ -7,13 +7,13 @@ use std::rc::Rc;
 use super::emitter::Emitter;
 use super::outage::{Outage, OutageChange};
 use super::rotation::LOOK_EVERY;
-use super::wait::poll;
 use super::{Executor, Mark, StepError, whole_millis};
-use crate::event::EventKind;
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::LoadBalancerState;
 use crate::plan::{Lane, Plan, Step, floor};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
+use crate::run::event::EventKind;
+use crate::site::wait::poll;
 
 /// The outage monitor of a run. It queries nothing itself: it gets every state that a step or its guard reads, and
 /// while a server is out one of them polls all the time.

@@ -5,12 +5,12 @@ use futures_util::future::join_all;
 use super::hooks::HookVerdict;
 use super::recovery::LaneUndo;
 use super::{Direction, Executor, Mark, StepError};
-use crate::event::{EventKind, Timing};
-use crate::hook::HookPoint;
-use crate::outcome::Outcome;
+use crate::model::hook::HookPoint;
 use crate::plan::undo::UndoMode;
 use crate::plan::{OnFailure, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
+use crate::run::event::{EventKind, Timing};
+use crate::run::outcome::Outcome;
 
 /// A lane that did not come to its end, and why.
 pub(super) type Failed = (usize, StepError);

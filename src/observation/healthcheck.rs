@@ -23,7 +23,7 @@ pub enum Health {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Healthcheck {
     /// The time from a start to the first check. No container is healthy sooner.
-    #[serde(rename = "first_check_ms", with = "crate::millis")]
+    #[serde(rename = "first_check_ms", with = "crate::model::millis")]
     #[schemars(with = "u64")]
     pub first_check: Duration,
     /// Whether a container with the same settings has it too, whatever its image, because its test and its times were

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use serde::Serialize;
 
 use super::ServerState;
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 
 /// The servers of one observation, in `HAProxy`'s order.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::{AdminState, ContainerState};
 use crate::plan::{Lane, LaneServer};
 use crate::topology::Server;

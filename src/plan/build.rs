@@ -9,13 +9,13 @@ mod warnings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::{RunId, ServerId};
-use crate::image::Image;
+use crate::model::ids::{RunId, ServerId};
+use crate::model::image::Image;
+use crate::model::probe::ProbeUrl;
 use crate::observation::{
     AdminState, Checking, Container, ContainerState, LoadBalancerState, Observation, Pinned, PinnedAddress,
     ServerState,
 };
-use crate::outcome::{LeftReason, LeftServer, OutOfService, Rest};
 use crate::plan::before::{Before, is_dead};
 use crate::plan::refusal::Refusal;
 use crate::plan::scope::Scope;
@@ -23,8 +23,8 @@ use crate::plan::wave;
 use crate::plan::{
     Cause, Goal, Lane, LaneServer, Plan, Policy, Replacement, RunKind, Step, Target, Worker, floor,
 };
-use crate::probe::ProbeUrl;
-use crate::retention;
+use crate::run::outcome::{LeftReason, LeftServer, OutOfService, Rest};
+use crate::run::retention;
 use crate::topology::matching::{ContainerRole, MatchResult, MatchRule, NoMatch};
 use crate::topology::own_check::OwnCheck;
 use crate::topology::reach::reach;
@@ -736,7 +736,11 @@ fn balances(topology: &Topology, drafts: &[LaneDraft]) -> Vec<Balance> {
     backends.map(Balance::of).collect()
 }
 
-fn probes(topology: &Topology, balances: &[Balance], scope: &Scope) -> Vec<(ServerId, crate::probe::Probe)> {
+fn probes(
+    topology: &Topology,
+    balances: &[Balance],
+    scope: &Scope,
+) -> Vec<(ServerId, crate::model::probe::Probe)> {
     let servers = touched(topology, balances).filter(|server| !scope.is_haproxys(server));
     servers.filter_map(|server| Some((server.id.clone(), server.probe.clone()?))).collect()
 }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::hook::HookPoint;
-use crate::ids::ServerId;
-use crate::image::Image;
+use crate::model::hook::HookPoint;
+use crate::model::ids::ServerId;
+use crate::model::image::Image;
 use crate::observation::{AdminState, Container};
-use crate::outcome::list;
 use crate::plan::file::{PlanBasis, PlanFile, ReadFile, SeenServer};
 use crate::plan::refusal::Refusal;
 use crate::plan::{Cause, Lane, LaneServer, Plan, Policy, Replacement, Step};
+use crate::run::outcome::list;
 
 /// One thing that differs from when the plan was made.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::hook::HookPoint;
-use crate::ids::ServerId;
-use crate::image::Image;
+use crate::model::hook::HookPoint;
+use crate::model::ids::ServerId;
+use crate::model::image::Image;
+use crate::model::sanitize;
 use crate::observation::{AdminState, LoadBalancerState};
 use crate::plan::{Plan, Policy};
-use crate::sanitize;
 
 /// The version of the format of [`PlanFile`].
 pub const VERSION: u32 = 1;

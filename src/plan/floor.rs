@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::LoadBalancerState;
 use crate::plan::refusal::Refusal;
 use crate::plan::{Lane, Policy};

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Lane, Plan, Replacement};
-use crate::ids::{RunId, ServerId};
+use crate::model::ids::{RunId, ServerId};
 use crate::observation::{AdminState, Container, Observation};
 use crate::plan::refusal::Refusal;
 use crate::topology::matching::{ContainerRole, MatchResult};

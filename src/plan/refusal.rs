@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::{AdminState, Owner};
-use crate::outcome::list;
 use crate::plan::text::seconds;
+use crate::run::outcome::list;
 use crate::topology::matching::NoMatch;
 use crate::topology::traffic::Forecast;
 
@@ -39,7 +39,7 @@ pub enum Refusal {
     /// A server that is not in haproxy.cfg reaches the container too.
     #[error(
         "HAProxy also sends requests to {container} as {unlisted} ({status}, {}), which is not in haproxy.cfg, so it cannot be drained together with {server}. Reload HAProxy if {unlisted} was removed from haproxy.cfg, name the file that has it with --haproxy-config, or take it out of service: `set server {unlisted} state maint` at {load_balancer}",
-        crate::outcome::sessions(*.sessions)
+        crate::run::outcome::sessions(*.sessions)
     )]
     Unlisted {
         server: ServerId,
@@ -109,7 +109,7 @@ pub enum Refusal {
     /// The servers that would take over have too little room.
     #[error(
         "{forecast} would have room for {} (maxconn), but backend {} has {running} now{}. Try again when there are fewer, or raise maxconn",
-        crate::outcome::sessions(*.room),
+        crate::run::outcome::sessions(*.room),
         .forecast.backend,
         if *.headroom == 0 { String::new() } else { format!(", with a headroom of {headroom} %") }
     )]

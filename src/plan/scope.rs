@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::{AdminState, Container, Observation};
-use crate::outcome::LeftReason;
+use crate::run::outcome::LeftReason;
 use crate::topology::Server;
 use crate::topology::matching::{ContainerRole, MatchResult};
 

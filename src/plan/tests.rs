@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use serde_json::Value;
 
 use super::*;
-use crate::ids::ContainerId;
+use crate::model::ids::ContainerId;
 use crate::observation::ContainerState;
 use crate::testing::World;
 

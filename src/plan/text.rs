@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::hook::HookPoint;
-use crate::image::previous;
-use crate::outcome::{list, sessions};
+use crate::model::hook::HookPoint;
+use crate::model::image::previous;
 use crate::plan::{Cause, Lane, LaneServer, OnDrainTimeout, OnFailure, Plan, RunKind, Step};
+use crate::run::outcome::{list, sessions};
 use crate::topology::own_check::OwnCheck;
 
 impl fmt::Display for Plan {
@@ -256,7 +256,7 @@ impl Lane {
     }
 
     /// Returns the name under which the lane's old container is kept.
-    pub(crate) fn kept(&self, run: &crate::ids::RunId) -> String {
+    pub(crate) fn kept(&self, run: &crate::model::ids::RunId) -> String {
         self.replacement.as_ref().map(|replacement| replacement.kept_name(run)).unwrap_or_default()
     }
 }

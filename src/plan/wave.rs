@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::plan::Lane;
 
 /// Returns the number of lanes of each wave, in the order of the lanes; nothing if every lane runs alone.

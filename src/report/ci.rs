@@ -10,10 +10,10 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::event::EventKind;
-use crate::outcome::list;
+use crate::model::sanitize;
 use crate::output_file;
-use crate::sanitize;
+use crate::run::event::EventKind;
+use crate::run::outcome::list;
 
 pub use files::Files;
 pub use github::{AnnotationLevel, AnnotationLocation, Github, GithubFiles, annotation};

@@ -5,9 +5,9 @@ mod chart;
 mod page;
 mod timeline;
 
-use crate::event::Event;
-use crate::journal::Run;
 use crate::report::template::Template;
+use crate::run::event::Event;
+use crate::run::journal::Run;
 
 /// Renders the page of a run from its journal and its stored events.
 ///

@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use super::background_writer::BackgroundWriter;
 use super::stderr::print_line;
-use crate::event::{Event, Reporter};
+use crate::model::sanitize;
 use crate::output_file;
-use crate::sanitize;
+use crate::run::event::{Event, Reporter};
 
 /// A reporter that writes every event as one JSON object per line. It queues the output, so a reader that does not
 /// read never keeps a server out of rotation. After a write error it reports the error once and writes nothing

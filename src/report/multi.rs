@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::event::{Event, Reporter};
+use crate::run::event::{Event, Reporter};
 
 /// A reporter that passes every event on to a list of reporters.
 #[derive(Default)]

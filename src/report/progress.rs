@@ -7,9 +7,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::stderr::{Terminal, styled};
 use super::text::line;
-use crate::event::{Event, EventKind, Reporter};
-use crate::outcome::{list, sessions};
-use crate::sanitize;
+use crate::model::sanitize;
+use crate::run::event::{Event, EventKind, Reporter};
+use crate::run::outcome::{list, sessions};
 
 /// How often the moving line is redrawn while nothing happens.
 const TICK: Duration = Duration::from_millis(100);

@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 
-use crate::event::{Event, EventKind, Timing};
-use crate::ids::{RunId, ServerId};
-use crate::image::Image;
-use crate::outcome::Outcome;
+use crate::model::ids::{RunId, ServerId};
+use crate::model::image::Image;
 use crate::plan::{RunKind, Step};
+use crate::run::event::{Event, EventKind, Timing};
+use crate::run::outcome::Outcome;
 
 /// A run, from the events so far.
 #[derive(Clone, Debug, Default)]

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 use tera::{Context, Tera};
 
-use crate::sanitize;
+use crate::model::sanitize;
 
 /// A template for a file about a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

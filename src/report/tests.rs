@@ -6,12 +6,13 @@ use super::ci::{Ci, Files, Github, GithubFiles, Gitlab};
 use super::story::Story;
 use super::text::line;
 use super::*;
-use crate::event::{Event, Reporter};
+use crate::model::sanitize;
 use crate::plan::Plan;
-use crate::sanitize;
+use crate::report::status;
+use crate::run::event;
+use crate::run::event::{Event, Reporter};
 use crate::testing::facts::{Log, facts, outcomes, recorded, run_of};
 use crate::testing::{World, plan_file};
-use crate::{event, status};
 
 /// Terminal sequences, line ends, workflow commands, C0 and C1 characters, and characters that change the direction
 /// of text.

@@ -3,10 +3,10 @@
 use anstyle::{AnsiColor, Style};
 
 use super::stderr::print_line;
-use crate::event::{Event, EventKind, FirstRequest, Reporter, Timing};
-use crate::hook::HookPoint;
-use crate::ids::ServerId;
-use crate::outcome::{Outcome, list, sessions};
+use crate::model::hook::HookPoint;
+use crate::model::ids::ServerId;
+use crate::run::event::{Event, EventKind, FirstRequest, Reporter, Timing};
+use crate::run::outcome::{Outcome, list, sessions};
 
 /// A reporter that writes one line per fact.
 #[derive(Debug)]

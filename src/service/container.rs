@@ -20,7 +20,7 @@ use std::net::IpAddr;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use crate::image::{ImageReference, Platform};
+use crate::model::image::{ImageReference, Platform};
 use crate::observation::watchtower::UpdateLabels;
 use crate::observation::{Described, PinnedAddress, RestartPolicy};
 

@@ -138,8 +138,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::app::schema::Form;
     use crate::cli::{PolicyFlags, ReloadFlags};
-    use crate::schema::Form;
     use crate::settings::{PolicyFile, ReloadFile, Settings};
 
     /// Removes a comment mark from all lines with commented-out settings.

@@ -4,12 +4,12 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::{World, image};
-use crate::event::{Event, EventKind, FirstRequest, Sample, Timing};
-use crate::ids::ServerId;
-use crate::journal::Run;
+use crate::model::ids::ServerId;
 use crate::observation::AdminState;
-use crate::outcome::{LeftReason, LeftServer, OutOfService, Outcome, Rest, StuckServer};
 use crate::plan::{LaneServer, Plan, RunKind, Step};
+use crate::run::event::{Event, EventKind, FirstRequest, Sample, Timing};
+use crate::run::journal::Run;
+use crate::run::outcome::{LeftReason, LeftServer, OutOfService, Outcome, Rest, StuckServer};
 
 fn app1() -> Vec<ServerId> {
     vec![ServerId::new("mobile", "app1")]
@@ -99,7 +99,7 @@ fn lane(plan: &Plan) -> Vec<EventKind> {
 
 fn hook(code: Option<i32>) -> EventKind {
     let (hook, output) =
-        (crate::hook::HookPoint::BeforeDrain, vec!["tests pass".to_owned(), "2 of 2".to_owned()]);
+        (crate::model::hook::HookPoint::BeforeDrain, vec!["tests pass".to_owned(), "2 of 2".to_owned()]);
     EventKind::HookEnded { hook, servers: app2(), code, output, took_ms: 1_234 }
 }
 
@@ -256,7 +256,7 @@ pub fn run_of(events: &[Event]) -> Run {
         })
         .collect();
     let EventKind::RunEnded { outcome, .. } = &events.last().unwrap().fact else { panic!("a run ends") };
-    let mut run = Run::opened(plan, crate::journal::VERSION, None, 7);
+    let mut run = Run::opened(plan, crate::run::journal::VERSION, None, 7);
     run.progress.outcome = Some(outcome.clone());
     run
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::with_servers;
 use crate::cfg::{Address, Configuration, Host, Port, Server};
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::{AdminState, LoadBalancerState, ServerState};
 
 /// A server that a load balancer runs with a setting that differs from haproxy.cfg: it was set at runtime, comes from

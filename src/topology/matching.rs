@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::cfg::{self, Address, Host};
-use crate::ids::{ContainerId, RunId, ServerId};
+use crate::model::ids::{ContainerId, RunId, ServerId};
 use crate::observation::{
     Answer, Attachment, Container, ContainerState, Described, LabelSource, LoadBalancerState, Observation,
     Published, ServerState,

@@ -9,9 +9,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cfg::{self, Configuration, Expected, HealthCheck, HttpCheck, Proxy};
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
+use crate::model::probe::{Question, is_readable};
 use crate::observation::{AdminState, Answer, Checking, ServerState};
-use crate::probe::{Question, is_readable};
 use crate::topology::readiness::{as_traffic, check_is_encrypted, check_sends_proxy, is_diverted};
 
 /// `HAProxy`'s own check of a server, where that decides whether the server serves.
@@ -20,7 +20,7 @@ pub struct OwnCheck {
     /// What the check does that drainswap cannot do.
     pub why: String,
     /// The time that it may take until the server is up: `rise` times the longest interval between two checks.
-    #[serde(rename = "within_ms", with = "crate::millis")]
+    #[serde(rename = "within_ms", with = "crate::model::millis")]
     #[schemars(with = "u64")]
     pub within: Duration,
     /// The server that has the check, if the line tracks another one.

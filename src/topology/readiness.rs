@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::cfg::{self, Address, Expected, HealthCheck, Host, HttpCheck, Port, Proxy, Server};
+use crate::model::probe::{Expect, Match, Probe, Question};
 use crate::observation::ServerState;
-use crate::probe::{Expect, Match, Probe, Question};
 use crate::topology::own_check::OwnCheck;
 use crate::topology::{is_http, socket_address};
 

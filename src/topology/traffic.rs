@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::cfg::Version;
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::LoadBalancerState;
 use crate::topology::{Backend, Role};
 

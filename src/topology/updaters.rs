@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::observation::watchtower::{UpdateLabels, is_movable};
 use crate::observation::{Container, ContainerState};
-use crate::outcome::named;
+use crate::run::outcome::named;
 
 /// A container as it runs, or as it will run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
+use crate::ends_with;
+use crate::on_real_parts;
 use crate::support::{Load, Mix, Stage, finish, wait_until};
-use crate::{ends_with, on_real_parts};
 
 /// An agent that always gives the same answer.
 struct Agent {

@@ -13,8 +13,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
+use crate::assert_in_service;
+use crate::on_real_parts;
 use crate::support::{Engine, Load, Mix, Need, Stage, TlsEngine, requirements, wait_until};
-use crate::{assert_in_service, on_real_parts, versions};
+use crate::versions;
 
 /// A failure of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

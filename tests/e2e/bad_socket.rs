@@ -9,8 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
+use crate::assert_in_service;
+use crate::on_real_parts;
 use crate::support::{Load, Mix, Stage};
-use crate::{assert_in_service, on_real_parts, versions};
+use crate::versions;
 
 /// A failure of a socket instead of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

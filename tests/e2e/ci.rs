@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use crate::ends_with;
+use crate::on_real_parts;
+use crate::snapshot;
 use crate::support::{Need, Sshd, Stage, finish, program, requirements, wait_until};
-use crate::{ends_with, on_real_parts, snapshot};
 
 fn piped(mut command: Command) -> tokio::process::Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
+use crate::ends_with;
+use crate::on_real_parts;
 use crate::support::{Connection, Load, Mix, Processes, Stage, finish, wait_until};
-use crate::{ends_with, on_real_parts, versions};
+use crate::versions;
 
 /// Server lines for the containers of the pair: in a listen section, from a template, with unusual names, and with
 /// `track`.

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use crate::assert_in_service;
+use crate::on_real_parts;
 use crate::support::{Engine, LABEL, Load, Mix, Need, Stage, requirements, wait_until};
-use crate::{assert_in_service, on_real_parts, versions};
+use crate::versions;
 
 /// Replaces the stage's containers by those of a Compose project with the image v1.
 async fn project() -> Stage {

@@ -12,8 +12,8 @@ use drainswap::adapters::haproxy::address::SocketAddress;
 use drainswap::adapters::haproxy::master::MasterSocket;
 use drainswap::adapters::memory::Memory;
 use drainswap::cfg::{self, Environment, SourceFile, Version};
-use drainswap::ids::ServerId;
-use drainswap::image::Image;
+use drainswap::model::ids::ServerId;
+use drainswap::model::image::Image;
 use drainswap::observation::{
     AdminState, Checker, Checking, Checks, Container, LoadBalancerState, Pinned, RestartPolicy, ServerState,
 };

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::assert_in_service;
+use crate::on_real_parts;
 use crate::support::{Builder, Ended, Load, Mix, Report, Stage, wait_until};
-use crate::{assert_in_service, on_real_parts, versions};
+use crate::versions;
 
 /// Deploys a v2 with an environment under load. Fails unless no request is lost and all servers run v2 and are in
 /// service.

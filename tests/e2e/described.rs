@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use drainswap::adapters::docker::{DockerEngine, Endpoint};
 use drainswap::cli::Globals;
-use drainswap::ids::ImageId;
-use drainswap::image::Image;
+use drainswap::model::ids::ImageId;
+use drainswap::model::image::Image;
 use drainswap::observation::{Pinned, Published};
 use drainswap::ports::{ContainerEngine, CreateSpec, SpecSource};
 use drainswap::service::Container;
@@ -15,9 +15,11 @@ use drainswap::service::container::{Networks, Texts};
 use drainswap::settings::Settings;
 use serde_json::{Value, json};
 
+use crate::ends_with;
+use crate::on_real_parts;
 use crate::round_trip::{docker, inspect};
 use crate::support::{Ports, Stage, wait_until};
-use crate::{ends_with, on_real_parts, versions};
+use crate::versions;
 
 /// Two networks, a volume, and all containers named after the stage.
 struct Surroundings {

@@ -2,8 +2,9 @@
 
 use std::process::Command;
 
+use crate::assert_in_service;
+use crate::on_real_parts;
 use crate::support::{Processes, Stage};
-use crate::{assert_in_service, on_real_parts};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn leftovers_are_found_and_safe_ones_are_fixed() {

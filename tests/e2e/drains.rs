@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use crate::assert_in_service;
+use crate::at_each_event;
+use crate::ends_with;
+use crate::on_real_parts;
 use crate::support::{Answer, Load, Mix, Processes, Stage, get, wait_until};
-use crate::{assert_in_service, at_each_event, ends_with, on_real_parts, versions};
+use crate::versions;
 
 /// Starts a stage on which every client of this host returns to its previous server.
 const STICKY: [&str; 2] = ["stick-table type ip size 1k expire 5m", "stick on src"];

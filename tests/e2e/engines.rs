@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use tokio::process::Child;
 
+use crate::assert_in_service;
+use crate::at_each_event;
+use crate::ends_with;
+use crate::snapshot;
 use crate::support::{
     CertificateKind, Ended, Engine, Load, Mix, Need, Sshd, Stage, TlsEngine, finish, may_run, requirements,
     wait_until,
 };
-use crate::{assert_in_service, at_each_event, ends_with, snapshot, versions};
+use crate::versions;
 
 /// Starts drainswap with an engine behind an sshd, as the leader of a process group.
 fn spawn_by_ssh(stage: &Stage, sshd: &Sshd, socket: &str, arguments: &[&str]) -> Child {

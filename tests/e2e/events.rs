@@ -10,8 +10,10 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
+use crate::assert_in_service;
+use crate::on_real_parts;
 use crate::support::{Stage, finish};
-use crate::{assert_in_service, on_real_parts, versions};
+use crate::versions;
 
 /// Returns a full pipe and its unread end.
 async fn full_pipe() -> (OwnedFd, pipe::Receiver) {

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use crate::assert_in_service;
+use crate::at_each_event;
+use crate::on_real_parts;
 use crate::round_trip::{docker, inspect};
+use crate::snapshot;
 use crate::support::{Ended, Load, Mix, Stage, program, wait_until};
+use crate::versions;
 use crate::volumes::Volumes;
-use crate::{assert_in_service, at_each_event, on_real_parts, snapshot, versions};
 
 /// Deploys an image with an environment under load. Fails unless the deploy exits with the given code, no request is
 /// lost, and every server runs the old version.

@@ -1,7 +1,10 @@
 //! Hooks: commands that run during a deploy.
 
+use crate::assert_in_service;
+use crate::on_real_parts;
+use crate::snapshot;
 use crate::support::{Ended, Load, Mix, Stage};
-use crate::{assert_in_service, on_real_parts, snapshot, versions};
+use crate::versions;
 
 /// Deploys with the given hooks.
 async fn deploy(stage: &Stage, image: &str, hooks: &str, flags: &[&str]) -> Ended {

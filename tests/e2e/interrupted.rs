@@ -8,8 +8,12 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 
+use crate::assert_in_service;
+use crate::ends_with;
+use crate::on_real_parts;
+use crate::snapshot;
 use crate::support::{Load, Mix, Processes, Stage, finish, wait_until};
-use crate::{assert_in_service, ends_with, on_real_parts, snapshot, versions};
+use crate::versions;
 
 /// Sends a signal to a child process.
 fn signal(child: &tokio::process::Child, name: &str) {

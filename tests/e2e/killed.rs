@@ -13,8 +13,10 @@ use serde_json::Value;
 use tokio::process::Child;
 use tokio::time::{Instant, timeout};
 
+use crate::assert_in_service;
+use crate::on_real_parts;
 use crate::support::{Load, Mix, Stage};
-use crate::{assert_in_service, on_real_parts, versions};
+use crate::versions;
 
 /// The moment at which a run is killed.
 #[derive(Clone, Copy, Debug)]

@@ -12,8 +12,9 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use crate::ends_with;
+use crate::on_real_parts;
 use crate::support::{Load, Mix, Stage, wait_until};
-use crate::{ends_with, on_real_parts};
 
 /// The fate of the first command that takes a server out of rotation.
 #[derive(Clone, Copy, Debug)]

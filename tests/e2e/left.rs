@@ -6,8 +6,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::ends_with;
+use crate::on_real_parts;
 use crate::support::{Load, Mix, Stage, wait_until};
-use crate::{ends_with, on_real_parts, versions};
+use crate::versions;
 
 /// Starts a server that answers every request with an error page, and so fails every check.
 async fn sorry_server(address: SocketAddr) {

@@ -5,9 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::assert_in_service;
+use crate::at_each_event;
 use crate::bad_socket::Between;
+use crate::ends_with;
+use crate::on_real_parts;
+use crate::snapshot;
 use crate::support::{Load, Mix, Processes, SecondBalancer, Stage, finish, wait_until};
-use crate::{assert_in_service, at_each_event, ends_with, on_real_parts, snapshot, versions};
+use crate::versions;
 
 /// Returns the flags for both load balancers.
 fn both<'a>(stage: &'a Stage, second: &'a SecondBalancer) -> Vec<&'a str> {

@@ -6,8 +6,9 @@ use drainswap::adapters::docker::{DockerEngine, Endpoint};
 use drainswap::observation::LabelSource;
 use drainswap::ports::ContainerEngine;
 
+use crate::on_real_parts;
+use crate::snapshot;
 use crate::support::{Processes, Stage};
-use crate::{on_real_parts, snapshot};
 
 const LABEL: &str = "drainswap.server";
 

@@ -2,8 +2,12 @@
 
 use serde_json::Value;
 
+use crate::assert_in_service;
+use crate::at_each_event;
+use crate::ends_with;
+use crate::on_real_parts;
 use crate::support::Stage;
-use crate::{assert_in_service, at_each_event, ends_with, on_real_parts, versions};
+use crate::versions;
 
 /// Deploys an image, and kills the backup's container while the first new container boots. Returns the exit code and
 /// the events.

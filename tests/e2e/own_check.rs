@@ -1,7 +1,10 @@
 //! Containers whose readiness only HAProxy's own check can show.
 
+use crate::assert_in_service;
+use crate::ends_with;
+use crate::on_real_parts;
 use crate::support::{Load, Mix, Stage};
-use crate::{assert_in_service, ends_with, on_real_parts, versions};
+use crate::versions;
 
 /// Starts a pair whose check drainswap cannot imitate, because it connects with its own rule.
 async fn own_checked() -> Stage {

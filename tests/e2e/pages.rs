@@ -6,8 +6,9 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
+use crate::ends_with;
+use crate::on_real_parts;
 use crate::support::{Load, Mix, Need, Stage, finish, program, requirements};
-use crate::{ends_with, on_real_parts};
 
 /// A text that would take over the page if it were not escaped.
 const ATTACK: &str =

@@ -6,8 +6,10 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
+use crate::assert_in_service;
+use crate::on_real_parts;
 use crate::support::{Ended, Processes, Stage, finish};
-use crate::{assert_in_service, on_real_parts, versions};
+use crate::versions;
 
 /// Applies a plan file.
 async fn apply(stage: &Stage, path: &str) -> Ended {

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use crate::ends_with;
+use crate::on_real_parts;
+use crate::snapshot;
 use crate::support::{Engine, Stage};
-use crate::{ends_with, on_real_parts, snapshot, versions};
+use crate::versions;
 
 /// Writes the settings file of a stage.
 fn settings(stage: &Stage) -> PathBuf {

@@ -6,8 +6,9 @@ use regex::Regex;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
+use crate::at_each_event;
+use crate::on_real_parts;
 use crate::support::{Ended, Engine, Processes, Stage, Typed, commands, finish, pages, program};
-use crate::{at_each_event, on_real_parts};
 
 /// The commands that this test skips, each with its reason.
 const NOT_HERE: [(&str, &str); 6] = [

@@ -2,8 +2,9 @@
 
 use std::process::Stdio;
 
+use crate::on_real_parts;
+use crate::snapshot;
 use crate::support::{Ended, Stage, finish};
-use crate::{on_real_parts, snapshot};
 
 /// Commands that would change something.
 const DEPLOY: [&str; 4] = ["deploy", "mobile", "--image", "127.0.0.1:1/mobile:v2"];

@@ -14,8 +14,11 @@ use tokio::process::{Child, ChildStdout};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+use crate::ends_with;
+use crate::on_real_parts;
+use crate::snapshot;
 use crate::support::{Ended, PASSWORD, Ports, Registry, Stage, TokenServer, USER, finish, wait_until};
-use crate::{ends_with, on_real_parts, snapshot, versions};
+use crate::versions;
 
 /// Creates a folder with Docker's configuration.
 fn docker_config(stage: &Stage, name: &str, content: &serde_json::Value) -> PathBuf {

@@ -7,8 +7,10 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::process::Child;
 
+use crate::at_each_event;
+use crate::ends_with;
+use crate::on_real_parts;
 use crate::support::{Builder, Load, Mix, Processes, Stage, finish, wait_for, wait_until};
-use crate::{at_each_event, ends_with, on_real_parts};
 
 /// Describes a pair of servers behind an HAProxy that keeps states over reloads.
 fn pair() -> Builder {

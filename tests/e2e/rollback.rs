@@ -2,8 +2,10 @@
 
 use bollard::query_parameters::TagImageOptionsBuilder;
 
+use crate::assert_in_service;
+use crate::on_real_parts;
 use crate::support::{Load, Mix, Stage};
-use crate::{assert_in_service, on_real_parts, versions};
+use crate::versions;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rollback_goes_back_one_deploy_at_a_time_without_a_lost_request() {

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use drainswap::adapters::docker::{DockerEngine, Endpoint};
-use drainswap::ids::ContainerId;
-use drainswap::image::Image;
+use drainswap::model::ids::ContainerId;
+use drainswap::model::image::Image;
 use drainswap::observation::Pinned;
 use drainswap::ports::{ContainerEngine, CreateSpec, EngineError, SpecSource};
 use serde_json::{Map, Value, json};
@@ -378,7 +378,7 @@ async fn a_new_container_has_all_settings_that_the_old_one_was_given() {
     let image = |tag: &str| {
         let reference = format!("{repository}:{tag}");
         let found = inspect(&reference)["Id"].as_str().expect("an id").to_owned();
-        Image::Local { reference, id: drainswap::ids::ImageId(found) }
+        Image::Local { reference, id: drainswap::model::ids::ImageId(found) }
     };
     let endpoint = Endpoint::read(None, &std::env::vars().collect()).expect("an endpoint");
     let engine = Arc::new(DockerEngine::connect(endpoint).await.expect("an engine"));

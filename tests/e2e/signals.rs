@@ -6,8 +6,11 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, timeout};
 
+use crate::assert_in_service;
+use crate::at_each_event;
+use crate::on_real_parts;
 use crate::support::{Load, Mix, Stage, finish};
-use crate::{assert_in_service, at_each_event, on_real_parts, versions};
+use crate::versions;
 
 /// The time after which CI systems kill a job that does not stop.
 const SOON: Duration = Duration::from_secs(7);

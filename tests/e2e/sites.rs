@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use crate::assert_in_service;
+use crate::ends_with;
+use crate::on_real_parts;
+use crate::snapshot;
 use crate::support::{Ended, Stage, finish, wait_until};
-use crate::{assert_in_service, ends_with, on_real_parts, snapshot, versions};
+use crate::versions;
 
 /// Runs drainswap on one stage with the state directory of another.
 async fn with_state_of(other: &Stage, stage: &Stage, arguments: &[&str]) -> Ended {

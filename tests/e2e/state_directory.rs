@@ -8,8 +8,11 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::process::Child;
 
+use crate::assert_in_service;
+use crate::at_each_event;
+use crate::on_real_parts;
 use crate::support::{Ended, Load, Mix, Stage, program};
-use crate::{assert_in_service, at_each_event, on_real_parts, versions};
+use crate::versions;
 
 /// The phases of a run, each by its first event.
 const PHASES: [&str; 8] = [

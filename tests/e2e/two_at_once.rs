@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use tokio::process::Child;
 
+use crate::assert_in_service;
+use crate::at_each_event;
+use crate::ends_with;
+use crate::on_real_parts;
 use crate::support::{Ended, Load, Mix, Stage, finish, wait_until};
-use crate::{assert_in_service, at_each_event, ends_with, on_real_parts, versions};
+use crate::versions;
 
 /// A second backend with the containers of the first.
 const TABLET: &str = "\nbackend tablet\n    option httpchk GET /health\n    server one {app1} check\n    \

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::at_each_event;
+use crate::on_real_parts;
 use crate::round_trip::{build, docker, inspect};
 use crate::support::{Stage, wait_until};
-use crate::{at_each_event, on_real_parts};
 
 /// Returns the volumes of a container, by their target.
 fn volumes(container: &str) -> BTreeMap<String, String> {

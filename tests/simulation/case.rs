@@ -11,21 +11,21 @@ use drainswap::adapters::memory::{
     SimulatedSite, When,
 };
 use drainswap::cfg::Configuration;
-use drainswap::command_line::CommandLine;
-use drainswap::deploy::engines::Engines;
 use drainswap::deploy::{Executor, Site, StopRequest, Tracked};
-use drainswap::event::{Event, EventKind, Reporter};
-use drainswap::history::left_out;
-use drainswap::ids::ServerId;
-use drainswap::image::ImageReference;
-use drainswap::journal::{Record, Run, line};
+use drainswap::model::command_line::CommandLine;
+use drainswap::model::ids::ServerId;
+use drainswap::model::image::ImageReference;
 use drainswap::observation::{Container, Observation, RestartPolicy};
-use drainswap::observe::ObserveError;
-use drainswap::outcome::Outcome;
-use drainswap::places::Places;
 use drainswap::plan::scope::Scope;
 use drainswap::plan::{Goal, Plan, Policy, RollbackTarget, RunKind, Target, Worker, build};
+use drainswap::run::event::{Event, EventKind, Reporter};
+use drainswap::run::history::left_out;
+use drainswap::run::journal::{Record, Run, line};
+use drainswap::run::outcome::Outcome;
+use drainswap::site::engines::Engines;
+use drainswap::site::observe::ObserveError;
 use drainswap::topology::Topology;
+use drainswap::topology::places::Places;
 
 use crate::judge::{Judge, SharedJudge};
 use crate::person;
@@ -298,7 +298,7 @@ impl Play<'_> {
             hooks: memory.hooks(),
             descriptions: self.case.scenario.descriptions(),
             typed: CommandLine::default(),
-            identity: drainswap::journal::SiteIdentity::default(),
+            identity: drainswap::run::journal::SiteIdentity::default(),
         }
     }
 

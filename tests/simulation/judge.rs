@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 use drainswap::adapters::memory::{
     ContainerRecord, Effect, EffectObserver, EndedBy, Fault, Haproxy, Loss, Part, ServerLine, SimulatedSite,
 };
-use drainswap::ids::{ContainerId, ServerId};
-use drainswap::image::Image;
-use drainswap::journal::{Record, Run};
+use drainswap::model::ids::{ContainerId, ServerId};
+use drainswap::model::image::Image;
 use drainswap::observation::AdminState;
-use drainswap::outcome::Outcome;
 use drainswap::plan::{LbQuorum, OnDrainTimeout, Plan, Step};
+use drainswap::run::journal::{Record, Run};
+use drainswap::run::outcome::Outcome;
 
 use crate::case::Case;
 use crate::scenario::{Request, image, is_forgotten, is_left, sites};

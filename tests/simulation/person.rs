@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drainswap::adapters::memory::{Haproxy, Memory, MemoryEngine};
-use drainswap::ids::{ContainerId, ServerId};
+use drainswap::model::ids::{ContainerId, ServerId};
 use drainswap::observation::{AdminState, Checker, RestartPolicy};
 use drainswap::ports::{ContainerEngine, EngineError, LoadBalancer};
 

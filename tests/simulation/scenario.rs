@@ -7,9 +7,9 @@ use drainswap::adapters::memory::{
     ContainerRecord, ImageBehavior, ImageCheck, Memory, ServerLine, SimulatedSite,
 };
 use drainswap::cfg::{self, Configuration, Environment, SourceFile, Version};
-use drainswap::hook::{HookContext, HookPoint, SKIP};
-use drainswap::ids::ServerId;
-use drainswap::image::Image;
+use drainswap::model::hook::{HookContext, HookPoint, SKIP};
+use drainswap::model::ids::ServerId;
+use drainswap::model::image::Image;
 use drainswap::observation::{AdminState, ContainerState};
 use drainswap::plan::scope::Scope;
 use drainswap::plan::silence_check::SilenceCheck;

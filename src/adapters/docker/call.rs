@@ -11,8 +11,8 @@ use bollard::errors::Error;
 
 use super::endpoint::Endpoint;
 use super::transport::LONGEST_ANSWER;
+use crate::model::sanitize;
 use crate::ports::EngineError;
-use crate::sanitize;
 
 /// A failed call: the resulting error, and the status code if the engine answered with one.
 #[derive(Debug)]

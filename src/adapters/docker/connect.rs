@@ -10,8 +10,8 @@ use super::raw::Raw;
 use super::transport::{self, Transport};
 use super::tunnel::Tunnel;
 use super::{DockerEngine, Endpoint, call, recreate, tls};
+use crate::model::registries::Registries;
 use crate::ports::EngineError;
-use crate::registries::Registries;
 
 /// The time limit for the engine's first answer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);

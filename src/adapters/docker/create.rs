@@ -14,12 +14,12 @@ use super::recreate::raw_settings::{self, RawSettings};
 use super::recreate::{ALL_AT_ONCE, ApiVersion, Blueprint};
 use super::registry::PODMANS_OWN;
 use super::{CALL_LIMIT, DockerEngine, describe, drift, inspect, recreate};
-use crate::command_line::shell;
-use crate::ids::{ContainerId, ImageId};
-use crate::image::Image;
+use crate::model::command_line::shell;
+use crate::model::ids::{ContainerId, ImageId};
+use crate::model::image::Image;
+use crate::model::sanitize;
 use crate::observation::{ContainerState, PinnedAddress};
 use crate::ports::{ContainerChange, ContainerEngine, CreateSpec, EngineError, SpecSource};
-use crate::sanitize;
 use crate::service::Container;
 use crate::service::container::Environment;
 

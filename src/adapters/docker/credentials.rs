@@ -9,10 +9,10 @@ use docker_credential::{CredentialRetrievalError, DockerCredential};
 use tokio::sync::oneshot;
 
 use super::password;
-use crate::command_line::shell;
+use crate::model::command_line::shell;
+use crate::model::registries::{PasswordSource, Registries};
+use crate::model::sanitize;
 use crate::ports::EngineError;
-use crate::registries::{PasswordSource, Registries};
-use crate::sanitize;
 
 /// The time limit for a credential helper; it is another program, and may query a key ring.
 const HELPER_LIMIT: Duration = Duration::from_secs(20);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::call::CallContext;
 use super::{CALL_LIMIT, DockerEngine, Endpoint};
-use crate::sanitize;
+use crate::model::sanitize;
 
 /// The bytes that an image needs on disk for each byte that the registry sends. Packed and unpacked layers exist side
 /// by side for a while, and unpacked layers are two or three times as large. An image that exceeds this limit would

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::context;
 pub use super::tunnel::Destination;
+use crate::model::secret::redact;
 use crate::ports::EngineError;
-use crate::secret::redact;
 
 /// Docker's default socket on Linux.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";

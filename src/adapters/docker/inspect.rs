@@ -11,12 +11,12 @@ use bollard::models::{
 
 use super::recreate::volumes::{is_same, is_unnamed, points};
 use super::{recreate, watchtower};
-use crate::ids::{ContainerId, ImageId};
+use crate::model::ids::{ContainerId, ImageId};
+use crate::model::sanitize;
 use crate::observation::{
     Attachment, Container, ContainerState, Health, LabelSource, Owner, Published, RestartPolicy,
     UnnamedVolume,
 };
-use crate::sanitize;
 
 /// The label that names the server lines that a container serves.
 pub(super) const CLAIM_LABEL: &str = "drainswap.server";

@@ -1,6 +1,6 @@
 //! The last lines of a container's log.
 
-use crate::sanitize;
+use crate::model::sanitize;
 
 /// The maximum number of characters kept of a line.
 const WIDTH: usize = 400;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
 use crate::adapters::shell::{self, Group};
-use crate::registries::{NoPassword, PasswordSource};
+use crate::model::registries::{NoPassword, PasswordSource};
 
 /// The time limit for a command; it may query another host.
 const LIMIT: Duration = Duration::from_secs(20);

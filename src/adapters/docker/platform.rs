@@ -8,7 +8,7 @@ use super::call::CallContext;
 use super::recreate::ApiVersion;
 use super::registry::{REGISTRY_LIMIT, is_by_digest};
 use super::{CALL_LIMIT, DockerEngine};
-use crate::image::{Image, Platform};
+use crate::model::image::{Image, Platform};
 use crate::ports::{ContainerChange, EngineError};
 
 /// The first API version in which an engine can show an image for a requested platform.

@@ -13,11 +13,11 @@ use super::layers::Layers;
 use super::platform::RequestedPlatform;
 use super::recreate::ApiVersion;
 use super::{CALL_LIMIT, DockerEngine, Endpoint};
-use crate::command_line::shell;
-use crate::ids::ImageId;
-use crate::image::{Image, ImageReference, Platform, is_digest, previous};
+use crate::model::command_line::shell;
+use crate::model::ids::ImageId;
+use crate::model::image::{Image, ImageReference, Platform, is_digest, previous};
+use crate::model::sanitize;
 use crate::ports::{EngineError, PullProgress};
-use crate::sanitize;
 
 /// The time limit for the registry to return a digest; the engine waits for it during the call.
 pub(super) const REGISTRY_LIMIT: Duration = Duration::from_secs(60);
@@ -402,7 +402,7 @@ mod tests {
         let error = unless_unencrypted(some(), &"r.io/m:v1".parse().unwrap(), &endpoint("tcp://app1", false));
         let error = error.err().unwrap();
         assert!(error.to_string().contains("allow_plain_password = true"), "{error}");
-        assert_eq!(crate::error::Error::from(error).exit(), crate::exit::Exit::Refused);
+        assert_eq!(crate::app::error::Error::from(error).exit(), crate::app::exit::Exit::Refused);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bollard::models::ContainerInspectResponse;
 
 use super::{DockerEngine, inspect};
-use crate::ids::ContainerId;
+use crate::model::ids::ContainerId;
 use crate::ports::EngineError;
 
 /// A running container.

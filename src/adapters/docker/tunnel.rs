@@ -16,8 +16,8 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 
 use super::hosts;
-use crate::command_line::shell;
-use crate::sanitize;
+use crate::model::command_line::shell;
+use crate::model::sanitize;
 
 /// The time limit for the login and the greeting.
 const OPEN_LIMIT: Duration = Duration::from_secs(20);

@@ -5,9 +5,9 @@
 use bollard::models::ContainerInspectResponse;
 
 use super::inspect;
+use crate::model::sanitize;
 use crate::observation::ContainerState;
 use crate::observation::watchtower::{UpdateLabels, Watchtower, is_true};
-use crate::sanitize;
 
 /// The label of Watchtower's image, by which Watchtower recognises itself.
 const LABEL: &str = "com.centurylinklabs.watchtower";

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::secret::redact;
+use crate::model::secret::redact;
 
 /// The length of a Unix socket address's path on Linux. HAProxy pads an `abns@` name with zeros to this length, and the
 /// zeros are part of the name.

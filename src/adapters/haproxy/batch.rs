@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::command::{Command, LONGEST_LINE};
 use super::reply::Replies;
 use super::{explain, garbled};
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::{AdminBits, AdminState};
 use crate::ports::LoadBalancerError;
 

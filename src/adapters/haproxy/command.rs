@@ -3,9 +3,9 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
+use crate::model::weight::Weight;
 use crate::observation::{AdminState, Checker};
-use crate::weight::Weight;
 
 /// The prefix of every line, which turns off severities in the answers.
 ///

@@ -9,10 +9,10 @@ use super::command::Command;
 use super::past_reload;
 use super::reply::{Replies, ReplyError};
 use super::socket::{CHANGE_DEADLINE, DEADLINE, Endpoint, ExchangeError};
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
+use crate::model::sanitize;
 use crate::observation::{OldServer, OldWorker, Session};
 use crate::ports::LoadBalancerError;
-use crate::sanitize;
 
 /// The answer to a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use tokio::net::UnixStream;
 
 use super::address::SocketAddress;
-use crate::trust::Entry;
+use crate::model::trust::Entry;
 
 const ROOT: u32 = 0;
 

@@ -7,9 +7,9 @@ mod tables;
 
 use std::str::FromStr;
 
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
+use crate::model::sanitize;
 use crate::observation::{Session, SessionKind};
-use crate::sanitize;
 
 pub use self::tables::{Key, ServerStat, Stat, StateRow};
 use self::tables::{Kind, StatColumns, StateColumns};

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::adapters::regular_file;
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::{AdminBits, AdminState};
 use crate::output_file;
 

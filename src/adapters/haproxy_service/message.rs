@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::sanitize;
+use crate::model::sanitize;
 
 /// A warning or an alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 
 use super::super::{bounded, root_only};
 use super::invocation::Invocation;
-use crate::ids::ContainerId;
+use crate::model::ids::ContainerId;
 
 /// Variables that HAProxy sets for itself when it re-executes itself.
 const OF_ITS_OWN: &[&str] =

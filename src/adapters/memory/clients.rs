@@ -6,7 +6,7 @@ use super::engine::EndedBy;
 use super::haproxy::SimulatedWorker;
 use super::server_line::ServerLine;
 use super::{Effect, Millis, ScheduledEvent, SimulatedSite};
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::AdminState;
 
 /// `timeout queue`.

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use super::call::Part;
 use super::{Effect, Memory, Millis, ScheduledEvent, SimulatedSite};
-use crate::engine_call::EngineCall;
-use crate::ids::{ContainerId, ImageId};
-use crate::image::{Image, ImageReference, Platform};
+use crate::model::ids::{ContainerId, ImageId};
+use crate::model::image::{Image, ImageReference, Platform};
 use crate::observation::{
     Attachment, Container, ContainerState, Health, Healthcheck, Host, Published, RestartPolicy,
 };
 use crate::ports::{
     ContainerChange, ContainerEngine, ContainerStatus, CreateSpec, EngineError, PullProgress, SpecSource,
 };
+use crate::run::engine_call::EngineCall;
 
 /// How long a supervisor takes to restart a container.
 const SUPERVISED_RESTART: Millis = 5;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::call::Part;
 use super::{Millis, ScheduledEvent, SimulatedSite};
-use crate::ids::{ContainerId, ServerId};
+use crate::model::ids::{ContainerId, ServerId};
 use crate::observation::AdminState;
 
 /// The call at which a fault happens.

@@ -8,12 +8,12 @@ use super::call::Part;
 use super::clients::{Queued, SimulatedSession};
 use super::server_line::ServerLine;
 use super::{Effect, Memory, Millis, ScheduledEvent, SimulatedSite};
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
+use crate::model::weight::Weight;
 use crate::observation::{
     AdminState, Checker, LoadBalancerState, OldServer, OldWorker, ServerState, SessionKind,
 };
 use crate::ports::{LoadBalancer, LoadBalancerError};
-use crate::weight::Weight;
 
 /// How long HAProxy takes to restart.
 const RESTART: Millis = 1_500;

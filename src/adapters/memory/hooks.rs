@@ -2,7 +2,7 @@
 
 use super::call::{Part, PortError};
 use super::{Memory, SimulatedSite};
-use crate::hook::{HookContext, HookResult};
+use crate::model::hook::{HookContext, HookResult};
 use crate::ports::{HookError, Hooks};
 
 /// Runs the hooks of a site.

@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::call::Part;
 use super::{Effect, Memory, SimulatedSite};
-use crate::journal::Record;
 use crate::ports::{Journal, JournalError, WallClock};
+use crate::run::journal::Record;
 
 /// The journal of the run under test.
 pub struct MemoryJournal(pub(super) Memory);

@@ -4,9 +4,9 @@ use tokio::time::timeout;
 
 use super::call::{Part, PortError};
 use super::{Memory, SimulatedSite};
+use crate::model::probe::{Probe, Question};
 use crate::observation::Answer;
 use crate::ports::Prober;
-use crate::probe::{Probe, Question};
 
 /// Probes the servers of a site.
 pub struct MemoryProber(pub(super) Memory);

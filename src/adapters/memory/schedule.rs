@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::engine::EngineRequest;
 use super::{Millis, SimulatedSite};
-use crate::ids::{ContainerId, ServerId};
+use crate::model::ids::{ContainerId, ServerId};
 use crate::observation::AdminState;
 
 /// An event that happens without a call. A `usize` is the index of the load balancer, a first `u32` the PID.

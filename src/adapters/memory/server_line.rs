@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::Millis;
 use crate::cfg::{Proxy, Server};
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::{AdminBits, AdminState, Checking, Checks, Operational};
 
 /// A server line as one process knows it.

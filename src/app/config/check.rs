@@ -6,10 +6,10 @@ use super::super::contained::refuse_to_check;
 use super::super::inputs::LoadedConfig;
 use super::super::{App, print, print_object, reporters};
 use crate::adapters::haproxy_service::{CheckReport, HaproxyService};
+use crate::app::error::Error;
+use crate::app::exit::Exit;
 use crate::cfg::{Document, Problem, Severity, reports};
 use crate::cli::Output;
-use crate::error::Error;
-use crate::exit::Exit;
 use crate::report::ci::Ci;
 
 impl App {

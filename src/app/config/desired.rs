@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use super::super::App;
 use super::super::inputs::LoadedConfig;
 use crate::adapters::haproxy_service::KnownService;
+use crate::app::error::Error;
 use crate::cfg::{self, ConfigChange, Configuration, Document, Environment, SourceFile, edit};
 use crate::cli::DesiredConfigArgs;
-use crate::error::Error;
 
 /// The configuration before and after, and the one file that differs.
 pub(super) struct DesiredConfig {

@@ -5,10 +5,10 @@ use similar::TextDiff;
 
 use super::super::{App, print, print_object};
 use super::desired::DesiredConfig;
+use crate::app::error::Error;
+use crate::app::exit::Exit;
 use crate::cfg::mask;
 use crate::cli::{DesiredConfigArgs, Output};
-use crate::error::Error;
-use crate::exit::Exit;
 
 impl App {
     pub(super) async fn config_diff(

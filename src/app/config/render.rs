@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::super::{App, print_as_is, print_object};
+use crate::app::error::{Error, nearest};
+use crate::app::exit::Exit;
 use crate::cfg::Version;
 use crate::cli::{Output, Templates};
-use crate::error::{Error, nearest};
-use crate::exit::Exit;
 use crate::service::Service;
 use crate::service::render::{TEMPLATE, TEMPLATE_NAME, render};
 

@@ -5,10 +5,10 @@ use comfy_table::presets::NOTHING;
 use serde_json::{Value, json};
 
 use super::super::{App, print, print_object};
+use crate::app::error::{Error, nearest};
+use crate::app::exit::Exit;
 use crate::cfg::{Address, Configuration, HealthCheck, Port, Proxy, Server, reports};
 use crate::cli::Output;
-use crate::error::{Error, nearest};
-use crate::exit::Exit;
 
 impl App {
     pub(super) async fn config_show(&self, names: &[String]) -> Result<Exit, Error> {

@@ -2,11 +2,11 @@
 
 use super::Servers;
 use crate::adapters::haproxy::command::Command;
-use crate::error::Error;
-use crate::ids::ServerId;
+use crate::app::error::Error;
+use crate::model::ids::ServerId;
+use crate::model::weight::Weight;
 use crate::observation::{AdminState, Checker, Checking, LoadBalancerState, ServerState};
 use crate::ports::{LoadBalancer, LoadBalancerError};
-use crate::weight::Weight;
 
 /// One change of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

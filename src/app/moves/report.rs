@@ -4,13 +4,13 @@ use serde::Serialize;
 
 use super::Servers;
 use super::change::{Applied, ServerChange, pending};
+use crate::app::error::Error;
+use crate::app::exit::Exit;
 use crate::app::{App, print, print_object};
 use crate::cli::{MaintFlags, Move, Output};
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::{AdminState, LoadBalancerState, ServerState};
-use crate::outcome::sessions;
+use crate::run::outcome::sessions;
 
 /// The version of the JSON format.
 const VERSION: u32 = 1;

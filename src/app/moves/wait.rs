@@ -7,20 +7,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::{App, Servers};
 use crate::adapters::http_probe::HttpProber;
+use crate::app::error::Error;
+use crate::app::exit::Exit;
 use crate::app::signals::with_signals;
 use crate::cfg::Configuration;
 use crate::cli::Move;
-use crate::deploy::idle::{IdleTracker, SETTLE};
-use crate::deploy::wait::{OUTAGE, Waited, retry, until};
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
+use crate::model::probe::{Probe, distinct};
 use crate::observation::{AdminState, Answer, LoadBalancerState, ServerState};
-use crate::observe;
-use crate::outcome::sessions;
 use crate::plan::LbQuorum;
 use crate::ports::{LoadBalancer, Prober};
-use crate::probe::{Probe, distinct};
+use crate::run::outcome::sessions;
+use crate::site::idle::{IdleTracker, SETTLE};
+use crate::site::observe;
+use crate::site::wait::{OUTAGE, Waited, retry, until};
 use crate::topology;
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);

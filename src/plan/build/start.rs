@@ -5,8 +5,8 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::runs;
-use crate::command_line::shell;
-use crate::ids::ContainerId;
+use crate::model::command_line::shell;
+use crate::model::ids::ContainerId;
 use crate::observation::{Container, Described, Host, Observation, PinnedAddress, Published};
 use crate::plan::Replacement;
 use crate::plan::refusal::Refusal;
@@ -198,7 +198,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::ids::ServerId;
+    use crate::model::ids::ServerId;
     use crate::observation::ContainerState;
     use crate::plan::{RollbackTarget, RunKind, Target};
     use crate::testing::{World, image};

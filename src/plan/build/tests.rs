@@ -1,7 +1,7 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::ids::ContainerId;
+use crate::model::ids::ContainerId;
 use crate::observation::watchtower::{UpdateLabels, Watchtower};
 use crate::observation::{
     Checking, Described, OldServer, OldWorker, Operational, Owner, Published, RestartPolicy, UnnamedVolume,
@@ -14,7 +14,7 @@ use crate::testing::{World, image};
 fn order(world: &World) -> String {
     let plan = world.plan("v2").unwrap();
     let line = |lane: &Lane| {
-        let servers = crate::outcome::list(&lane.ids());
+        let servers = crate::run::outcome::list(&lane.ids());
         let forecasts: Vec<String> = lane.forecasts.iter().map(ToString::to_string).collect();
         format!("{} {servers} ({}): {}\n", lane.role, lane.cause, forecasts.join("; "))
     };

@@ -5,14 +5,14 @@ mod carried;
 use std::collections::BTreeMap;
 
 use super::health;
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::watchtower::is_movable;
 use crate::observation::{AdminState, Checking, Container, Described, LoadBalancerState, Observation, Owner};
-use crate::outcome::{LeftReason, Rest, list, sessions};
 use crate::plan::before::{Before, is_dead};
 use crate::plan::refusal::no_match_reason;
 use crate::plan::text::seconds;
 use crate::plan::{Goal, Lane, LaneServer, OnDrainTimeout, Replacement};
+use crate::run::outcome::{LeftReason, Rest, list, sessions};
 use crate::topology::matching::{ContainerRole, MatchResult};
 use crate::topology::traffic::{Balance, Forecast};
 use crate::topology::updaters::{UpdateSubject, updaters};

@@ -1,8 +1,8 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::hook::HookPoint;
-use crate::ids::ContainerId;
+use crate::model::hook::HookPoint;
+use crate::model::ids::ContainerId;
 use crate::observation::{ContainerState, RestartPolicy};
 use crate::plan::OnFailure;
 use crate::ports::ContainerChange;

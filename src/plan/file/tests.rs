@@ -1,7 +1,7 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::probe::Question;
+use crate::model::probe::Question;
 use crate::testing::{World, plan_file};
 
 const RECORDED: &str = include_str!("../../../fixtures/plan/version-1.json");

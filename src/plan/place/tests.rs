@@ -1,5 +1,5 @@
 use super::*;
-use crate::ids::ContainerId;
+use crate::model::ids::ContainerId;
 use crate::observation::{Attachment, Published};
 use crate::testing::World;
 

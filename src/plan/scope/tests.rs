@@ -220,7 +220,7 @@ fn a_container_that_is_gone_behind_a_server_in_maint_is_left_gone() {
 /// It is in maint because that run took it out.
 #[test]
 fn a_server_whose_new_container_another_run_is_about_to_start_is_not_left() {
-    let run = crate::ids::RunId::from("20261123T220000.000Z");
+    let run = crate::model::ids::RunId::from("20261123T220000.000Z");
     let new = ContainerRole::Candidate.name("mobile-app2", &run);
     let world = with("").another("mobile-app2", &new, |it| it.state = ContainerState::Created);
     let world = world.maint("mobile/app2").silent("mobile/app2").gone("mobile-app2").floor(0);

@@ -2,7 +2,7 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ids::ContainerId;
+use crate::model::ids::ContainerId;
 use crate::observation::watchtower::Watchtower;
 use crate::observation::{Container, Owner};
 use crate::ports::ContainerChange;

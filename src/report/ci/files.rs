@@ -8,10 +8,10 @@ use super::super::stderr::print_line;
 use super::super::story::{LaneState, LaneStory, Story};
 use super::super::template::Template;
 use super::{not_written, plain};
-use crate::event::{Event, EventKind, Reporter};
-use crate::image::Image;
-use crate::outcome::{Outcome, list};
+use crate::model::image::Image;
 use crate::output_file;
+use crate::run::event::{Event, EventKind, Reporter};
+use crate::run::outcome::{Outcome, list};
 
 /// A reporter that writes these files at the end of a run.
 #[derive(Debug, Default)]

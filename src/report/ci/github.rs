@@ -13,9 +13,9 @@ use super::super::story::{LaneState, LaneStory, Story};
 use super::super::template::Template;
 use super::super::text::{is_bad, line, outage_began, seconds};
 use super::{Fold, Lines, append, not_written, plain};
-use crate::event::{Event, EventKind, Reporter};
-use crate::outcome::{Outcome, list};
 use crate::plan::RunKind;
+use crate::run::event::{Event, EventKind, Reporter};
+use crate::run::outcome::{Outcome, list};
 
 /// The files through which a step reports to its workflow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -213,7 +213,7 @@ impl Reporter for Github {
 
 /// Returns the step's outputs. A value may contain anything except its delimiter, which cannot be guessed.
 fn outputs(story: &Story, outcome: &Outcome, token: fn() -> String) -> String {
-    let images: Vec<String> = story.images.iter().map(crate::image::Image::pinned).collect();
+    let images: Vec<String> = story.images.iter().map(crate::model::image::Image::pinned).collect();
     let run = story.run.as_ref().map(ToString::to_string).unwrap_or_default();
     let values = [
         ("outcome", outcome.word().to_owned()),

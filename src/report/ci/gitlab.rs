@@ -4,8 +4,8 @@ use std::io::Write;
 
 use super::super::text::{is_bad, line};
 use super::{Fold, Lines};
-use crate::event::{Event, Reporter};
-use crate::sanitize;
+use crate::model::sanitize;
+use crate::run::event::{Event, Reporter};
 
 /// A reporter for a GitLab job.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use insta::assert_snapshot;
 
 use super::super::story::Story;
 use super::*;
-use crate::event::{Event, Reporter};
-use crate::outcome::Outcome;
+use crate::run::event::{Event, Reporter};
+use crate::run::outcome::Outcome;
 use crate::testing::facts::{Log, recorded};
 
 /// A pipe whose reader has gone.

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::timeline::{Axis, Versions};
-use crate::event::{Event, EventKind, Sample};
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
+use crate::run::event::{Event, EventKind, Sample};
 
 /// The height of a drawing, in its own units.
 const HEIGHT: u64 = 100;

@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use super::chart::{Chart, Samples, by_version, chart, sessions};
 use super::timeline::{Axis, Bar, LegendEntry, Versions, bars, legend, stretches};
-use crate::event::{Event, EventKind};
-use crate::ids::ServerId;
-use crate::journal::Run;
-use crate::outcome::list;
+use crate::model::ids::ServerId;
 use crate::plan::{Lane, RunKind};
 use crate::report::story::{LaneStory, Story};
 use crate::report::text::{is_bad, line, seconds};
+use crate::run::event::{Event, EventKind};
+use crate::run::journal::Run;
+use crate::run::outcome::list;
 
 /// All values of the page.
 #[derive(Serialize)]

@@ -2,8 +2,8 @@ use insta::assert_snapshot;
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
-use crate::event::{EventKind, Sample};
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
+use crate::run::event::{EventKind, Sample};
 use crate::testing::facts::{recorded, run_of};
 
 /// Returns the recording with a sample every two seconds: two servers with 24 requests per second, of which one is
@@ -20,7 +20,7 @@ fn busy() -> Vec<Event> {
             [("app1", sample(1000 + 24 * (second - out))), ("app2", sample(1000 + 24 * (second + out)))];
         let servers = servers.map(|(name, sample)| (ServerId::new("mobile", name), sample)).into();
         let at: Timestamp = first + SignedDuration::from_secs(i64::try_from(second).unwrap());
-        let (version, run) = (crate::event::VERSION, run.clone());
+        let (version, run) = (crate::run::event::VERSION, run.clone());
         events.push(Event { version, at, run, fact: EventKind::Sampled { servers } });
     }
     events.sort_by_key(|event| event.at);

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::ids::ServerId;
-use crate::journal::Run;
+use crate::model::ids::ServerId;
 use crate::plan::Lane;
 use crate::report::story::{LaneState, LaneStory, PhaseKind, Story};
 use crate::report::text::seconds;
+use crate::run::journal::Run;
 
 /// The width of a drawing, in its own units.
 pub(super) const WIDTH: u64 = 1000;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::form::OneOrMany;
 use super::quantity::Span;
-use crate::millis::YEAR;
+use crate::model::millis::YEAR;
 use crate::observation;
 
 /// The `healthcheck` key. The image determines everything that is not set.

@@ -6,7 +6,7 @@ use bollard::models::{ContainerInspectResponse, ImageInspect};
 
 use super::{ApiVersion, Dialect, defaults};
 use crate::adapters::docker::inspect::SeenImage;
-use crate::millis::YEAR;
+use crate::model::millis::YEAR;
 use crate::observation::{Healthcheck, START_INTERVAL};
 
 /// Docker's interval if neither the container nor its image sets one.

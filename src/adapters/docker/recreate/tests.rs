@@ -10,8 +10,8 @@ use super::super::{
     inspect::{self, COMPOSE_LABELS},
 };
 use super::*;
-use crate::ids::ContainerId;
-use crate::image::Image;
+use crate::model::ids::ContainerId;
+use crate::model::image::Image;
 use crate::observation::Pinned;
 use crate::ports::{ContainerChange, SpecSource};
 use crate::testing::bytes::damaged;

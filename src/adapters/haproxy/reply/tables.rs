@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use super::{ReplyError, bad, value};
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::{AdminBits, Checks, Operational, RunningSettings};
 
 /// A server's numeric IDs: the backend's and its own. Before HAProxy 3.2 a listen section and a backend may share a

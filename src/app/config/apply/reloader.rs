@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::haproxy::master::{MasterSocket, ReloadReply};
 use crate::adapters::haproxy_service::{KnownService, ServiceSource, run_command, unit_is_active};
+use crate::app::error::Error;
 use crate::cfg::Configuration;
-use crate::deploy::wait::{Waited, until};
-use crate::error::Error;
 use crate::ports::LoadBalancer;
+use crate::site::wait::{Waited, until};
 
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 

@@ -8,14 +8,14 @@ use tokio_util::sync::CancellationToken;
 use super::DesiredConfig;
 use super::states::{ChangeSource, States, admin_of_line};
 use crate::adapters::haproxy::HaproxySocket;
+use crate::app::error::Error;
 use crate::cfg::{Added, ConfigChange, Version};
-use crate::deploy::idle::{IdleTracker, SETTLE};
-use crate::deploy::wait::{Waited, until};
-use crate::error::Error;
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
 use crate::observation::{AdminState, LoadBalancerState};
 use crate::ports::{LoadBalancer, LoadBalancerError};
 use crate::settings::Reloading;
+use crate::site::idle::{IdleTracker, SETTLE};
+use crate::site::wait::{Waited, until};
 
 /// The first branch in which every HAProxy can add and remove servers at runtime.
 pub(super) const SINCE: Version = Version::new(2, 6);

@@ -11,14 +11,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::haproxy::HaproxySocket;
+use crate::app::error::Error;
 use crate::cfg::{Configuration, Server};
-use crate::deploy::wait::until;
-use crate::error::Error;
-use crate::ids::ServerId;
+use crate::model::ids::ServerId;
+use crate::model::weight::Weight;
 use crate::observation::{AdminState, Checker, Checking, LoadBalancerState, Operational, ServerState};
 use crate::ports::{LoadBalancer, LoadBalancerError};
+use crate::site::wait::until;
 use crate::topology::divergence::{Difference, settings_that_differ};
-use crate::weight::Weight;
 
 /// The wait for the answer of an agent that was asked before it was turned off: that answer still counts.
 const AGENT_ANSWERS_WITHIN: Duration = Duration::from_secs(2);

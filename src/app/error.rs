@@ -1,0 +1,395 @@
+//! Errors that end a command without a run. Each says what failed, where, and what to do next.
+
+mod exit;
+mod suggestion;
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::adapters::config_files::UnreadableConfig;
+use crate::adapters::haproxy::address::NotASocketAddress;
+use crate::adapters::haproxy_service::{ContainerAccessError, ExecError};
+use crate::adapters::http_probe::NoProber;
+use crate::adapters::install::InstallError;
+use crate::adapters::journal_file::{HistoryError, LockError};
+use crate::cfg::{EditError, Problem};
+use crate::deploy::PreflightError;
+use crate::model::ids::ServerId;
+use crate::observation::Checker;
+use crate::plan::drift::Drift;
+use crate::plan::file::NotAPlanFile;
+use crate::plan::promotion::NotPromotable;
+use crate::plan::refusal::Refusal;
+use crate::ports::{EngineError, JournalError, LoadBalancerError};
+use crate::run::outcome::list;
+use crate::service::render::RenderError;
+use crate::settings::SettingsError;
+use crate::site::late::LateCommand;
+use crate::site::observe::ObserveError;
+pub use suggestion::nearest;
+pub(crate) use suggestion::some_of;
+use suggestion::suggestion;
+
+/// The reason that a run is unfinished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfinished {
+    /// The process ended before the run did.
+    Killed { pid: u32 },
+    /// The run ended, but these servers could not be put back.
+    Stuck { servers: Vec<ServerId> },
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Killed { pid } => write!(f, "was not finished (process {pid} is gone)"),
+            Self::Stuck { servers } => write!(f, "is stuck: it could not put back {}", list(servers)),
+        }
+    }
+}
+
+/// An error that ends a command without a run. Nothing was touched, unless its exit code says otherwise
+/// ([`Error::exit`]).
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableConfig),
+    /// The files of a HAProxy in a container are out of reach.
+    #[error(transparent)]
+    InContainer(#[from] ContainerAccessError),
+    /// haproxy.cfg has errors; `shown` has each problem with its line and a caret.
+    #[error("the configuration has {} that would keep HAProxy from starting\n{}", counted(.problems.len(), "problem"), .shown.join("\n"))]
+    Configuration { problems: Vec<Problem>, shown: Vec<String> },
+    /// haproxy.cfg has no runtime socket that exists and has the level that the command needs. `found` describes what
+    /// it has instead.
+    #[error(
+        "{found}. Add `stats socket /run/haproxy/admin.sock mode 660 level admin` to the global section and reload HAProxy, or name the socket with --socket"
+    )]
+    NoStatsSocket { found: String },
+    /// The value of `--socket` is not an address.
+    #[error(transparent)]
+    Socket(#[from] NotASocketAddress),
+    #[error("there is no backend {name}{}", suggestion(.name, .nearest.as_deref(), .known))]
+    NoBackend { name: String, nearest: Option<String>, known: Vec<String> },
+    #[error("backend {} has no server {}{}", .server.backend, .server.server, suggestion(.server.server.as_str(), .nearest.as_deref(), .known))]
+    NoServer { server: ServerId, nearest: Option<String>, known: Vec<String> },
+    /// A `leave` list in drainswap.toml names a server that does not exist.
+    #[error("[backends.{backend}] leave in drainswap.toml: {error}")]
+    InvalidLeaveSetting { backend: String, error: Box<Self> },
+    #[error("no backend has a server {name}{}", suggestion(.name, .nearest.as_deref(), .known))]
+    ServerNameNotFound { name: String, nearest: Option<String>, known: Vec<String> },
+    /// A check cannot be turned on for a server line that has none.
+    #[error("{server} has no {checker} check to turn on: add `{}` to its server line", if *.checker == Checker::Health { "check" } else { "agent-check" })]
+    NotChecked { server: ServerId, checker: Checker },
+    /// The plan was refused.
+    #[error("{}", refusals(.0))]
+    Refused(Vec<Refusal>),
+    #[error("{error}{}", hint(.error))]
+    LoadBalancer {
+        #[from]
+        error: LoadBalancerError,
+    },
+    /// A command without an answer may still take effect.
+    #[error(transparent)]
+    LateCommand(#[from] LateCommand),
+    /// The container engine or a registry failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Prober(#[from] NoProber),
+    /// The run ended before any server left rotation.
+    #[error("nothing was touched: {0}")]
+    Preflight(#[from] PreflightError),
+    /// Another run holds the backend.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The journals of the backend cannot be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The journal of this run, or the state directory, cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("cannot save the plan in {path}: {reason}. Name another file with --save, or use - for stdout")]
+    NotSaved { path: String, reason: String },
+    /// The plan file cannot be read.
+    #[error("cannot read {path}: {reason}. Name the file that `drainswap plan … --save` wrote")]
+    NoPlanFile { path: String, reason: String },
+    /// The plan file has invalid contents.
+    #[error("{path}: {error}")]
+    NotAPlanFile { path: String, error: NotAPlanFile },
+    /// The command line contradicts the plan file.
+    #[error(
+        "{path} is a plan for {planned}, but the command line asks for {typed}: leave that out, or plan again"
+    )]
+    OtherPlan { path: String, planned: String, typed: String },
+    #[error(
+        "{path} is not the approved plan file, nothing was touched: its SHA-256 is {found}, but {approved} was approved. Get this file approved, or use the approved one"
+    )]
+    NotApproved { path: String, approved: String, found: String },
+    /// The site has changed since the plan was made.
+    #[error(
+        "the plan in {path} is {} old and was not applied, nothing was touched. Changed since {at}:\n  - {}\nPlan again with `drainswap plan … --save`", time_since(*.age), points(.drift)
+    )]
+    PlanDrifted { path: String, at: Timestamp, age: SignedDuration, drift: Vec<Drift> },
+    #[error("cannot write events to {path}: {reason}. Name another file with --events")]
+    Events { path: String, reason: String },
+    /// The last run is unfinished. `resume` and `undo` are the commands that finish it.
+    #[error(
+        "run {run} on backend {backend} {how}. Its journal is {path}. `{resume}` finishes it, `{undo}` undoes what it started"
+    )]
+    Unfinished { run: String, backend: String, how: Unfinished, path: String, resume: String, undo: String },
+    /// A run belongs to another site that shares the state directory. `adopt` is the command that makes it one of this
+    /// site.
+    #[error(
+        "run {run} on backend {backend} belongs to another site{}. Its journal is {path}. If it belongs to this site after all, `{adopt}` adopts it",
+        if *.is_unfinished { " and was not finished: it may still hold containers or servers" } else { "" }
+    )]
+    ForeignRun { run: String, backend: String, is_unfinished: bool, path: String, adopt: String },
+    /// A single move would take a server that an unfinished run holds.
+    #[error("{unfinished}. Nothing was touched; use `--floor 0` to take the server out anyway")]
+    MoveDuringRun { unfinished: Box<Error> },
+    /// A resume was asked to stop before it started the rest of the run. `deploy` is the command for that rest.
+    #[error("stopped at a safe point; the rest of the run on {backend} was not started. `{deploy}` does it")]
+    ResumeStopped { backend: String, deploy: String },
+    #[error("nothing to roll back on backend {backend}: its journal has no deploy that can be rolled back")]
+    NothingToRollBack { backend: String },
+    /// A single move failed at one load balancer, and could not be undone at the load balancers in `left`.
+    #[error("{failure}. {} may have changed state at {}: set the state there with `drainswap ready|drain|maint`", list(.servers), .left.join(", "))]
+    MovePartlyApplied { servers: Vec<ServerId>, left: Vec<String>, failure: LoadBalancerError },
+    /// The image that one place runs cannot be deployed in the other.
+    #[error("refused, nothing was touched: {backend} cannot be promoted: {reason}")]
+    NotPromoted { backend: String, reason: NotPromotable },
+    /// The history has no such run or digest. `history` is the command that shows it.
+    #[error("no record that backend {backend} ran {to}; `{history}` shows what it ran")]
+    RevisionNotFound { backend: String, to: String, history: String },
+    /// A single move started, and then a step or a check of its result failed.
+    #[error("{failure}. Some changes may have been applied. Check `drainswap status`, then set {} with `drainswap ready|drain|maint`", list(.servers))]
+    MoveUncertain { servers: Vec<ServerId>, failure: Box<Error> },
+    /// An agent, another command or a reload ended a single move. `has_agent` says whether `agent-check` is on.
+    #[error("{server} is ready again: {}", revert_cause(*.has_agent))]
+    MoveReverted { server: ServerId, has_agent: bool },
+    /// A single move did not end in time. `what` says how far it came, such as `still had 3 sessions`.
+    #[error("{server} {what}; gave up after {} s (--drain-timeout). It stays in {state}", .seconds)]
+    MoveTimedOut { server: ServerId, what: String, seconds: u64, state: String },
+    /// A single move was interrupted.
+    #[error("stopped waiting; {server} stays in {state}")]
+    MoveStopped { server: ServerId, state: String },
+    #[error(
+        "no image given for {backend}: name it with --image, or set image in [services.{backend}] of drainswap.toml"
+    )]
+    NoImage { backend: String },
+    /// Neither an engine nor a registry has the image. `runs` are the images of the backend's containers.
+    #[error("{error}{}", running(.nearest.as_deref(), .backend, .runs))]
+    NoSuchImage { error: EngineError, backend: String, nearest: Option<String>, runs: Vec<String> },
+    #[error("drainswap.toml describes no services: add [services.NAME] with hosts and primary_port")]
+    NoServices,
+    #[error("drainswap.toml describes no service {name}{}", suggestion(.name, .nearest.as_deref(), .known))]
+    NoService { name: String, nearest: Option<String>, known: Vec<String> },
+    /// A service cannot be rendered as a backend.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    #[error("cannot read the template {path}: {reason}")]
+    Template { path: String, reason: String },
+    /// The file of `--from` cannot be read.
+    #[error("cannot read {path}: {reason}")]
+    Candidate { path: String, reason: String },
+    /// The file to change is unknown: `path` is not part of the configuration, or none is named and there are several.
+    #[error("{}. Name the file to change with --target: {}", not_a_file(.path.as_deref()), some_of(.path.as_deref().unwrap_or_default(), .known))]
+    NotAFile { path: Option<String>, known: Vec<String> },
+    #[error("the services {} and {} both describe backend {backend}: give one of them another `backend`", .services[0], .services[1])]
+    SameBackend { services: [String; 2], backend: String },
+    /// The backend is in another file than the one of `--target`.
+    #[error("the backend is in {found}, but --target names {target}. Leave --target out, or name {found}")]
+    OtherTarget { target: String, found: String },
+    /// The new file drops the socket that shows whether HAProxy runs it.
+    #[error(
+        "the new file lacks the `stats socket` at {socket}, which drainswap needs to see whether HAProxy runs the file. Keep it, or name a socket of the new file with --socket"
+    )]
+    SocketGone { socket: String },
+    #[error("the backends of these services are in several files: name one service at a time")]
+    SeveralFiles,
+    /// The backend cannot be edited by a program.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// `haproxy -c` cannot be run.
+    #[error(transparent)]
+    HaproxyNotExecutable(#[from] ExecError),
+    /// The running HAProxy does not read the file. `service` says how it was found.
+    #[error(
+        "HAProxy as {service} runs it (`{arguments}`) does not read {file}; name the file that it reads with --haproxy-config"
+    )]
+    FileNotUsedByHaproxy { file: String, service: String, arguments: String },
+    /// The file is bind-mounted on its own into HAProxy's container, at `mounted_at`.
+    #[error(
+        "refused, nothing was touched: {file} itself is mounted into HAProxy's container (process {pid}, at {mounted_at}), which keeps the old file when a new one replaces it. \
+         Mount its directory instead (`-v {directory}:…`) and recreate the container"
+    )]
+    MountedFile { file: String, directory: String, pid: u32, mounted_at: String },
+    /// `haproxy -c` rejects the new file.
+    #[error("HAProxy would not start with the new file, nothing was touched:\n  {}", .alerts.join("\n  "))]
+    HaproxyRefuses { alerts: Vec<String> },
+    /// The change needs a reload, which `--reload never` forbids.
+    #[error("refused, nothing was touched: {change}, and --reload never forbids it")]
+    ReloadNeeded { change: String },
+    /// drainswap has no way to reload HAProxy. `service` says how HAProxy was found.
+    #[error(
+        "cannot reload HAProxy: {service} has no master socket (-S). Nothing was touched; name one with --master-socket, or name a way to reload with --reload-by"
+    )]
+    NoReloader { service: String },
+    /// A server that the new file drops still has sessions.
+    #[error("{server} still had sessions after {limit:?} (--drain-timeout)")]
+    NotEmpty { server: ServerId, limit: Duration },
+    /// A server that the new file adds does not pass its check.
+    #[error(
+        "{server} had not passed a check after {limit:?} (--reload-timeout), so the servers that it replaces were kept"
+    )]
+    NewServerNotUp { server: ServerId, limit: Duration },
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// HAProxy does not run the new file, and the old one was restored.
+    #[error("the old {file} was restored, and HAProxy runs it: {reason}")]
+    ConfigRolledBack { file: String, reason: String },
+    /// The old file could not be restored. `file` is where it is.
+    #[error("STUCK: {reason}. The old file is {file}: put it back by hand and reload HAProxy")]
+    ConfigRollbackFailed { file: String, reason: String },
+    /// The old file was restored, but HAProxy could not be reloaded.
+    #[error("STUCK: {reason}. {file} is as it was before: reload HAProxy by hand")]
+    NotReloaded { file: String, reason: String },
+    /// HAProxy has read the new file, but does not run all of it.
+    #[error(
+        "STUCK: HAProxy has read haproxy.cfg, but runs these servers with other settings and refuses to change them at runtime: {}. \
+         Remove their lines from the server-state-file, if there is one, and reload HAProxy; differences that remain need a restart. \
+         Until then `drainswap doctor` lists them", .not_so.join(", ")
+    )]
+    RunningConfigDiffers { not_so: Vec<String> },
+    /// HAProxy runs an earlier version of haproxy.cfg, and cannot be reloaded from here.
+    #[error(
+        "HAProxy has not read haproxy.cfg since it was edited, and refuses to change these servers at runtime: {}. Reload HAProxy, or allow \
+         drainswap to do so (--reload auto, with --master-socket or --reload-by)", .not_so.join(", ")
+    )]
+    EditNotLoaded { not_so: Vec<String> },
+    /// The journals have no such run. `known` are the latest ones.
+    #[error("{}", run_not_found(.wanted.as_deref(), .known, .state_dir))]
+    RunNotFound { wanted: Option<String>, known: Vec<String>, state_dir: String },
+    /// The template of the HTML page failed.
+    #[error("cannot render the page: {reason}")]
+    Page { reason: String },
+    #[error(
+        "cannot ask process {pid}, which works on {backend}, to stop: {reason}. Run the command as the user that started it"
+    )]
+    NotStopped { backend: String, pid: u32, reason: String },
+    /// The run's process cannot be seen from here. `holder` is what the process wrote into its lock.
+    #[error(
+        "cannot ask the run on backend {backend} to stop: the process that holds its lock belongs to another user, or runs in another container or on another host{}. Run `drainswap stop {backend}` there",
+        if .holder.is_empty() { String::new() } else { format!(" ({holder})") }
+    )]
+    LockHolderUnknown { backend: String, holder: String },
+    #[error(
+        "{path} already exists. `drainswap init --force` overwrites it, `drainswap init -` prints what it would write"
+    )]
+    SettingsExist { path: String },
+    /// A file or directory on the command line cannot be written.
+    #[error("cannot write {path}: {reason}. Name another file or directory")]
+    NotWritten { path: String, reason: String },
+    /// The result or the report cannot be written.
+    #[error("cannot write the result: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl From<ObserveError> for Error {
+    fn from(error: ObserveError) -> Self {
+        match error {
+            ObserveError::LoadBalancer(error) => error.into(),
+            ObserveError::Engine(error) => error.into(),
+        }
+    }
+}
+
+fn not_a_file(path: Option<&str>) -> String {
+    path.map_or_else(
+        || "the configuration has several files".to_owned(),
+        |path| format!("{path} is not part of the configuration"),
+    )
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+fn run_not_found(wanted: Option<&str>, known: &[String], state_dir: &str) -> String {
+    let wanted = wanted.map_or_else(String::new, |wanted| format!(" {wanted}"));
+    let known =
+        if known.is_empty() { String::new() } else { format!("; the latest are {}", known.join(", ")) };
+    format!("there is no run{wanted} in {state_dir} (--state-dir){known}")
+}
+
+/// The hint for an image that cannot be found: the nearest name, and what the backend runs.
+fn running(nearest: Option<&str>, backend: &str, runs: &[String]) -> String {
+    if runs.is_empty() {
+        return String::new();
+    }
+    let meant = nearest.map_or_else(String::new, |nearest| format!("did you mean {nearest}? "));
+    format!("; {meant}{backend} runs {}", runs.join(" and "))
+}
+
+/// Formats an age to the second, as in `3h 12m 5s`. An age below zero, where clocks differ, counts as zero.
+#[must_use]
+pub fn time_since(age: SignedDuration) -> String {
+    format!("{:#}", SignedDuration::from_secs(age.as_secs().max(0)))
+}
+
+fn points(drift: &[Drift]) -> String {
+    drift.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  - ")
+}
+
+fn refusals(refusals: &[Refusal]) -> String {
+    let reasons: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+    if reasons.len() == 1 {
+        format!("refused, nothing was touched: {}", reasons[0])
+    } else {
+        format!("refused, nothing was touched:\n  - {}", reasons.join("\n  - "))
+    }
+}
+
+/// The advice for a load balancer that cannot be used.
+fn hint(error: &LoadBalancerError) -> &'static str {
+    match error {
+        LoadBalancerError::Unreachable { .. } => {
+            ". Is HAProxy running, and may this user open the socket? Name another one with --socket"
+        }
+        LoadBalancerError::NotAdmin { .. } => {
+            ". Add `level admin` to its `stats socket` line and reload HAProxy, or name another with --socket"
+        }
+        LoadBalancerError::SeveralProcesses { .. } => {
+            ". Replace `nbproc` with `nbthread`, and restart HAProxy"
+        }
+        LoadBalancerError::NoSuchBackend { .. } => {
+            ". Reload HAProxy, or use --haproxy-config to name the configuration that it runs"
+        }
+        LoadBalancerError::At { error, .. } => hint(error),
+        LoadBalancerError::Unanswered { .. } => {
+            ". Check `drainswap status` once HAProxy answers, and set the server again if it changed"
+        }
+        LoadBalancerError::UntrustedListener { .. }
+        | LoadBalancerError::Refused { .. }
+        | LoadBalancerError::NotSent { .. }
+        | LoadBalancerError::StateNotApplied { .. }
+        | LoadBalancerError::AddressNotApplied { .. }
+        | LoadBalancerError::OtherMaster { .. }
+        | LoadBalancerError::CutShort { .. }
+        | LoadBalancerError::InvalidReply { .. } => "",
+    }
+}
+
+/// The possible reasons that a drain or a maint ended.
+fn revert_cause(has_agent: bool) -> &'static str {
+    if has_agent {
+        "its agent (agent-check) may have reported \"ready\" (--agent off turns it off), another command may have put it back, or HAProxy was reloaded"
+    } else {
+        "another command put it back, or HAProxy was reloaded"
+    }
+}
