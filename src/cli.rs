@@ -2,6 +2,7 @@
 
 mod ci;
 mod config;
+pub mod form;
 mod help;
 #[cfg(test)]
 mod reference;
@@ -14,8 +15,8 @@ use clap::error::ContextValue;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::app::schema::Form;
 use crate::cfg::Version;
+use crate::model::duration::DurationArg;
 use crate::model::ids::ServerName;
 use crate::model::image::ImageReference;
 use crate::model::probe::ProbeUrl;
@@ -23,7 +24,7 @@ use crate::model::sanitize;
 use crate::model::secret::redact;
 use crate::model::weight::Weight;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure};
-use crate::settings::DurationArg;
+use form::Form;
 
 pub use ci::CiFlags;
 pub use config::{ConfigCommand, DesiredConfigArgs, ReloadFlags, ReloadWhen, Templates};

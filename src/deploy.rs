@@ -35,7 +35,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::site::engines::Engines;
 pub use crate::site::late::Tracked;
 use crate::site::unanswered::TrackedEngine;
 use capacity::CapacityGate;
@@ -47,31 +46,17 @@ use lane::{Direction, LaneRun, Mark};
 use ledger::Ledger;
 use watch::OutageWatch;
 
-use crate::model::command_line::CommandLine;
 use crate::model::hook::HookPoint;
 use crate::model::ids::{ContainerId, ServerId};
 use crate::observation::AdminState;
+use crate::plan::rest::OutOfService;
 use crate::plan::undo::is_replaced;
 use crate::plan::{Plan, Replacement, Step};
 use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
 use crate::run::event::{EventKind, Reporter, Timing};
 use crate::run::journal::{self, Record};
-use crate::run::outcome::{OutOfService, Outcome};
-
-/// The site that a run works on, seen through the ports.
-#[derive(Debug)]
-pub struct Site<L, E, P, C, H> {
-    pub load_balancers: Vec<Tracked<L>>,
-    pub engines: Engines<E>,
-    pub prober: P,
-    pub clock: C,
-    pub hooks: H,
-    /// Described containers, by backend. They hold secrets, which a plan must not contain.
-    pub descriptions: BTreeMap<String, crate::service::Container>,
-    /// Builds the `drainswap` commands that messages suggest.
-    pub typed: CommandLine,
-    pub identity: journal::SiteIdentity,
-}
+use crate::run::outcome::Outcome;
+use crate::site::Site;
 
 /// The two stop requests that a run can receive.
 #[derive(Clone, Debug, Default)]

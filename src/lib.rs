@@ -1,33 +1,42 @@
 //! drainswap replaces the Docker containers behind an HAProxy backend without losing a request.
 //!
 //! ```text
-//! haproxy.cfg bytes ─► cfg::Document ─► Topology ─► Plan ─► deploy ─► Event ─► reporters
-//!                      cfg::Configuration  ▲       (pure)  (effects   (facts)  progress · text · json
-//!                                          │               through
-//!                       Observation ───────┘               ports)  ─► Journal (not a reporter: it may stop a run)
-//!            (runtime socket, engine and drainswap's probes, read once, with timestamps)
+//! haproxy.cfg ─► cfg ─► topology ─► plan ─► deploy ─► site ─► ports ◄─ adapters
+//!                          ▲          │        │
+//!                    observation ─────┘        └─► run: journal (may stop a run), progress, events ─► report
 //! ```
 //!
 //! Decide first, print the decision, then act. Every stage is a value that can be printed and serialised; the
 //! next stage takes only that value.
 //!
-//! - [`cfg`], [`observation`], [`probe`], [`topology`], [`plan`], [`engine_call`], [`journal`], [`event`], [`history`],
-//!   [`retention`], [`promotion`], [`engine_map`], [`places`], [`registries`] and [`trust`] are pure: values in, values
-//!   out, no clock, no files, no network.
-//! - [`observe`] observes the running system, and [`deploy`] executes a plan through the [`ports`]; neither depends on an
-//!   adapter.
-//! - [`doctor`] lists what earlier runs left behind, from the same values; [`command_line`] builds the commands that it
-//!   prints.
-//! - [`adapters`] implement the ports for the real system, and once more in memory; they do not depend on plan
-//!   and deploy.
-//! - [`service`] is the service that `drainswap.toml` describes; it becomes a backend, which [`cfg::edit`] writes into
-//!   haproxy.cfg.
-//! - [`schema`] has the JSON schemas of the files that drainswap writes and reads.
-//! - [`output_file`] writes files for other programs, and chooses their owner and mode.
-//! - [`sanitize`] cleans text from outside, both where it enters and where drainswap prints it.
-//! - [`report`] sees only events. Only [`app`] depends on all other modules.
-//! - [`ansible`] wraps all of this: it turns an Ansible task into a command line, and the output into the task's
-//!   result.
+//! Each room imports only the rooms in its row. A test compares the rows with the source.
+//!
+//! ```text
+//! model
+//! output_file
+//! cfg          model
+//! observation  model
+//! service      model cfg observation
+//! topology     model cfg observation
+//! plan         model service observation topology
+//! run          model cfg observation topology plan
+//! ports        model service observation run
+//! site         model cfg service observation topology plan run ports
+//! deploy       model observation topology plan run ports site
+//! adapters     model cfg service observation topology run ports output_file
+//! report       model observation topology plan run output_file
+//! cli          model cfg plan report
+//! settings     model cfg service topology plan cli adapters
+//! app          every room but ansible
+//! ansible      model cli app
+//! ```
+//!
+//! - [`model`], [`cfg`], [`service`], [`observation`], [`topology`], [`plan`] and [`run`] are pure: values in, values out,
+//!   no clock, no files, no network.
+//! - [`site`] is the ports together: it observes the running system, and knows what may still take effect late.
+//! - [`deploy`] executes a plan. Its lanes share the [`run`]'s journal, which is its only memory.
+//! - [`adapters`] implement the ports for the real system, and once more in memory.
+//! - [`report`] sees only what a run emits. Only [`app`] depends on all rooms below it; [`ansible`] wraps it.
 
 pub mod adapters;
 pub mod ansible;

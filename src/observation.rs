@@ -1,7 +1,7 @@
 //! A timestamped observation: what `HAProxy` and the container engines report, with nothing derived from it.
 
+mod change;
 mod checks;
-mod healthcheck;
 mod host;
 mod owner;
 mod servers;
@@ -18,11 +18,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ids::{ContainerId, ImageId, ServerId};
 use crate::model::image::{Image, ImageReference};
-use crate::ports::ContainerChange;
 use watchtower::{UpdateLabels, Watchtower};
 
+pub use crate::model::healthcheck::{Health, Healthcheck, START_INTERVAL};
+pub use change::ContainerChange;
 pub use checks::{Checker, Checking, Checks};
-pub use healthcheck::{Health, Healthcheck, START_INTERVAL};
 pub use host::Host;
 pub use owner::Owner;
 pub use servers::Servers;

@@ -5,10 +5,11 @@ pub mod build;
 pub mod drift;
 pub mod file;
 pub mod floor;
+pub mod kept;
 pub mod other_runs;
 pub mod place;
-pub mod promotion;
 pub mod refusal;
+pub mod rest;
 pub mod scope;
 pub mod silence_check;
 pub mod text;
@@ -31,11 +32,13 @@ use crate::model::hook::HookPoint;
 use crate::model::ids::{ContainerId, ImageId, RunId, ServerId};
 use crate::model::image::Image;
 use crate::model::probe::{Probe, ProbeUrl};
+pub use crate::model::run_kind::RunKind;
+use crate::observation::ContainerChange;
 use crate::observation::{
     AdminState, Container, Described, LoadBalancerState, Pinned, Published, RestartPolicy,
 };
-use crate::ports::{ContainerChange, CreateSpec, SpecSource};
-use crate::run::outcome::Rest;
+use crate::plan::rest::Rest;
+use crate::service::create_spec::{CreateSpec, SpecSource};
 use crate::topology::matching::{ContainerRole, MatchRule};
 use crate::topology::own_check::OwnCheck;
 use crate::topology::traffic::{Balance, Forecast};
@@ -57,17 +60,6 @@ pub struct Goal {
     pub parallel: usize,
     /// The points of the run at which a hook command is configured.
     pub hooks: Vec<HookPoint>,
-}
-
-/// Whether a run deploys or rolls back, which decides what the next rollback returns to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "Purpose")]
-pub enum RunKind {
-    /// Moves to the requested image.
-    Deploy,
-    /// Returns to what ran before the last deploy.
-    Rollback,
 }
 
 /// The image that each server gets.

@@ -3,15 +3,12 @@
 //!
 //! Every call can safely be repeated: a call that finds the requested state already in place succeeds.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use crate::model::hook::{self, HookContext, HookPoint};
 use crate::model::ids::{ContainerId, ImageId, ServerId};
@@ -20,9 +17,11 @@ use crate::model::probe::Probe;
 use crate::model::registries::NoPassword;
 use crate::model::weight::Weight;
 use crate::observation::{
-    AdminState, Answer, Checker, Container, Health, Host, LoadBalancerState, RestartPolicy, Session,
+    AdminState, Answer, Checker, Container, ContainerChange, Health, Host, LoadBalancerState, RestartPolicy,
+    Session,
 };
 use crate::run::journal::Record;
+use crate::service::create_spec::CreateSpec;
 
 /// The runtime API of one `HAProxy` process.
 pub trait LoadBalancer: Send + Sync {
@@ -207,92 +206,6 @@ impl LoadBalancerError {
         }
         Self::At { name, error: Box::new(self) }
     }
-}
-
-/// The instructions for creating a new container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CreateSpec {
-    pub model: SpecSource,
-    pub image: Image,
-    pub name: String,
-    /// The platform that the image must be built for, if it is not the platform of the engine's host.
-    pub platform: Option<Platform>,
-    /// The port to publish. With [`SpecSource::CopyOf`] it is set if the model is a sibling's container; it then replaces
-    /// the host ports that the sibling publishes.
-    pub publish: Option<crate::observation::Published>,
-    /// The ports and addresses that the engine chose for the replaced container.
-    pub pinned: crate::observation::Pinned,
-    /// Whether new volumes replace the anonymous volumes of the other container.
-    pub renew_volumes: bool,
-}
-
-/// A difference between a new container and the one that it replaces. A value that may be secret is not shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-#[schemars(rename = "Change")]
-pub enum ContainerChange {
-    /// A setting has another value.
-    Value {
-        /// The name of the setting.
-        field: Cow<'static, str>,
-        /// The old value; empty if there was none.
-        from: String,
-        /// The new value; empty if there is none.
-        to: String,
-    },
-    /// A setting has another value, which may be secret.
-    Hidden {
-        /// The name of the setting.
-        field: Cow<'static, str>,
-    },
-    /// A list, such as the environment variables, has a new entry.
-    Added {
-        /// The name of the list.
-        field: Cow<'static, str>,
-        /// The name of the entry.
-        name: String,
-    },
-    /// A list has lost an entry.
-    Gone {
-        /// The name of the list.
-        field: Cow<'static, str>,
-        /// The name of the entry.
-        name: String,
-    },
-    /// An entry of a list has another value.
-    Changed {
-        /// The name of the list.
-        field: Cow<'static, str>,
-        /// The name of the entry.
-        name: String,
-    },
-}
-
-impl fmt::Display for ContainerChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |text: &str| if text.is_empty() { "nothing".to_owned() } else { text.to_owned() };
-        match self {
-            Self::Value { field, from, to } => write!(f, "{field}: {} → {}", shown(from), shown(to)),
-            Self::Hidden { field } => write!(f, "{field} differs"),
-            Self::Added { field, name } => write!(f, "{field} {name} is new"),
-            Self::Gone { field, name } => write!(f, "{field} {name} is removed"),
-            Self::Changed { field, name } => write!(f, "{field} {name} has a new value"),
-        }
-    }
-}
-
-/// The source of a new container's settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SpecSource {
-    /// Another container: the settings that its user gave it are copied.
-    CopyOf(ContainerId),
-    /// A description in drainswap.toml or in a Compose file.
-    Described {
-        wanted: Box<crate::service::Container>,
-        /// The replaced container. The new one inherits what belongs to its place: its anonymous volumes and the
-        /// label `drainswap.server`.
-        instead_of: Option<ContainerId>,
-    },
 }
 
 /// The current status of a container.

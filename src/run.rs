@@ -5,4 +5,5 @@ pub mod event;
 pub mod history;
 pub mod journal;
 pub mod outcome;
+pub mod promotion;
 pub mod retention;

@@ -4,6 +4,7 @@ mod balance;
 pub mod check;
 pub mod compose;
 pub mod container;
+pub mod create_spec;
 pub mod interpolate;
 mod line;
 mod names;

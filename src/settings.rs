@@ -19,9 +19,9 @@ use toml::de::{DeTable, Error as TomlError};
 use crate::adapters::ownership::Trust;
 use crate::cfg::Version;
 use crate::cli::{Globals, PolicyFlags, ReloadFlags, ReloadWhen};
+use crate::model::duration::DurationArg;
 use crate::model::hook::HookPoint;
 use crate::model::ids::ServerId;
-use crate::model::millis::YEAR;
 use crate::model::probe::ProbeUrl;
 use crate::model::registries::Registries;
 use crate::model::trust::{Thing, Untrusted};
@@ -264,46 +264,6 @@ fn flag_or<T: Clone>(typed: &[T], written: Option<OneOrMany<T>>) -> Vec<T> {
         Some(OneOrMany::One(one)) => vec![one],
         Some(OneOrMany::Many(many)) => many,
         None => Vec::new(),
-    }
-}
-
-/// A duration: `90s`, `5m`, `1m 30s`; a bare number means seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
-#[serde(try_from = "String")]
-#[schemars(extend("pattern" = r"^\s*[+]?[Pp0-9]"))]
-#[schemars(rename = "Span")]
-pub struct DurationArg(pub Duration);
-
-impl DurationArg {
-    fn bounded(length: Duration) -> Result<Self, String> {
-        if length > YEAR {
-            Err("invalid duration: expected at most one year".to_owned())
-        } else {
-            Ok(Self(length))
-        }
-    }
-}
-
-impl FromStr for DurationArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Ok(seconds) = text.parse() {
-            return Self::bounded(Duration::from_secs(seconds));
-        }
-        let parsed: Result<jiff::SignedDuration, _> = text.parse();
-        let length = parsed.ok().and_then(|length| Duration::try_from(length).ok());
-        let length =
-            length.ok_or_else(|| format!("invalid duration `{text}`: expected 90s, 5m or 1m 30s"))?;
-        Self::bounded(length)
-    }
-}
-
-impl TryFrom<String> for DurationArg {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The rules of the architecture and of the pages, read off their text.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -49,35 +50,10 @@ fn assert_lacks(modules: &[&str], forbidden: &[&str]) {
     }
 }
 
-const PURE: [&str; 24] = [
-    "cfg",
-    "command_line",
-    "doctor",
-    "engine_call",
-    "engine_map",
-    "event",
-    "sanitize",
-    "history",
-    "ids",
-    "image",
-    "journal",
-    "observation",
-    "outcome",
-    "plan",
-    "probe",
-    "promotion",
-    "registries",
-    "retention",
-    "secret",
-    "service",
-    "status",
-    "topology",
-    "trust",
-    "weight",
-];
+const PURE: [&str; 7] = ["cfg", "model", "observation", "plan", "run", "service", "topology"];
 
 #[test]
-fn pure_modules_have_no_side_effects() {
+fn pure_rooms_have_no_side_effects() {
     let outside = [
         "tokio",
         "bollard",
@@ -91,26 +67,63 @@ fn pure_modules_have_no_side_effects() {
         "UnixStream",
     ];
     assert_lacks(&PURE, &outside);
+    assert_lacks(&["deploy", "site"], &["bollard", "reqwest"]);
+}
+
+/// Returns the table in `src/lib.rs`: each room with the rooms that it may import, the lowest room first.
+fn rooms() -> Vec<(String, BTreeSet<String>)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs");
+    let text = fs::read_to_string(path).expect("src/lib.rs");
+    let table = text.split("//! ```text\n").nth(2).and_then(|rest| rest.split("//! ```").next());
+    let mut rooms: Vec<(String, BTreeSet<String>)> = Vec::new();
+    for line in table.expect("a table of rooms").lines() {
+        let mut words = line.trim_start_matches("//!").split_whitespace().map(str::to_owned);
+        let room = words.next().expect("a room");
+        let imports = if line.ends_with("every room but ansible") {
+            rooms.iter().map(|(room, _)| room.clone()).collect()
+        } else {
+            words.collect()
+        };
+        rooms.push((room, imports));
+    }
+    rooms
+}
+
+/// Returns the rooms that a room's code names.
+fn imports(room: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (path, code) in module(room) {
+        assert!(!code.contains("use crate::{"), "src/{path}: write one use for each room");
+        let after = code.split("crate::").skip(1);
+        let names = after.map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next());
+        found.extend(names.flatten().map(str::to_owned).filter(|name| name != room));
+    }
+    found.remove("testing");
+    found
 }
 
 #[test]
-fn dependencies_only_point_inwards() {
-    assert_lacks(&PURE, &["crate::adapters", "crate::deploy", "crate::app", "crate::cli", "crate::report"]);
-    assert_lacks(
-        &["deploy", "observe"],
-        &["crate::adapters", "crate::app", "crate::cli", "crate::report", "bollard", "reqwest"],
-    );
-    assert_lacks(
-        &["adapters"],
-        &["crate::plan", "crate::deploy", "crate::app", "crate::cli", "crate::report"],
-    );
-    assert_lacks(
-        &["report"],
-        &["crate::adapters", "crate::deploy", "crate::app", "crate::cli", "crate::topology"],
-    );
-    // Only the settings combine typed values with the file; other modules do not see the command line.
-    assert_lacks(&["error", "exit", "ports", "settings"], &["crate::app"]);
-    assert_lacks(&["error", "exit", "ports"], &["crate::cli"]);
+fn rooms_import_only_the_rooms_in_their_row() {
+    let rooms = rooms();
+    for (index, (room, allowed)) in rooms.iter().enumerate() {
+        let lower: BTreeSet<&String> = rooms[..index].iter().map(|(room, _)| room).collect();
+        assert!(allowed.iter().all(|it| lower.contains(it)), "{room} imports a room that is not above it");
+        let found = imports(room);
+        if room == "app" {
+            assert!(found.is_subset(allowed), "app: {found:?}");
+        } else {
+            assert_eq!(found, *allowed, "{room}: correct the table in src/lib.rs, or the import");
+        }
+    }
+}
+
+#[test]
+fn every_room_is_in_the_table() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let entries = fs::read_dir(source).expect("src").map(|entry| entry.expect("an entry").path());
+    let stems = entries.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()));
+    let found: BTreeSet<String> = stems.filter(|it| !["lib", "main", "testing"].contains(&&**it)).collect();
+    assert_eq!(found, rooms().into_iter().map(|(room, _)| room).collect());
 }
 
 #[test]

@@ -57,10 +57,10 @@ use crate::model::ids::{ContainerId, ImageId};
 use crate::model::image::{Image, ImageReference, Platform, previous};
 use crate::model::registries::Registries;
 use crate::model::sanitize;
+use crate::observation::ContainerChange;
 use crate::observation::{Container, ContainerState, Host, RestartPolicy};
-use crate::ports::{
-    ContainerChange, ContainerEngine, ContainerStatus, CreateSpec, EngineError, PullProgress,
-};
+use crate::ports::{ContainerEngine, ContainerStatus, EngineError, PullProgress};
+use crate::service::create_spec::CreateSpec;
 
 /// The time limit for the engine's identifier. Without it, drainswap recognises a site by other marks.
 const ID_LIMIT: Duration = Duration::from_secs(5);

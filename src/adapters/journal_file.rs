@@ -366,7 +366,7 @@ mod tests {
         let mut journal = found.runs.remove(0).reopen().unwrap();
         let closed = Record::Closed {
             at: plan().at,
-            outcome: crate::run::outcome::Outcome::Unchanged { rest: crate::run::outcome::Rest::default() },
+            outcome: crate::run::outcome::Outcome::Unchanged { rest: crate::plan::rest::Rest::default() },
         };
         journal.append(&closed).await.unwrap();
         let found = backend.journals().unwrap();
@@ -422,7 +422,7 @@ mod tests {
         assert!(taken(&journal) >= 1 << 20, "{}", taken(&journal));
         let closed = Record::Closed {
             at: plan().at,
-            outcome: crate::run::outcome::Outcome::Unchanged { rest: crate::run::outcome::Rest::default() },
+            outcome: crate::run::outcome::Outcome::Unchanged { rest: crate::plan::rest::Rest::default() },
         };
         journal.append(&closed).await.unwrap();
         assert!(taken(&journal) < 1 << 16, "{}", taken(&journal));

@@ -21,12 +21,13 @@ use crate::cfg::{
     self, Build, Configuration, Document, Environment, Host, Level, Problem, Severity, SourceFile,
     StatsSocket, Version,
 };
-use crate::deploy::{Site, Tracked};
+use crate::deploy::Tracked;
 use crate::model::ids::ServerId;
 use crate::observation::Observation;
 use crate::plan::LbQuorum;
 use crate::ports::{ContainerEngine, EngineError, LoadBalancerError, WallClock};
 use crate::run::journal::SiteIdentity;
+use crate::site::Site;
 use crate::site::engines::Engines;
 use crate::topology::engine_map::Engine;
 use crate::topology::{self, Topology};

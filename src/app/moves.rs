@@ -272,7 +272,7 @@ impl App {
             }
         }
         if ended > 0 {
-            self.note(&format!("{} shut down", crate::run::outcome::sessions(ended)));
+            self.note(&format!("{} shut down", crate::model::words::sessions(ended)));
         }
         Ok(ended)
     }

@@ -6,7 +6,7 @@ use crate::app::exit::Exit;
 use crate::cli::{DeployGoal, PolicyFlags};
 use crate::model::image::ImageReference;
 use crate::plan::LbQuorum;
-use crate::plan::promotion::promotable_image;
+use crate::run::promotion::promotable_image;
 
 impl App {
     /// Deploys here the image that the other place runs.

@@ -10,10 +10,11 @@ use crate::app::exit::Exit;
 use crate::model::ids::{ContainerId, ServerId};
 use crate::model::image::{Image, previous};
 use crate::observation::Container;
+use crate::plan::kept::{kept, surplus};
 use crate::ports::ContainerEngine;
 use crate::run::history::revisions;
 use crate::run::journal::Run;
-use crate::run::retention::{images, kept, renewed, surplus, unneeded};
+use crate::run::retention::{images, renewed, unneeded};
 use crate::topology::with_servers;
 
 impl App {

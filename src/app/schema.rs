@@ -5,20 +5,10 @@ use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
+use crate::cli::form::Form;
 use crate::plan::file::{self, PlanFile};
 use crate::run::event::{self, CommandFailed, Event};
 use crate::settings;
-
-/// A format with a stable schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Form {
-    /// A line of --events, or of -o json during a run
-    Event,
-    /// drainswap.toml
-    Settings,
-    /// The file that `plan --save` writes
-    Plan,
-}
 
 /// A line of output: an event of a run, or the result of a command that started no run.
 #[derive(JsonSchema)]

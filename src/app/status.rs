@@ -13,9 +13,9 @@ use crate::app::error::Error;
 use crate::app::exit::Exit;
 use crate::cli::Output;
 use crate::model::ids::ContainerId;
+use crate::observation::ContainerChange;
 use crate::observation::Observation;
 use crate::plan::LbQuorum;
-use crate::ports::ContainerChange;
 use crate::run::journal::SiteIdentity;
 use crate::topology::Backend;
 use crate::topology::divergence::{Divergence, divergences};
@@ -109,7 +109,7 @@ impl App {
             notes.push(format!(
                 "HAProxy's old worker {} still holds {}",
                 worker.pid,
-                crate::run::outcome::sessions(held)
+                crate::model::words::sessions(held)
             ));
         }
         for server in backends.iter().flat_map(|backend| &backend.servers) {

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize;
 
 use super::help;
-use crate::settings::DurationArg;
+use crate::model::duration::DurationArg;
 
 /// The commands of `drainswap config`.
 #[derive(Debug, Subcommand)]

@@ -16,6 +16,7 @@ use crate::model::command_line::shell;
 use crate::model::ids::ContainerId;
 use crate::model::image::{Image, previous};
 use crate::model::probe::{Probe, distinct};
+use crate::model::words::list;
 use crate::observation::{Answer, Container, ContainerState, Health, RestartPolicy};
 use crate::plan::{LaneServer, Replacement, Step, other_runs};
 use crate::ports::{
@@ -23,7 +24,6 @@ use crate::ports::{
 };
 use crate::run::event::{EnginePull, EventKind};
 use crate::run::journal::Record;
-use crate::run::outcome::list;
 use crate::site::unanswered::TrackedEngine;
 use crate::site::wait::{Waited, retry, until, wait_with_ticks};
 use crate::topology::matching::ContainerRole;

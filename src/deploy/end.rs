@@ -3,10 +3,11 @@
 use super::{Executor, Mark, median, millis};
 use crate::model::ids::ServerId;
 use crate::plan::Step;
+use crate::plan::rest::{OutOfService, Rest};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 use crate::run::event::{EventKind, Timing};
 use crate::run::journal::Record;
-use crate::run::outcome::{OutOfService, Outcome, Rest};
+use crate::run::outcome::Outcome;
 use tokio::time::Instant;
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
@@ -80,7 +81,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let servers = plan.lanes.iter().flat_map(crate::plan::Lane::ids).collect::<Vec<_>>();
             let message = format!(
                 "{name} did not answer before the run ended: check there that these servers are in service: {}",
-                crate::run::outcome::list(&servers)
+                crate::model::words::list(&servers)
             );
             self.emit(EventKind::Warned { message });
         }

@@ -11,9 +11,10 @@ use super::rotation::LOOK_EVERY;
 use super::{Executor, StepError, Tracked};
 use crate::model::ids::ServerId;
 use crate::observation::{AdminState, Answer};
+use crate::plan::rest::OutOfService;
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 use crate::run::event::EventKind;
-use crate::run::outcome::{OutOfService, Outcome};
+use crate::run::outcome::Outcome;
 use crate::site::late::{self, Reapplied};
 use crate::site::wait::until;
 

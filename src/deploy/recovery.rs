@@ -12,13 +12,14 @@ use super::wave::Failed;
 use super::{Direction, Executor, Mark, StepError};
 use crate::model::command_line::shell;
 use crate::model::ids::{ContainerId, ServerId};
+use crate::model::words::list;
 use crate::observation::{AdminState, Container, ContainerState, RestartPolicy};
 use crate::plan::undo::{UndoMode, is_replaced, restore_steps, undo};
 use crate::plan::{LaneServer, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 use crate::run::event::EventKind;
 use crate::run::journal::Record;
-use crate::run::outcome::{Outcome, StuckServer, list};
+use crate::run::outcome::{Outcome, StuckServer};
 use crate::site::wait::{Waited, retry, until};
 
 /// How often, and for how long, a step of an undo is retried: an engine or a load balancer that is being restarted

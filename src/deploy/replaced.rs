@@ -4,12 +4,12 @@
 use super::container::ProbeSubject;
 use super::recovery::LaneUndo;
 use super::{Executor, Mark, StepError};
+use crate::model::words::list;
 use crate::observation::{Container, ContainerState};
 use crate::plan::Step;
 use crate::plan::place::ContainerPlace;
 use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
 use crate::run::event::EventKind;
-use crate::run::outcome::list;
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Executor<'_, L, E, P, C, H, J>

@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Executor, Mark, ReplacementOnEngine, StepError, millis};
 use crate::model::probe::{Probe, Question, distinct};
+use crate::model::words::list;
 use crate::observation::Container;
 use crate::plan::{LaneServer, Step};
 use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
 use crate::run::event::EventKind;
-use crate::run::outcome::list;
 use crate::site::wait::until;
 
 /// How long an address may keep answering after the stop, and how often it is probed.

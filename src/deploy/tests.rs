@@ -9,16 +9,19 @@ use crate::adapters::memory::{
     Fault, ImageBehavior, ImageCheck, Memory, MemoryClock, MemoryEngine, MemoryHaproxy, MemoryHooks,
     MemoryJournal, MemoryProber, Part, ServerLine, When,
 };
+use crate::model::command_line::CommandLine;
 use crate::model::image::Image;
 use crate::observation::{AdminState, Container, ContainerState, Owner, RestartPolicy, UnnamedVolume};
 use crate::plan::before::Before;
 use crate::plan::refusal::Refusal;
+use crate::plan::rest::Rest;
 use crate::plan::undo::UndoMode;
 use crate::plan::{Goal, LbQuorum, OnDrainTimeout, RunKind, Target, build};
 use crate::ports::LoadBalancerError;
 use crate::run::engine_call::EngineCall;
 use crate::run::event::Event;
-use crate::run::outcome::Rest;
+use crate::site::engines::Engines;
+use crate::site::late;
 use crate::testing::{World, image};
 use crate::topology::own_check::OwnCheck;
 use crate::topology::places::Places;

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ids::{RunId, ServerId};
-use crate::plan::RunKind;
+use crate::model::run_kind::RunKind;
 
 /// The version of the facts that a hook gets.
 pub const VERSION: u32 = 1;

@@ -17,14 +17,14 @@ use crate::observation::{
     ServerState,
 };
 use crate::plan::before::{Before, is_dead};
+use crate::plan::kept;
 use crate::plan::refusal::Refusal;
+use crate::plan::rest::{LeftReason, LeftServer, OutOfService, Rest};
 use crate::plan::scope::Scope;
 use crate::plan::wave;
 use crate::plan::{
     Cause, Goal, Lane, LaneServer, Plan, Policy, Replacement, RunKind, Step, Target, Worker, floor,
 };
-use crate::run::outcome::{LeftReason, LeftServer, OutOfService, Rest};
-use crate::run::retention;
 use crate::topology::matching::{ContainerRole, MatchResult, MatchRule, NoMatch};
 use crate::topology::own_check::OwnCheck;
 use crate::topology::reach::reach;
@@ -398,12 +398,12 @@ fn own_name(replacement: &Replacement, containers: &[Container]) -> String {
 /// Returns the oldest kept containers of the same place that exceed `keep` once this one's predecessor is kept too. A
 /// container with an anonymous volume that no other has stays: only `drainswap prune` removes data.
 fn outdated(replacement: &Replacement, keep: usize, containers: &[Container]) -> Vec<Container> {
-    let mut kept = retention::kept(containers, &replacement.name);
+    let mut found = kept::kept(containers, &replacement.name);
     let ports = replacement.publish.map_or_else(|| replacement.like.published.clone(), |port| vec![port]);
-    kept.retain(|it| it.engine == replacement.like.engine && retention::may_share_place(it, &ports));
-    kept.retain(|it| replacement.returning.as_ref().is_none_or(|returning| returning.id != it.id));
+    found.retain(|it| it.engine == replacement.like.engine && kept::may_share_place(it, &ports));
+    found.retain(|it| replacement.returning.as_ref().is_none_or(|returning| returning.id != it.id));
     let room = keep.saturating_sub(usize::from(replacement.old.is_some()));
-    let outdated: Vec<&Container> = kept.into_iter().skip(room).collect();
+    let outdated: Vec<&Container> = found.into_iter().skip(room).collect();
     let others = || containers.iter().filter(|it| outdated.iter().all(|outdated| outdated.id != it.id));
     let may_go = |it: &&&Container| it.is_of_compose() || it.own_volumes(others()).is_empty();
     outdated.iter().filter(may_go).map(|it| (*it).clone()).collect()

@@ -6,11 +6,11 @@ use std::fmt;
 use crate::model::hook::HookPoint;
 use crate::model::ids::ServerId;
 use crate::model::image::Image;
+use crate::model::words::list;
 use crate::observation::{AdminState, Container};
 use crate::plan::file::{PlanBasis, PlanFile, ReadFile, SeenServer};
 use crate::plan::refusal::Refusal;
 use crate::plan::{Cause, Lane, LaneServer, Plan, Policy, Replacement, Step};
-use crate::run::outcome::list;
 
 /// One thing that differs from when the plan was made.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::model::ids::ServerId;
+use crate::model::words::list;
 use crate::observation::{AdminState, Owner};
 use crate::plan::text::seconds;
-use crate::run::outcome::list;
 use crate::topology::matching::NoMatch;
 use crate::topology::traffic::Forecast;
 
@@ -39,7 +39,7 @@ pub enum Refusal {
     /// A server that is not in haproxy.cfg reaches the container too.
     #[error(
         "HAProxy also sends requests to {container} as {unlisted} ({status}, {}), which is not in haproxy.cfg, so it cannot be drained together with {server}. Reload HAProxy if {unlisted} was removed from haproxy.cfg, name the file that has it with --haproxy-config, or take it out of service: `set server {unlisted} state maint` at {load_balancer}",
-        crate::run::outcome::sessions(*.sessions)
+        crate::model::words::sessions(*.sessions)
     )]
     Unlisted {
         server: ServerId,
@@ -109,7 +109,7 @@ pub enum Refusal {
     /// The servers that would take over have too little room.
     #[error(
         "{forecast} would have room for {} (maxconn), but backend {} has {running} now{}. Try again when there are fewer, or raise maxconn",
-        crate::run::outcome::sessions(*.room),
+        crate::model::words::sessions(*.room),
         .forecast.backend,
         if *.headroom == 0 { String::new() } else { format!(", with a headroom of {headroom} %") }
     )]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ids::ServerId;
 use crate::observation::{AdminState, Container, Observation};
-use crate::run::outcome::LeftReason;
+use crate::plan::rest::LeftReason;
 use crate::topology::Server;
 use crate::topology::matching::{ContainerRole, MatchResult};
 

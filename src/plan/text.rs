@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::model::hook::HookPoint;
 use crate::model::image::previous;
+use crate::model::words::{list, sessions};
 use crate::plan::{Cause, Lane, LaneServer, OnDrainTimeout, OnFailure, Plan, RunKind, Step};
-use crate::run::outcome::{list, sessions};
 use crate::topology::own_check::OwnCheck;
 
 impl fmt::Display for Plan {

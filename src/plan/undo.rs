@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::plan::rest::Rest;
 use crate::plan::{Lane, Plan, RunKind, Step};
-use crate::run::outcome::Rest;
 
 /// What an undo knows about the container that it takes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,9 +11,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::model::sanitize;
+use crate::model::words::list;
 use crate::output_file;
 use crate::run::event::EventKind;
-use crate::run::outcome::list;
 
 pub use files::Files;
 pub use github::{AnnotationLevel, AnnotationLocation, Github, GithubFiles, annotation};

@@ -8,8 +8,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::stderr::{Terminal, styled};
 use super::text::line;
 use crate::model::sanitize;
+use crate::model::words::{list, sessions};
 use crate::run::event::{Event, EventKind, Reporter};
-use crate::run::outcome::{list, sessions};
 
 /// How often the moving line is redrawn while nothing happens.
 const TICK: Duration = Duration::from_millis(100);

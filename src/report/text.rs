@@ -5,8 +5,9 @@ use anstyle::{AnsiColor, Style};
 use super::stderr::print_line;
 use crate::model::hook::HookPoint;
 use crate::model::ids::ServerId;
+use crate::model::words::{list, sessions};
 use crate::run::event::{Event, EventKind, FirstRequest, Reporter, Timing};
-use crate::run::outcome::{Outcome, list, sessions};
+use crate::run::outcome::Outcome;
 
 /// A reporter that writes one line per fact.
 #[derive(Debug)]

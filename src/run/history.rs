@@ -146,7 +146,7 @@ fn replaced(run: &Run) -> impl Iterator<Item = (ServerId, RollbackTarget)> {
 mod tests {
     use super::*;
     use crate::plan::Plan;
-    use crate::run::outcome::Rest;
+    use crate::plan::rest::Rest;
     use crate::testing::World;
 
     fn run(image: &str, purpose: RunKind, outcome: impl Into<Option<Outcome>>) -> Run {

@@ -1,14 +1,12 @@
 //! The outcomes of a run.
 
-mod rest;
-
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::ids::ServerId;
-pub(crate) use rest::named;
-pub use rest::{LeftReason, LeftServer, OutOfService, Rest};
+use crate::model::words::{list, named};
+pub use crate::plan::rest::{LeftReason, LeftServer, OutOfService, Rest};
 
 /// The outcome of a run. Every variant describes the state at its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -257,16 +255,4 @@ fn stays_out(left_out: &[ServerId]) -> String {
 /// Returns a count such as `1 container replaced` or `4 containers replaced`.
 fn containers(count: usize, done: &str) -> String {
     if count == 1 { format!("1 container {done}") } else { format!("{count} containers {done}") }
-}
-
-/// Returns a count such as `1 session` or `2 sessions`.
-#[must_use]
-pub fn sessions(count: u64) -> String {
-    if count == 1 { "1 session".to_owned() } else { format!("{count} sessions") }
-}
-
-/// Returns the servers as a list: `mobile/app1, mobile/app2`.
-#[must_use]
-pub fn list(servers: &[ServerId]) -> String {
-    servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -138,7 +138,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::app::schema::Form;
+    use crate::cli::form::Form;
     use crate::cli::{PolicyFlags, ReloadFlags};
     use crate::settings::{PolicyFile, ReloadFile, Settings};
 

@@ -16,9 +16,9 @@ use super::lateness::{AWAY, Late};
 use super::wait::{Waited, until};
 use crate::model::ids::ServerId;
 use crate::model::weight::Weight;
+use crate::model::words::list;
 use crate::observation::{AdminState, Checker, LoadBalancerState, ServerState, Session};
 use crate::ports::{LoadBalancer, LoadBalancerError};
-use crate::run::outcome::list;
 
 /// How often a server that a late command may change is checked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -5,17 +5,16 @@ use std::net::IpAddr;
 
 use futures_util::future::{join_all, try_join_all};
 
+use super::Site;
 use crate::cfg::Configuration;
-use crate::deploy::Site;
 use crate::model::ids::{ContainerId, RunId, ServerId};
 use crate::model::image::Image;
 use crate::model::probe::{Probe, distinct};
+use crate::observation::ContainerChange;
 use crate::observation::{Answer, Container, Described, Host, LoadBalancerState, Observation};
 use crate::plan::{LbQuorum, Replacement};
-use crate::ports::{
-    ContainerChange, ContainerEngine, CreateSpec, EngineError, Hooks, LoadBalancer, LoadBalancerError,
-    Prober, WallClock,
-};
+use crate::ports::{ContainerEngine, EngineError, Hooks, LoadBalancer, LoadBalancerError, Prober, WallClock};
+use crate::service::create_spec::CreateSpec;
 use crate::topology::matching::MatchResult;
 use crate::topology::places::Places;
 use crate::topology::{self, Backend, Topology};

@@ -15,11 +15,11 @@ use super::lateness::{AWAY, Late};
 use super::wait::until;
 use crate::model::ids::{ContainerId, ImageId};
 use crate::model::image::{Image, ImageReference, Platform};
+use crate::observation::ContainerChange;
 use crate::observation::{Container, Host, RestartPolicy};
-use crate::ports::{
-    ContainerChange, ContainerEngine, ContainerStatus, CreateSpec, EngineError, PullProgress,
-};
+use crate::ports::{ContainerEngine, ContainerStatus, EngineError, PullProgress};
 use crate::run::engine_call::EngineCall;
+use crate::service::create_spec::CreateSpec;
 
 /// How often drainswap checks whether the engine has carried a call out.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use super::{World, image};
 use crate::model::ids::ServerId;
 use crate::observation::AdminState;
+use crate::plan::rest::{LeftReason, LeftServer, OutOfService, Rest};
 use crate::plan::{LaneServer, Plan, RunKind, Step};
 use crate::run::event::{Event, EventKind, FirstRequest, Sample, Timing};
 use crate::run::journal::Run;
-use crate::run::outcome::{LeftReason, LeftServer, OutOfService, Outcome, Rest, StuckServer};
+use crate::run::outcome::{Outcome, StuckServer};
 
 fn app1() -> Vec<ServerId> {
     vec![ServerId::new("mobile", "app1")]

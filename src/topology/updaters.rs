@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::words::named;
 use crate::observation::watchtower::{UpdateLabels, is_movable};
 use crate::observation::{Container, ContainerState};
-use crate::run::outcome::named;
 
 /// A container as it runs, or as it will run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

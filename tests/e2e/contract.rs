@@ -17,9 +17,8 @@ use drainswap::model::image::Image;
 use drainswap::observation::{
     AdminState, Checker, Checking, Checks, Container, LoadBalancerState, Pinned, RestartPolicy, ServerState,
 };
-use drainswap::ports::{
-    ContainerEngine, CreateSpec, EngineError, LoadBalancer, LoadBalancerError, SpecSource,
-};
+use drainswap::ports::{ContainerEngine, EngineError, LoadBalancer, LoadBalancerError};
+use drainswap::service::create_spec::{CreateSpec, SpecSource};
 
 use crate::on_real_parts;
 use crate::support::{Load, Mix, Processes, Stage, wait_for, wait_until};

@@ -9,9 +9,10 @@ use drainswap::cli::Globals;
 use drainswap::model::ids::ImageId;
 use drainswap::model::image::Image;
 use drainswap::observation::{Pinned, Published};
-use drainswap::ports::{ContainerEngine, CreateSpec, SpecSource};
+use drainswap::ports::ContainerEngine;
 use drainswap::service::Container;
 use drainswap::service::container::{Networks, Texts};
+use drainswap::service::create_spec::{CreateSpec, SpecSource};
 use drainswap::settings::Settings;
 use serde_json::{Value, json};
 

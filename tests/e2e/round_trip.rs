@@ -12,7 +12,8 @@ use drainswap::adapters::docker::{DockerEngine, Endpoint};
 use drainswap::model::ids::ContainerId;
 use drainswap::model::image::Image;
 use drainswap::observation::Pinned;
-use drainswap::ports::{ContainerEngine, CreateSpec, EngineError, SpecSource};
+use drainswap::ports::{ContainerEngine, EngineError};
+use drainswap::service::create_spec::{CreateSpec, SpecSource};
 use serde_json::{Map, Value, json};
 
 use self::table::{Cell, Column};

@@ -19,13 +19,13 @@ use drainswap::observation::Pinned;
 use drainswap::plan::drift::drift;
 use drainswap::plan::file::PlanFile;
 use drainswap::plan::undo::{UndoMode, undo};
-use drainswap::ports::{CreateSpec, SpecSource};
 use drainswap::report::ci::{Files, Github, GithubFiles, Gitlab};
 use drainswap::report::{MultiReporter, html};
 use drainswap::run::event::Reporter;
 use drainswap::run::history::revisions;
 use drainswap::run::journal::{Run, complete_records};
 use drainswap::service::compose;
+use drainswap::service::create_spec::{CreateSpec, SpecSource};
 use drainswap::service::interpolate::Variables;
 use drainswap::settings::File;
 

@@ -11,7 +11,7 @@ use drainswap::adapters::memory::{
     SimulatedSite, When,
 };
 use drainswap::cfg::Configuration;
-use drainswap::deploy::{Executor, Site, StopRequest, Tracked};
+use drainswap::deploy::{Executor, StopRequest, Tracked};
 use drainswap::model::command_line::CommandLine;
 use drainswap::model::ids::ServerId;
 use drainswap::model::image::ImageReference;
@@ -22,6 +22,7 @@ use drainswap::run::event::{Event, EventKind, Reporter};
 use drainswap::run::history::left_out;
 use drainswap::run::journal::{Record, Run, line};
 use drainswap::run::outcome::Outcome;
+use drainswap::site::Site;
 use drainswap::site::engines::Engines;
 use drainswap::site::observe::ObserveError;
 use drainswap::topology::Topology;

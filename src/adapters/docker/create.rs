@@ -18,10 +18,12 @@ use crate::model::command_line::shell;
 use crate::model::ids::{ContainerId, ImageId};
 use crate::model::image::Image;
 use crate::model::sanitize;
+use crate::observation::ContainerChange;
 use crate::observation::{ContainerState, PinnedAddress};
-use crate::ports::{ContainerChange, ContainerEngine, CreateSpec, EngineError, SpecSource};
+use crate::ports::{ContainerEngine, EngineError};
 use crate::service::Container;
 use crate::service::container::Environment;
+use crate::service::create_spec::{CreateSpec, SpecSource};
 
 /// A part of every candidate's name, [`CreateSpec::name`]. No container without it is ever removed to make room.
 const CANDIDATE_MARK: &str = ".new-";

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::inspect::COMPOSE_LABELS;
 use super::recreate::changes::{changes, entries};
 use super::recreate::{Blueprint, hostname, short_id, ulimit_name, volumes};
-use crate::ports::ContainerChange;
+use crate::observation::ContainerChange;
 use crate::service::container::clean;
 
 /// Settings that are compared elsewhere, or that mean nothing for the container.

@@ -9,7 +9,8 @@ use super::recreate::ApiVersion;
 use super::registry::{REGISTRY_LIMIT, is_by_digest};
 use super::{CALL_LIMIT, DockerEngine};
 use crate::model::image::{Image, Platform};
-use crate::ports::{ContainerChange, EngineError};
+use crate::observation::ContainerChange;
+use crate::ports::EngineError;
 
 /// The first API version in which an engine can show an image for a requested platform.
 const SHOWS_PLATFORM: ApiVersion = (1, 49);

@@ -23,7 +23,8 @@ pub use self::raw_settings::RawSettings;
 use super::call::CallContext;
 use super::inspect::{self, CLAIM_LABEL, COMPOSE_LABELS};
 use crate::observation::Published;
-use crate::ports::{CreateSpec, EngineError};
+use crate::ports::EngineError;
+use crate::service::create_spec::CreateSpec;
 
 pub(super) use network::ALL_AT_ONCE;
 pub(super) use podman::ulimit_name;

@@ -8,13 +8,13 @@ use super::call::Part;
 use super::{Effect, Memory, Millis, ScheduledEvent, SimulatedSite};
 use crate::model::ids::{ContainerId, ImageId};
 use crate::model::image::{Image, ImageReference, Platform};
+use crate::observation::ContainerChange;
 use crate::observation::{
     Attachment, Container, ContainerState, Health, Healthcheck, Host, Published, RestartPolicy,
 };
-use crate::ports::{
-    ContainerChange, ContainerEngine, ContainerStatus, CreateSpec, EngineError, PullProgress, SpecSource,
-};
+use crate::ports::{ContainerEngine, ContainerStatus, EngineError, PullProgress};
 use crate::run::engine_call::EngineCall;
+use crate::service::create_spec::{CreateSpec, SpecSource};
 
 /// How long a supervisor takes to restart a container.
 const SUPERVISED_RESTART: Millis = 5;

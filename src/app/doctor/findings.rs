@@ -7,11 +7,11 @@ use serde::Serialize;
 use crate::cfg::{Configuration, Version};
 use crate::model::command_line::{CommandLine, shell};
 use crate::model::ids::{RunId, ServerId};
+use crate::model::words::{named, sessions};
 use crate::observation::{
     AdminState, Checking, Container, ContainerState, LoadBalancerState, Observation, ServerState,
 };
-use crate::run::outcome::{named, sessions};
-use crate::run::retention::kept;
+use crate::plan::kept::kept;
 use crate::topology::divergence::{Difference, Divergence, divergences};
 use crate::topology::matching::{ContainerRole, MatchResult};
 use crate::topology::updaters::{UpdateSubject, Updater, updaters};

@@ -9,8 +9,8 @@ use crate::app::exit::Exit;
 use crate::app::{App, print, print_object};
 use crate::cli::{MaintFlags, Move, Output};
 use crate::model::ids::ServerId;
+use crate::model::words::sessions;
 use crate::observation::{AdminState, LoadBalancerState, ServerState};
-use crate::run::outcome::sessions;
 
 /// The version of the JSON format.
 const VERSION: u32 = 1;

@@ -2,19 +2,19 @@ use insta::assert_snapshot;
 
 use super::*;
 use crate::model::ids::ContainerId;
+use crate::observation::ContainerChange;
 use crate::observation::watchtower::{UpdateLabels, Watchtower};
 use crate::observation::{
     Checking, Described, OldServer, OldWorker, Operational, Owner, Published, RestartPolicy, UnnamedVolume,
 };
 use crate::plan::{OnDrainTimeout, RollbackTarget, Target};
-use crate::ports::ContainerChange;
 use crate::testing::{World, image};
 
 /// Lists the lanes of a deploy of v2, one per line: the servers, the cause, and where their traffic goes.
 fn order(world: &World) -> String {
     let plan = world.plan("v2").unwrap();
     let line = |lane: &Lane| {
-        let servers = crate::run::outcome::list(&lane.ids());
+        let servers = crate::model::words::list(&lane.ids());
         let forecasts: Vec<String> = lane.forecasts.iter().map(ToString::to_string).collect();
         format!("{} {servers} ({}): {}\n", lane.role, lane.cause, forecasts.join("; "))
     };

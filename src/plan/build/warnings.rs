@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 
 use super::health;
 use crate::model::ids::ServerId;
+use crate::model::words::{list, sessions};
 use crate::observation::watchtower::is_movable;
 use crate::observation::{AdminState, Checking, Container, Described, LoadBalancerState, Observation, Owner};
 use crate::plan::before::{Before, is_dead};
 use crate::plan::refusal::no_match_reason;
+use crate::plan::rest::{LeftReason, Rest};
 use crate::plan::text::seconds;
 use crate::plan::{Goal, Lane, LaneServer, OnDrainTimeout, Replacement};
-use crate::run::outcome::{LeftReason, Rest, list, sessions};
 use crate::topology::matching::{ContainerRole, MatchResult};
 use crate::topology::traffic::{Balance, Forecast};
 use crate::topology::updaters::{UpdateSubject, updaters};

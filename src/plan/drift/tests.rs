@@ -3,9 +3,9 @@ use insta::assert_snapshot;
 use super::*;
 use crate::model::hook::HookPoint;
 use crate::model::ids::ContainerId;
+use crate::observation::ContainerChange;
 use crate::observation::{ContainerState, RestartPolicy};
 use crate::plan::OnFailure;
-use crate::ports::ContainerChange;
 use crate::testing::{World, image, plan_basis, plan_file};
 
 /// Lists the drift between a plan for a deploy of v2 in one world and an observation of another, one line each.

@@ -3,9 +3,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::ids::ContainerId;
+use crate::observation::ContainerChange;
 use crate::observation::watchtower::Watchtower;
 use crate::observation::{Container, Owner};
-use crate::ports::ContainerChange;
 use crate::testing::World;
 use crate::testing::bytes::damaged;
 

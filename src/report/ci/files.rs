@@ -9,9 +9,10 @@ use super::super::story::{LaneState, LaneStory, Story};
 use super::super::template::Template;
 use super::{not_written, plain};
 use crate::model::image::Image;
+use crate::model::words::list;
 use crate::output_file;
 use crate::run::event::{Event, EventKind, Reporter};
-use crate::run::outcome::{Outcome, list};
+use crate::run::outcome::Outcome;
 
 /// A reporter that writes these files at the end of a run.
 #[derive(Debug, Default)]

@@ -13,9 +13,10 @@ use super::super::story::{LaneState, LaneStory, Story};
 use super::super::template::Template;
 use super::super::text::{is_bad, line, outage_began, seconds};
 use super::{Fold, Lines, append, not_written, plain};
+use crate::model::words::list;
 use crate::plan::RunKind;
 use crate::run::event::{Event, EventKind, Reporter};
-use crate::run::outcome::{Outcome, list};
+use crate::run::outcome::Outcome;
 
 /// The files through which a step reports to its workflow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

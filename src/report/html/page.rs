@@ -7,12 +7,12 @@ use serde::Serialize;
 use super::chart::{Chart, Samples, by_version, chart, sessions};
 use super::timeline::{Axis, Bar, LegendEntry, Versions, bars, legend, stretches};
 use crate::model::ids::ServerId;
+use crate::model::words::list;
 use crate::plan::{Lane, RunKind};
 use crate::report::story::{LaneStory, Story};
 use crate::report::text::{is_bad, line, seconds};
 use crate::run::event::{Event, EventKind};
 use crate::run::journal::Run;
-use crate::run::outcome::list;
 
 /// All values of the page.
 #[derive(Serialize)]

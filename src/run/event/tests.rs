@@ -1,5 +1,5 @@
 use super::*;
-use crate::run::outcome::Rest;
+use crate::plan::rest::Rest;
 use crate::testing::at;
 use crate::testing::facts::{RECORDED, facts, outcomes, recorded};
 

@@ -4,9 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::observation::RestartPolicy;
+use crate::plan::rest::Rest;
 use crate::plan::undo::{UndoMode, undo};
 use crate::run::history::revisions;
-use crate::run::outcome::{Rest, StuckServer};
+use crate::run::outcome::StuckServer;
 use crate::testing::bytes::damaged;
 use crate::testing::{World, at};
 

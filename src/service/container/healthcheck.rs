@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use super::form::OneOrMany;
 use super::quantity::Span;
+use crate::model::healthcheck;
 use crate::model::millis::YEAR;
-use crate::observation;
 
 /// The `healthcheck` key. The image determines everything that is not set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
@@ -31,7 +31,7 @@ pub struct Healthcheck {
 
 impl Healthcheck {
     /// Returns the properties that a plan needs, or `None` if the check is off or only the image knows its interval.
-    pub(super) fn observed(&self) -> Option<observation::Healthcheck> {
+    pub(super) fn observed(&self) -> Option<healthcheck::Healthcheck> {
         let length = |span: Option<Span>| {
             let nanoseconds = span.and_then(|it| u64::try_from(it.nanoseconds()).ok());
             nanoseconds.filter(|it| *it > 0).map(Duration::from_nanos)
@@ -43,9 +43,9 @@ impl Healthcheck {
         let interval = length(self.interval)?;
         // Engines before Docker 25 have no start interval, but the engine's version is not known here.
         let within_start = length(self.start_period)
-            .map(|_| length(self.start_interval).unwrap_or(observation::START_INTERVAL).min(interval));
+            .map(|_| length(self.start_interval).unwrap_or(healthcheck::START_INTERVAL).min(interval));
         let first_check = within_start.unwrap_or(interval).min(YEAR);
-        Some(observation::Healthcheck { first_check, is_given: self.test.is_some() })
+        Some(healthcheck::Healthcheck { first_check, is_given: self.test.is_some() })
     }
 }
 

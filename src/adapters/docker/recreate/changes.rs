@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::models::{ContainerConfig, ContainerCreateBody, HealthConfig, ImageConfig};
 
-use crate::ports::ContainerChange;
+use crate::observation::ContainerChange;
 
 /// Returns the differences between a container now and after it gets the new image's defaults. Everything else is
 /// carried over. Values of environment variables and labels may be secret and are not shown.

@@ -12,8 +12,9 @@ use super::super::{
 use super::*;
 use crate::model::ids::ContainerId;
 use crate::model::image::Image;
+use crate::observation::ContainerChange;
 use crate::observation::Pinned;
-use crate::ports::{ContainerChange, SpecSource};
+use crate::service::create_spec::SpecSource;
 use crate::testing::bytes::damaged;
 
 const BEFORE_1_44: Dialect = Dialect { api: (1, 41), is_podman: false };

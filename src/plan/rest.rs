@@ -5,10 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ids::ServerId;
+use crate::model::words::named;
 use crate::observation::AdminState;
-
-/// The number of names that are listed; further ones are counted.
-const NAMED: usize = 4;
 
 /// The server lines that a run leaves as they are, and those that it leaves out of service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -130,13 +128,6 @@ impl LeftReason {
             (Self::NotAsked, false) => "are not named by --only",
         }
     }
-}
-
-/// Returns the names as a list: `web/a, web/b`; of many, the first ones and how many more.
-pub(crate) fn named(all: &[impl fmt::Display]) -> String {
-    let names: Vec<String> = all.iter().take(NAMED).map(ToString::to_string).collect();
-    let more = all.len().saturating_sub(NAMED);
-    if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
 }
 
 #[cfg(test)]

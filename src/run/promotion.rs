@@ -80,7 +80,7 @@ fn running(server: &Server) -> Result<Image, NotPromotable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::outcome::Rest;
+    use crate::plan::rest::Rest;
     use crate::testing::World;
 
     fn promotable_image(world: &World) -> Result<String, String> {

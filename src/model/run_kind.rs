@@ -1,0 +1,14 @@
+//! Whether a run deploys or rolls back.
+
+use serde::{Deserialize, Serialize};
+
+/// Whether a run deploys or rolls back, which decides what the next rollback returns to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Purpose")]
+pub enum RunKind {
+    /// Moves to the requested image.
+    Deploy,
+    /// Returns to what ran before the last deploy.
+    Rollback,
+}
