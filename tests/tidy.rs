@@ -126,6 +126,29 @@ fn every_room_is_in_the_table() {
     assert_eq!(found, rooms().into_iter().map(|(room, _)| room).collect());
 }
 
+/// Fields and variants need no comment where their names say it all; types, functions and constants do.
+#[test]
+fn every_public_item_has_a_doc_comment() {
+    let is_item = |line: &str| {
+        let kinds = ["fn ", "async fn ", "struct ", "enum ", "trait ", "type ", "const ", "static "];
+        line.strip_prefix("pub ").is_some_and(|rest| kinds.iter().any(|kind| rest.starts_with(kind)))
+    };
+    for path in rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        let text = fs::read_to_string(&path).expect("a source file");
+        let mut is_documented = false;
+        for line in text.lines() {
+            if is_item(line) {
+                assert!(is_documented, "{}: {line}: add a doc comment", path.display());
+            }
+            // Attributes stand between a comment and its item.
+            is_documented = match line {
+                "" | "}" => false,
+                line => is_documented || line.starts_with("///"),
+            };
+        }
+    }
+}
+
 #[test]
 fn only_main_exits_the_process() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

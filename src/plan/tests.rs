@@ -5,8 +5,14 @@ use serde_json::Value;
 
 use super::*;
 use crate::model::ids::ContainerId;
+use crate::observation::AdminState;
+use crate::observation::Container;
+use crate::observation::ContainerChange;
 use crate::observation::ContainerState;
+use crate::service::create_spec::SpecSource;
 use crate::testing::World;
+use crate::topology::matching::ContainerRole;
+use std::fmt;
 
 const STEPS: [Step; 16] = [
     Step::Create,

@@ -2,13 +2,23 @@ use insta::assert_snapshot;
 
 use super::*;
 use crate::model::ids::ContainerId;
+use crate::model::run_kind::RunKind;
+use crate::observation::Container;
 use crate::observation::ContainerChange;
+use crate::observation::ContainerState;
+use crate::observation::LoadBalancerState;
+use crate::observation::ServerState;
 use crate::observation::watchtower::{UpdateLabels, Watchtower};
 use crate::observation::{
     Checking, Described, OldServer, OldWorker, Operational, Owner, Published, RestartPolicy, UnnamedVolume,
 };
+use crate::plan::Cause;
+use crate::plan::Policy;
+use crate::plan::Replacement;
+use crate::plan::Step;
 use crate::plan::{OnDrainTimeout, RollbackTarget, Target};
 use crate::testing::{World, image};
+use std::collections::BTreeMap;
 
 /// Lists the lanes of a deploy of v2, one per line: the servers, the cause, and where their traffic goes.
 fn order(world: &World) -> String {

@@ -1,0 +1,68 @@
+//! What a run is to reach.
+
+use std::collections::BTreeMap;
+
+use super::Policy;
+use crate::model::hook::HookPoint;
+use crate::model::ids::RunId;
+use crate::model::ids::ServerId;
+use crate::model::image::Image;
+use crate::model::run_kind::RunKind;
+use crate::observation::Container;
+
+/// What to deploy or roll back, where, and under which policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Goal {
+    pub backend: String,
+    pub purpose: RunKind,
+    pub target: Target,
+    /// The deploys to roll back, newest first.
+    pub takes_back: Vec<RunId>,
+    pub policy: Policy,
+    /// How many lanes may run at the same time, at least 1.
+    pub parallel: usize,
+    /// The points of the run at which a hook command is configured.
+    pub hooks: Vec<HookPoint>,
+}
+
+/// The image that each server gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    Everywhere(Image),
+    /// Each server gets what it ran before. Servers that are not named stay unchanged.
+    Each(BTreeMap<ServerId, RollbackTarget>),
+}
+
+/// The image and container that a server ran before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RollbackTarget {
+    pub image: Image,
+    /// The container that ran it, with the name under which it was kept.
+    pub container: Option<Container>,
+    pub engine: String,
+}
+
+impl Target {
+    pub(super) fn image(&self, server: &ServerId) -> Option<&Image> {
+        match self {
+            Self::Everywhere(image) => Some(image),
+            Self::Each(_) => self.rollback_target(server).map(|returned| &returned.image),
+        }
+    }
+
+    pub(super) fn rollback_target(&self, server: &ServerId) -> Option<&RollbackTarget> {
+        match self {
+            Self::Everywhere(_) => None,
+            Self::Each(each) => each.get(server),
+        }
+    }
+}
+
+impl RollbackTarget {
+    /// Returns the kept container, unless it has been removed, renamed or started since.
+    #[must_use]
+    pub fn kept_among<'a>(&self, containers: &'a [Container]) -> Option<&'a Container> {
+        let kept = self.container.as_ref()?;
+        containers.iter().find(|it| it.id == kept.id && it.name == kept.name && it.state.is_idle())
+    }
+}
