@@ -167,7 +167,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
         let result = self.prepare_and_run().await;
         match result {
-            Ok(outcome) => Ok(self.close(outcome, started).await),
+            Ok(outcome) => Ok(Box::pin(self.close(outcome, started)).await),
             Err(failure) => {
                 self.discard_candidates().await;
                 let stopped = failure == StepError::Stopped;
@@ -176,7 +176,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 } else {
                     Outcome::Refused { reason: failure.to_string() }
                 };
-                self.close(outcome.clone(), started).await;
+                Box::pin(self.close(outcome.clone(), started)).await;
                 if stopped { Ok(outcome) } else { Err(PreflightError(failure)) }
             }
         }

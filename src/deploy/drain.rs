@@ -251,7 +251,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         });
         let waited = waited.await?;
         self.at(lane).time(|timing| {
-            timing.drain_ms = self.at(lane).left_rotation.get().map_or_else(|| millis(watch.begun), millis)
+            timing.drain_ms = self.at(lane).left_rotation.get().map_or_else(|| millis(watch.begun), millis);
         });
         match waited {
             Waited::Done(()) => Ok(()),

@@ -101,13 +101,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
         // The timing is that of this undo's drain.
         self.at(lane).starts(Direction::Undo { needs_all: false }, self.fleet.processes());
-        let mut taken = self.undo_steps(lane, &begun, care).await;
+        let mut taken = Box::pin(self.undo_steps(lane, &begun, care)).await;
         for _ in 0..RELOADS {
             // A reload forgets what was set at runtime: from the beginning again, in the process that answers now.
             if care == UndoMode::Graceful || !matches!(taken, Err(StepError::Reloaded { .. })) {
                 break;
             }
-            taken = self.undo_steps(lane, &begun, care).await;
+            taken = Box::pin(self.undo_steps(lane, &begun, care)).await;
         }
         self.at(lane).direction.set(Direction::Forward);
         let taken = taken?;

@@ -17,12 +17,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// removing old containers had succeeded with those lanes, so it is finished instead.
     pub async fn roll_back_unfinished(self, unfinished: &Run) -> Outcome {
         let started = Instant::now();
-        let outcome = match self.adopt(unfinished).await {
+        let outcome = match Box::pin(self.adopt(unfinished)).await {
             Err(failure) => self.adoption_failed(unfinished, failure).await,
-            Ok(()) if unfinished.progress.was_removing() => self.cancel().await,
-            Ok(()) => self.roll_back_all().await,
+            Ok(()) if unfinished.progress.was_removing() => Box::pin(self.cancel()).await,
+            Ok(()) => Box::pin(self.roll_back_all()).await,
         };
-        self.close(outcome, started).await
+        Box::pin(self.close(outcome, started)).await
     }
 
     async fn roll_back_all(&self) -> Outcome {
@@ -39,12 +39,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// have been stopped, and undoes that lane otherwise. Begins no further lane.
     pub async fn finish_in_flight(self, unfinished: &Run) -> Outcome {
         let started = Instant::now();
-        let outcome = match self.adopt(unfinished).await {
+        let outcome = match Box::pin(self.adopt(unfinished)).await {
             Err(failure) => self.adoption_failed(unfinished, failure).await,
-            Ok(()) if unfinished.progress.was_removing() => self.cancel().await,
-            Ok(()) => self.finish_lane_in_flight().await,
+            Ok(()) if unfinished.progress.was_removing() => Box::pin(self.cancel()).await,
+            Ok(()) => Box::pin(self.finish_lane_in_flight()).await,
         };
-        self.close(outcome, started).await
+        Box::pin(self.close(outcome, started)).await
     }
 
     /// Reports the run as stuck without touching anything, because the engine may still carry out the run's earlier

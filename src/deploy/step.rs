@@ -11,12 +11,13 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 {
     /// Applies a step to a lane.
     pub(super) async fn apply(&self, lane: usize, step: Step) -> Result<(), StepError> {
-        self.guard_step(step, lane, self.apply_unguarded(lane, step)).await
+        // Boxed for its size.
+        self.guard_step(step, lane, Box::pin(self.apply_unguarded(lane, step))).await
     }
 
     /// Applies a step, and retries it for a while if it fails for a reason that may pass.
     pub(super) async fn apply_with_retry(&self, lane: usize, step: Step) -> Result<(), StepError> {
-        self.guard_step(step, lane, self.retry_unguarded(lane, step)).await
+        self.guard_step(step, lane, Box::pin(self.retry_unguarded(lane, step))).await
     }
 
     async fn retry_unguarded(&self, lane: usize, step: Step) -> Result<(), StepError> {

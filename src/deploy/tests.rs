@@ -884,8 +884,8 @@ async fn volumes_of_a_removed_container_that_served_are_named() {
     place.like.unnamed_volumes = volumes(["carried"]);
     place.old = Some(place.like.clone());
     let memory = stage.memory.clone();
-    let mut run = stage.run();
-    replace_first(&mut run).await;
+    let run = stage.run();
+    replace_first(&run).await;
     let new = run.created(0).unwrap();
     for place in memory.site().engine.containers.iter_mut().filter(|it| it.container.id == new) {
         let all = [volumes(["carried"]), volumes(["new"])];

@@ -49,7 +49,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let run = async |lane: usize| {
             let ended = Box::pin(self.run_lane(lane)).await;
             if ended.is_err() {
-                lanes.iter().for_each(|other| self.at(*other).stop.cancel());
+                for other in lanes {
+                    self.at(*other).stop.cancel();
+                }
             }
             ended
         };

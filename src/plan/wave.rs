@@ -15,15 +15,12 @@ pub fn group(lanes: &[Lane], parallel: usize, spares: impl Fn(&BTreeSet<ServerId
     for (index, lane) in lanes.iter().enumerate() {
         let with_lane = &out | &lane.id_set();
         let fits = index > 0 && lanes[index - 1].role == lane.role && out.is_disjoint(&lane.id_set());
-        match waves.last_mut().filter(|size| **size < parallel && fits && spares(&with_lane)) {
-            Some(size) => {
-                *size += 1;
-                out = with_lane;
-            }
-            None => {
-                waves.push(1);
-                out = lane.id_set();
-            }
+        if let Some(size) = waves.last_mut().filter(|size| **size < parallel && fits && spares(&with_lane)) {
+            *size += 1;
+            out = with_lane;
+        } else {
+            waves.push(1);
+            out = lane.id_set();
         }
     }
     if waves.len() == lanes.len() { Vec::new() } else { waves }

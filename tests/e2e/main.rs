@@ -122,8 +122,8 @@ async fn snapshot(stage: &Stage) -> BTreeMap<String, String> {
     for server in stage.servers() {
         // `UP 1/3` is up: on a busy machine a check may come late.
         let status = stage.haproxy.status(server.name).await;
-        let state = status.split(' ').next().unwrap_or_default();
-        all.insert(server.name.to_owned(), state.to_owned());
+        let word = status.split(' ').next().unwrap_or_default();
+        all.insert(server.name.to_owned(), word.to_owned());
     }
     all
 }

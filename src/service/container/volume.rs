@@ -91,7 +91,7 @@ struct BindOptions {
     propagation: Option<Propagation>,
     /// Whether the engine creates a directory if the path does not exist.
     create_host_path: Option<bool>,
-    /// The SELinux label: `z` if several containers share the path, `Z` if only this container uses it.
+    /// The `SELinux` label: `z` if several containers share the path, `Z` if only this container uses it.
     selinux: Option<Selinux>,
 }
 
