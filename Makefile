@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build deb demo test sweep bench coverage fuzz lint
+.PHONY: help build deb check parts demo test sweep bench coverage fuzz lint
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\): ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -12,6 +12,16 @@ deb: ## Build a Debian package in target/debian
 
 demo: ## Replace four real containers behind a real HAProxy under load
 	.ci/parts run sh -c "cargo build --quiet --locked && cargo run --quiet --locked --example demo"
+
+check: ## Check what needs nothing but Rust: the format, the lints, the unit tests, a part of the simulation
+	cargo fmt --check
+	cargo clippy --locked --lib --bins -- -D warnings
+	cargo test --locked --lib --test tidy --test fuzz
+	cargo test --locked --test simulation stories
+	cargo test --locked --test simulation fixed_cases
+
+parts: ## Install what the tests need: HAProxy, Docker, a registry, …
+	.ci/parts install
 
 test: ## Run all tests; installs and starts what they need
 	.ci/parts test

@@ -42,7 +42,7 @@ async fn measure(name: &str, extra: &str) -> u64 {
     let image = stage.image("v2", &[("VERSION", "v2")]).await;
     let timed = async |arguments: &[&str]| {
         let begun = Instant::now();
-        let ended = stage.drainswap(arguments).await.expect(0);
+        let ended = stage.drainswap(arguments).await.exits(0);
         (u64::try_from(begun.elapsed().as_millis()).expect("a short time"), ended)
     };
     let (plan, _) = timed(&["plan", "mobile", "--image", &image]).await;

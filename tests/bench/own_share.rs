@@ -23,7 +23,7 @@ async fn main() {
     for deploy in 0..DEPLOYS {
         let version = format!("v{}", deploy + 2);
         let image = stage.image(&version, &[("VERSION", &version), ("BOOT_MS", "500")]).await;
-        let ended = stage.drainswap(&["deploy", "mobile", "--image", &image, "-o", "json"]).await.expect(0);
+        let ended = stage.drainswap(&["deploy", "mobile", "--image", &image, "-o", "json"]).await.exits(0);
         let finished = |event: &serde_json::Value| event["event"] == "lane_finished";
         lanes.extend(ended.events().into_iter().filter(finished).map(|event| event["timing"].clone()));
     }
@@ -60,7 +60,7 @@ async fn idle_drains(stage: &Stage) {
     for deploy in 0..DEPLOYS {
         let version = format!("v{}", deploy + 2 + DEPLOYS);
         let image = stage.image(&version, &[("VERSION", &version)]).await;
-        let ended = stage.drainswap(&["deploy", "mobile", "--image", &image, "-o", "json"]).await.expect(0);
+        let ended = stage.drainswap(&["deploy", "mobile", "--image", &image, "-o", "json"]).await.exits(0);
         let drained = ended.events().into_iter().filter(|event| event["event"] == "drained");
         drains.extend(drained.map(|event| event["took_ms"].as_u64().expect("milliseconds")));
     }

@@ -86,7 +86,7 @@ async fn a_container_at_whose_address_another_process_answers_is_not_replaced() 
     let deploy = ["deploy", &backend, "--image", &v2, "--floor", "0"];
     let answers =
         format!("{address} of {backend}/one still answers although {web} is stopped: another process");
-    stage.drainswap(&deploy).await.expect(10).says(&[&answers, "silence_check = false", "rolled back"]);
+    stage.drainswap(&deploy).await.exits(10).says(&[&answers, "silence_check = false", "rolled back"]);
     let after = stage.engine.container(&web).await.expect("it is there");
     assert_eq!((after.id, after.state.as_str()), (before.id, "running"));
     until_up(&stage, &backend).await;
@@ -101,16 +101,16 @@ async fn a_port_chosen_by_docker_is_kept_and_restored() {
     let (stage, backend) = stage_with_web().await;
     let (web, address) = serve_web(&stage, &backend).await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
-    stage.drainswap(&["deploy", &backend, "--image", &v2, "--floor", "0"]).await.expect(0);
+    stage.drainswap(&["deploy", &backend, "--image", &v2, "--floor", "0"]).await.exits(0);
     assert_eq!(published(&stage, &web).await, address);
-    stage.drainswap(&["rollback", &backend, "--floor", "0"]).await.expect(0);
+    stage.drainswap(&["rollback", &backend, "--floor", "0"]).await.exits(0);
     assert_eq!(published(&stage, &web).await, address);
 
     // A stopped old container would come back with another port.
     stage.engine.remove(&web).await.expect("remove a container");
     let (web, address) = serve_web(&stage, &backend).await;
     let broken = stage.image("broken", &[("FAIL", "exit")]).await;
-    let ended = stage.drainswap(&["deploy", &backend, "--image", &broken, "--floor", "0"]).await.expect(10);
+    let ended = stage.drainswap(&["deploy", &backend, "--image", &broken, "--floor", "0"]).await.exits(10);
     ended.says(&["A copy that requests the old port replaces it", "rolled back"]);
     assert_eq!(published(&stage, &web).await, address);
     let answer = get(address, "/").await.expect("the old version answers");

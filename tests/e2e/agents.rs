@@ -65,10 +65,10 @@ async fn an_agent_that_says_ready_does_not_end_a_drain() {
     // Each drain and each boot lasts longer than many answers of the agent.
     let stream = stage.open_stream(2).await;
     let by_hand = ["maint", "mobile/app1b", "--dry-run"];
-    stage.drainswap(&by_hand).await.expect(0).says(&["note: the agent (agent-check) of mobile/app1b is on"]);
-    let planned = stage.drainswap(&["plan", "mobile", "--image", &v2]).await.expect(0);
+    stage.drainswap(&by_hand).await.exits(0).says(&["note: the agent (agent-check) of mobile/app1b is on"]);
+    let planned = stage.drainswap(&["plan", "mobile", "--image", &v2]).await.exits(0);
     planned.prints(&["with the agent (agent-check) off until it is back"]);
-    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
+    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.exits(0);
     drop(stream);
     load.answered(100).await;
     let report = load.stop().await;
@@ -89,11 +89,11 @@ async fn states_set_by_an_agent_stay() {
     wait_until("the agent has drained the servers", Duration::from_secs(5), drained).await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let ended =
-        stage.drainswap(&["deploy", "mobile", "--image", &v2, "--enable", "--floor", "0"]).await.expect(0);
+        stage.drainswap(&["deploy", "mobile", "--image", &v2, "--enable", "--floor", "0"]).await.exits(0);
     ended.says(&["mobile/app1, mobile/app1b stay in drain (by agent-check, or by hand)"]);
     let found = seen(&stage).await;
     assert!(found.iter().all(|(status, agent)| status.starts_with("DRAIN") && *agent), "{found:?}");
-    let by_hand = stage.drainswap(&["ready", "mobile/app1"]).await.expect(0);
+    let by_hand = stage.drainswap(&["ready", "mobile/app1"]).await.exits(0);
     by_hand.says(&["the agent (agent-check) of mobile/app1 is on, and may have taken it out of service"]);
     agent.says("ready");
     ends_with("v2", stage).await;
@@ -112,7 +112,7 @@ async fn an_agent_may_drain_servers_that_were_just_deployed() {
     stage.haproxy.until_draining("app1").await;
     agent.says("drain");
     drop(stream);
-    let ended = finish(deploy).await.expect(0);
+    let ended = finish(deploy).await.exits(0);
     ended.says(&[
         "2 containers replaced; mobile/app1, mobile/app1b stay in drain (by agent-check, or by hand)",
     ]);

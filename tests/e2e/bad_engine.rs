@@ -166,7 +166,7 @@ async fn a_stop_that_reaches_the_engine_late_stops_no_serving_container() {
     let docker = between.socket.to_str().expect("UTF-8");
     let load = Load::start(stage.frontend(), Mix { rate: 100, slow_one_in: 0, ..Mix::default() });
     load.answered(100).await;
-    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--docker", docker]).await.expect(10);
+    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--docker", docker]).await.exits(10);
     ended.says(&["may still carry it out: drainswap does not touch that container", "rolled back"]);
     let has_heard = async || between.late.load(Ordering::SeqCst) > 0;
     wait_until("the engine has received the stop", Duration::from_secs(20), has_heard).await;
@@ -309,15 +309,15 @@ async fn each_container_is_replaced_on_the_engine_of_its_host() {
     let settings = ["--settings", settings.to_str().expect("UTF-8")];
     let plan = ["plan", "mobile", "--image", &v2];
     let on_far = format!("on unix://{socket}");
-    let plan = stage.drainswap(&[&plan[..], &settings].concat()).await.expect(0);
+    let plan = stage.drainswap(&[&plan[..], &settings].concat()).await.exits(0);
     assert_eq!(plan.stdout.matches(&on_far).count(), 3, "{}", plan.stdout);
-    stage.drainswap(&[&["deploy", "mobile", "--image", &v2], &settings[..]].concat()).await.expect(0);
+    stage.drainswap(&[&["deploy", "mobile", "--image", &v2], &settings[..]].concat()).await.exits(0);
     assert_eq!(versions(&stage).await, ["v2"; 4]);
     assert_in_service(&stage).await;
     // Two containers on the second engine: created, stopped, renamed, started and removed.
     assert!(far.changes.load(Ordering::SeqCst) >= 2 * 5);
     let history = [&["rollback", "mobile"], &settings[..]].concat();
-    stage.drainswap(&history).await.expect(0);
+    stage.drainswap(&history).await.exits(0);
     assert_eq!(versions(&stage).await, ["v1"; 4]);
     // A missing engine is reported before anything changes.
     let gone = stage.dir().join("gone.toml");
@@ -326,7 +326,7 @@ async fn each_container_is_replaced_on_the_engine_of_its_host() {
     stage
         .drainswap(&gone)
         .await
-        .expect(5)
+        .exits(5)
         .says(&["cannot reach the container engine at unix:///nowhere.sock"]);
     stage.close().await;
 }

@@ -30,7 +30,7 @@ async fn a_job_gets_its_log_and_its_files_and_deploys_without_them_too() {
     let deploy = ["deploy", "mobile", "--image", &v2, "--junit", &junit, "--dotenv", &dotenv];
     let mut job = stage.command(&deploy);
     job.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", &summary).env("GITHUB_OUTPUT", &output);
-    finish(piped(job)).await.expect(0).says(&[
+    finish(piped(job)).await.exits(0).says(&[
         "::group::[1/2] mobile/app1 (primary)\n",
         "::endgroup::\n",
         "::notice title=drainswap%3A mobile",
@@ -63,7 +63,7 @@ async fn a_job_that_cannot_begin_is_annotated_on_the_line_that_is_wrong() {
     for arguments in [&["config", "check"][..], &["deploy", "mobile", "--image", "mobile:v2"]] {
         let mut command = Command::new(program());
         command.args(arguments).args(["--ci", "github", "-f"]).arg(&config);
-        finish(piped(command)).await.expect(3).says(&[&annotation]);
+        finish(piped(command)).await.exits(3).says(&[&annotation]);
     }
 }
 
@@ -101,7 +101,7 @@ async fn a_run_over_ssh_finishes_after_its_job_is_killed() {
         })
         .await;
         // The journal is closed, too.
-        stage.drainswap(&deploy).await.expect(0).says(&["nothing to do"]);
+        stage.drainswap(&deploy).await.exits(0).says(&["nothing to do"]);
     }
     ends_with("v3", stage).await;
 }
@@ -223,7 +223,7 @@ async fn any_image_name_is_one_word_on_the_remote_host() {
             }
             job.env("IMAGE", &image).env("GITHUB_RUN_ID", &id).env("GITHUB_RUN_ATTEMPT", "1");
             job.env("GITHUB_STEP_SUMMARY", at("summary")).env("GITHUB_OUTPUT", at("output"));
-            finish(piped(job)).await.expect(0);
+            finish(piped(job)).await.exits(0);
             let words = fs::read_to_string(at("words")).expect("the arguments of drainswap");
             assert!(words.lines().any(|word| word == image), "{image} became\n{words}");
             assert!(!at("taken").exists(), "{image} ran a command");
@@ -270,16 +270,16 @@ async fn the_shipped_files_deploy_bring_their_files_and_stop() {
             }
         };
         let good = stage.image(version, &[("VERSION", version)]).await;
-        finish(run(&system.deploy, &good)).await.expect(0).says(&[folds]);
+        finish(run(&system.deploy, &good)).await.exits(0).says(&[folds]);
         has_its_files(files.map(|(_, good, _)| good));
-        finish(run(&system.deploy, &bad)).await.expect(10);
+        finish(run(&system.deploy, &bad)).await.exits(10);
         has_its_files(files.map(|(_, _, bad)| bad));
 
         let stream = stage.open_stream(60).await;
         let deploy = run(&system.deploy, &never);
         stage.haproxy.until_draining("app1").await;
-        finish(run(&system.stop, &never)).await.expect(0).says(&["the run has ended"]);
-        finish(deploy).await.expect(12);
+        finish(run(&system.stop, &never)).await.exits(0).says(&["the run has ended"]);
+        finish(deploy).await.exits(12);
         drop(stream);
         let left = fs::read_dir("/tmp").expect("/tmp").flatten().map(|entry| entry.file_name());
         let left: Vec<_> = left.filter(|name| name.to_string_lossy().contains(stage.id())).collect();
@@ -299,11 +299,11 @@ async fn a_run_can_be_stopped_from_another_process() {
     let stream = stage.open_stream(60).await;
     let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
     stage.haproxy.until_draining("app1").await;
-    stage.drainswap(&["stop", "mobile", "--lock-wait", "1m"]).await.expect(0).says(&["the run has ended"]);
-    finish(deploy).await.expect(12).says(&["cancelled: every server is in service"]);
+    stage.drainswap(&["stop", "mobile", "--lock-wait", "1m"]).await.exits(0).says(&["the run has ended"]);
+    finish(deploy).await.exits(12).says(&["cancelled: every server is in service"]);
     drop(stream);
-    stage.drainswap(&["stop", "mobile"]).await.expect(0).says(&["no run on backend mobile\n"]);
-    stage.drainswap(&["stop", "mobil"]).await.expect(2).says(&["no backend mobil; did you mean mobile?"]);
+    stage.drainswap(&["stop", "mobile"]).await.exits(0).says(&["no run on backend mobile\n"]);
+    stage.drainswap(&["stop", "mobil"]).await.exits(2).says(&["no backend mobil; did you mean mobile?"]);
     assert_eq!(snapshot(&stage).await, before);
     stage.close().await;
 }

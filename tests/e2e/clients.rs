@@ -37,7 +37,7 @@ async fn a_container_leaves_by_every_line_that_reaches_it() {
     for load in &loads {
         load.answered(50).await;
     }
-    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
+    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.exits(0);
     for load in loads {
         load.answered(50).await;
         let report = load.stop().await;
@@ -94,6 +94,6 @@ async fn websockets_and_http2_streams_end_whole() {
     assert!(websocket.echoes().await, "the websocket was cut");
     assert_eq!(versions(&stage).await, ["v1", "v1"]);
     drop(websocket);
-    finish(deploy).await.expect(0);
+    finish(deploy).await.exits(0);
     ends_with("v2", stage).await;
 }

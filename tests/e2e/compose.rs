@@ -67,7 +67,7 @@ async fn compose_up_keeps_deployed_containers_and_a_rollback_needs_only_the_imag
     stage
         .drainswap(&["deploy", "mobile", "--image", &v2, "--keep", "1"])
         .await
-        .expect(0)
+        .exits(0)
         .says(&["belong to the Compose project"]);
     let deployed = all(&stage).await;
     assert_eq!(deployed.len(), 2, "none is put aside: {deployed:?}");
@@ -79,7 +79,7 @@ async fn compose_up_keeps_deployed_containers_and_a_rollback_needs_only_the_imag
     for name in &kept {
         stage.engine.docker().inspect_image(name).await.expect("the previous image has a name");
     }
-    let rollback = stage.drainswap(&["rollback", "mobile", "--keep", "1", "-o", "json"]).await.expect(0);
+    let rollback = stage.drainswap(&["rollback", "mobile", "--keep", "1", "-o", "json"]).await.exits(0);
     let run = rollback.events()[0]["run"].as_str().expect("a run").to_owned();
     assert_eq!(versions(&stage).await, ["v1", "v1"]);
     load.answered(50).await;
@@ -87,7 +87,7 @@ async fn compose_up_keeps_deployed_containers_and_a_rollback_needs_only_the_imag
     assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
     assert_in_service(&stage).await;
 
-    stage.drainswap(&["prune", "mobile"]).await.expect(0).says(&[&kept[0], &kept[1]]);
+    stage.drainswap(&["prune", "mobile"]).await.exits(0).says(&[&kept[0], &kept[1]]);
     for name in &kept {
         assert!(stage.engine.docker().inspect_image(name).await.is_err(), "{name} is still there");
     }
@@ -98,9 +98,9 @@ async fn compose_up_keeps_deployed_containers_and_a_rollback_needs_only_the_imag
     create.env("DOCKER_HOST", Engine::endpoint()).args(["create", "--name", &left, "--label", &label]);
     let made = create.arg(stage.reference("v1")).output().await.expect("run docker");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    stage.drainswap(&["doctor", "--fix", "--keep", "1"]).await.expect(0).says(&["; removed it"]);
+    stage.drainswap(&["doctor", "--fix", "--keep", "1"]).await.exits(0).says(&["; removed it"]);
     assert!(all(&stage).await.iter().all(|(name, _)| *name != left));
     stage.engine.docker().inspect_image(&kept[0]).await.expect("a rollback needs it");
-    stage.drainswap(&["prune", "mobile"]).await.expect(0).says(&[&kept[0]]);
+    stage.drainswap(&["prune", "mobile"]).await.exits(0).says(&[&kept[0]]);
     stage.close().await;
 }

@@ -33,12 +33,12 @@ async fn a_new_file_is_installed_and_run_without_a_lost_request() {
     load.answered(50).await;
     let before = site.haproxy.worker().await;
     let new = site.original().replace("roundrobin", "leastconn");
-    site.apply(&new, &[]).await.expect(0).says(&["installed, and HAProxy runs it"]);
+    site.apply(&new, &[]).await.exits(0).says(&["installed, and HAProxy runs it"]);
     assert_eq!(installed(&site), new);
     let after = site.haproxy.worker().await;
     assert_ne!(after, before);
     // A second apply changes nothing and does not reload.
-    site.apply(&new, &[]).await.expect(0).says(&["nothing to change"]);
+    site.apply(&new, &[]).await.exits(0).says(&["nothing to change"]);
     assert_eq!(site.haproxy.worker().await, after);
     load.answered(50).await;
     let report = load.stop().await;
@@ -52,14 +52,14 @@ async fn a_file_that_haproxy_refuses_touches_nothing() {
     let inode = fs::metadata(site.haproxy.config()).expect("haproxy.cfg").ino();
     // drainswap accepts the first file and HAProxy refuses it; for the second file, it is the other way round.
     let file_of_its_own = site.original() + "    errorfile 503 /nowhere\n";
-    let refused = site.apply(&file_of_its_own, &[]).await.expect(3);
+    let refused = site.apply(&file_of_its_own, &[]).await.exits(3);
     refused.says(&[
         "HAProxy would not start with the new file, nothing was touched",
         "/nowhere",
         "haproxy.cfg:",
     ]);
     let typo = site.original().replace("balance", "balanse");
-    site.apply(&typo, &[]).await.expect(3).says(&["balanse"]);
+    site.apply(&typo, &[]).await.exits(3).says(&["balanse"]);
     assert_eq!(fs::metadata(site.haproxy.config()).expect("haproxy.cfg").ino(), inode);
     assert_eq!(installed(&site), site.original());
     assert_eq!(site.haproxy.worker().await, worker);
@@ -77,7 +77,7 @@ async fn a_reload_that_fails_brings_the_old_file_back() {
     let new = site.original().replacen("    default_backend mobile", &second, 1);
     site.apply(&new, &["--reload-timeout", "20s"])
         .await
-        .expect(10)
+        .exits(10)
         .says(&["haproxy.cfg was restored, and HAProxy runs it"]);
     assert_eq!(installed(&site), site.original());
     assert_eq!(left_over(&site), Vec::<String>::new());
@@ -91,7 +91,7 @@ async fn a_reload_that_fails_brings_the_old_file_back() {
     load.answered(50).await;
     // With the port free again, the same file is installed.
     drop(taken);
-    site.apply(&new, &[]).await.expect(0).says(&["installed, and HAProxy runs it"]);
+    site.apply(&new, &[]).await.exits(0).says(&["installed, and HAProxy runs it"]);
     assert!(get(site.free_address().into(), "/").await.is_ok_and(|answer| answer.is_success()));
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report}");
@@ -101,13 +101,13 @@ async fn a_reload_that_fails_brings_the_old_file_back() {
 async fn runtime_settings_are_restored_after_a_reload() {
     let Some(site) = Site::here().await else { return };
     let servers = site.servers(&["app1", "app1b", "app2", "app2b"]);
-    site.apply(&site.text(&servers), &["--reload", "always"]).await.expect(0);
+    site.apply(&site.text(&servers), &["--reload", "always"]).await.exits(0);
     site.haproxy.set_state("app1", "drain").await;
     site.haproxy.set_state("app1b", "maint").await;
     site.haproxy.command("set server mobile/app2 weight 7").await;
     site.haproxy.set_state("app2b", "maint").await;
     let fewer = site.text(&site.servers(&["app1", "app1b", "app2"])).replace("roundrobin", "leastconn");
-    site.apply(&fewer, &[]).await.expect(0).says(&[
+    site.apply(&fewer, &[]).await.exits(0).says(&[
         "set again: mobile/app1: drain, not ready",
         "set again: mobile/app1b: maint, not ready",
         "set again: mobile/app2: weight 7, not 1",
@@ -139,7 +139,7 @@ async fn a_state_file_does_not_keep_old_settings() {
     let Some(site) = Site::here().await else { return };
     let [app1, app2, app2b] = ["app1", "app2", "app2b"].map(|name| site.servers(&[name]));
     let (text, kept) = with_state_file(&site, &(app1.clone() + &app2));
-    site.apply(&text, &["--reload", "always"]).await.expect(0);
+    site.apply(&text, &["--reload", "always"]).await.exits(0);
     let keep =
         async || fs::write(&kept, site.haproxy.command("show servers state").await).expect("keep the states");
     keep().await;
@@ -153,7 +153,7 @@ async fn a_state_file_does_not_keep_old_settings() {
         .to_owned();
     assert_ne!(port(&site, "app2").await, wanted);
     let (text, _) = with_state_file(&site, &(app1.clone() + &moved));
-    let ended = site.apply(&text, &[]).await.expect(0).says(&["installed, and HAProxy runs it"]);
+    let ended = site.apply(&text, &[]).await.exits(0).says(&["installed, and HAProxy runs it"]);
     assert!(!ended.stderr.contains("set again"), "the reload itself took it: {}", ended.stderr);
     assert_eq!(port(&site, "app2").await, wanted);
     // The result is the same if the reload itself rewrites the state file with an earlier state.
@@ -165,7 +165,7 @@ async fn a_state_file_does_not_keep_old_settings() {
     let reload =
         format!("cp {} {} && kill -USR2 {}", other.display(), kept.display(), site.haproxy.process());
     let (text, _) = with_state_file(&site, &(app1.clone() + &app2));
-    let ended = site.apply(&text, &["--reload-by", &reload]).await.expect(0);
+    let ended = site.apply(&text, &["--reload-by", &reload]).await.exits(0);
     let first = app2.split_ascii_whitespace().nth(2).expect("an address");
     ended.says(&[
         "set again: mobile/app1: ready, not maint",
@@ -176,18 +176,18 @@ async fn a_state_file_does_not_keep_old_settings() {
     // After a failed reload, the state file contains the removed lines again.
     let before = fs::read_to_string(&kept).expect("the states");
     let (moved, _) = with_state_file(&site, &(app1.clone() + &moved));
-    site.apply(&moved, &["--reload-by", "false"]).await.expect(10);
+    site.apply(&moved, &["--reload-by", "false"]).await.exits(10);
     assert_eq!(fs::read_to_string(&kept).expect("the states"), before);
     // A server that is removed without a reload leaves no line in the state file.
     assert!(before.contains(" app2 "), "{before}");
     let (fewer, _) = with_state_file(&site, &app1);
-    site.apply(&fewer, &[]).await.expect(0);
+    site.apply(&fewer, &[]).await.exits(0);
     let after = fs::read_to_string(&kept).expect("the states");
     assert!(after.contains(" app1 ") && !after.contains(" app2 "), "{after}");
     // The same for a file that was edited by hand.
     let (edited, _) = with_state_file(&site, &(app1.replace(" check", " check weight 5") + &app2));
     fs::write(site.haproxy.config(), &edited).expect("write haproxy.cfg by hand");
-    site.apply(&edited, &["--reload-by", "false"]).await.expect(11);
+    site.apply(&edited, &["--reload-by", "false"]).await.exits(11);
     assert_eq!(fs::read_to_string(&kept).expect("the states"), after);
 }
 
@@ -197,10 +197,10 @@ async fn a_state_file_does_not_keep_that_a_server_was_down() {
     let Some(site) = Site::here().await else { return };
     let servers = site.servers(&["app1", "app2"]).replacen(" check\n", "\n", 1);
     let (text, kept) = with_state_file(&site, &servers);
-    site.apply(&text, &["--reload", "always"]).await.expect(0);
+    site.apply(&text, &["--reload", "always"]).await.exits(0);
     site.haproxy.command("set server mobile/app1 health down").await;
     assert_eq!(site.haproxy.status("app1").await, "DOWN");
-    site.drainswap(&["drain", "mobile/app2", "--floor", "0"]).await.expect(0);
+    site.drainswap(&["drain", "mobile/app2", "--floor", "0"]).await.exits(0);
     assert!(fs::read_to_string(&kept).expect("the states").contains(" app1 127.0.0.1 1 0 "));
     site.haproxy.reload().await;
     assert_eq!(site.haproxy.status("app1").await, "no check");
@@ -214,7 +214,7 @@ async fn an_installed_file_is_applied_except_for_addresses() {
     let Some(site) = Site::here().await else { return };
     let both = site.servers(&["app1", "app2"]);
     let text = site.text(&both);
-    site.apply(&text, &["--reload", "always"]).await.expect(0);
+    site.apply(&text, &["--reload", "always"]).await.exits(0);
     let worker = site.haproxy.worker().await;
     let address = both.split_ascii_whitespace().nth(2).expect("an address");
     let (ip, own) = address.rsplit_once(':').expect("a port");
@@ -224,7 +224,7 @@ async fn an_installed_file_is_applied_except_for_addresses() {
     site.haproxy.command("set server mobile/app2 weight 7").await;
     let heavier = text.replacen(" check\n", " check weight 9\n", 1);
     fs::write(site.haproxy.config(), &heavier).expect("write haproxy.cfg by hand");
-    let ended = site.apply(&heavier, &[]).await.expect(0).says(&[
+    let ended = site.apply(&heavier, &[]).await.exits(0).says(&[
         &format!("HAProxy runs it except for mobile/app1: address {address}, not {ip}:1"),
         "set again: mobile/app1: weight 9, not 1",
     ]);
@@ -235,12 +235,12 @@ async fn an_installed_file_is_applied_except_for_addresses() {
     );
     assert_eq!((&*port(&site, "app1").await, site.haproxy.worker().await), ("1", worker));
     assert_eq!(site.haproxy.stat("app1").await["weight"], "9");
-    site.apply(&heavier, &["--reload", "always"]).await.expect(0).says(&["HAProxy runs it now"]);
+    site.apply(&heavier, &["--reload", "always"]).await.exits(0).says(&["HAProxy runs it now"]);
     assert_eq!(port(&site, "app1").await, own);
     assert_eq!(site.haproxy.stat("app2").await["weight"], "7");
-    site.apply(&heavier, &[]).await.expect(0).says(&["nothing to change"]);
+    site.apply(&heavier, &[]).await.exits(0).says(&["nothing to change"]);
     // After a reload, the file's new weight applies, and not the weight that was set earlier because of the file.
-    site.apply(&text.replacen(" check\n", " check weight 5\n", 1), &["--reload", "always"]).await.expect(0);
+    site.apply(&text.replacen(" check\n", " check weight 5\n", 1), &["--reload", "always"]).await.exits(0);
     assert_eq!(site.haproxy.stat("app1").await["weight"], "5");
 }
 
@@ -254,27 +254,27 @@ async fn a_refused_apply_of_an_installed_file_changes_no_server() {
     let copy = copy.to_str().expect("UTF-8");
     let mut apply = site.command(&["config", "apply", "--from", copy]);
     let apply = apply.env("DRAINSWAP_HAPROXY_CONFIG", copy).spawn().expect("start drainswap");
-    finish(apply).await.expect(3).says(&["does not read", "copy.cfg"]);
+    finish(apply).await.exits(3).says(&["does not read", "copy.cfg"]);
     assert_eq!(weight().await, "1");
     let wrong = heavier.replace("balance", "balanse");
     fs::write(site.haproxy.config(), &wrong).expect("write haproxy.cfg by hand");
-    site.apply(&wrong, &[]).await.expect(3).says(&["balanse"]);
+    site.apply(&wrong, &[]).await.exits(3).says(&["balanse"]);
     assert_eq!(weight().await, "1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backend_that_another_drainswap_works_on_is_left_alone() {
     let Some(site) = Site::here().await else { return };
-    site.apply(&site.original(), &[]).await.expect(0);
+    site.apply(&site.original(), &[]).await.exits(0);
     let lock = fs::File::open(site.dir().join("state/mobile/lock")).expect("the lock of a backend");
     lock.lock().expect("lock it");
     let new = site.original().replace("roundrobin", "leastconn");
     for text in [&new, &site.original()] {
-        site.apply(text, &[]).await.expect(6).says(&["another drainswap is working on mobile"]);
+        site.apply(text, &[]).await.exits(6).says(&["another drainswap is working on mobile"]);
     }
     assert_eq!(installed(&site), site.original());
     drop(lock);
-    site.apply(&new, &[]).await.expect(0);
+    site.apply(&new, &[]).await.exits(0);
 }
 
 /// Simulates a HAProxy in a container: a process with this name and its own mounts.
@@ -304,10 +304,10 @@ async fn a_file_that_a_container_has_mounted_by_itself_is_refused() {
         finish(apply.env("DRAINSWAP_HAPROXY_CONFIG", &file).spawn().expect("start drainswap")).await
     };
     let (new, mounted) = (site.original().replace("roundrobin", "leastconn"), "itself is mounted into");
-    apply(&site.original()).await.expect(0).says(&["nothing to change"]);
-    apply(&new).await.expect(3).says(&[mounted]);
+    apply(&site.original()).await.exits(0).says(&["nothing to change"]);
+    apply(&new).await.exits(3).says(&[mounted]);
     fs::rename(site.write("new", &new), &file).expect("replace the file");
-    apply(&new).await.expect(3).says(&[mounted]);
+    apply(&new).await.exits(3).says(&[mounted]);
 }
 
 /// Checks that HAProxy reports for each of these lines what the line says.
@@ -334,9 +334,9 @@ async fn lines_of_all_kinds_run_as_they_are_written() {
     ];
     let named = lines.iter().enumerate().map(|(number, line)| format!("    server s{number} {line}\n"));
     let text = site.text(&(named.collect::<String>() + &site.servers(&["app1"])));
-    site.apply(&text, &[]).await.expect(0);
-    site.apply(&text, &[]).await.expect(0).says(&["nothing to change"]);
-    let told = site.drainswap(&["status"]).await.expect(0);
+    site.apply(&text, &[]).await.exits(0);
+    site.apply(&text, &[]).await.exits(0).says(&["nothing to change"]);
+    let told = site.drainswap(&["status"]).await.exits(0);
     assert!(!told.stdout.contains("haproxy.cfg says"), "{}", told.stdout);
 }
 
@@ -345,12 +345,12 @@ async fn lines_of_all_kinds_run_as_they_are_written() {
 async fn weights_that_cannot_be_set_at_runtime_need_a_reload() {
     let Some(site) = Site::here().await else { return };
     let text = site.original().replace("roundrobin", "static-rr");
-    site.apply(&text, &[]).await.expect(0);
+    site.apply(&text, &[]).await.exits(0);
     let edited = text.replacen(" check\n", " check weight 3\n", 1);
     fs::write(site.haproxy.config(), &edited).expect("write haproxy.cfg by hand");
-    let left = site.apply(&edited, &["--reload", "never"]).await.expect(11);
+    let left = site.apply(&edited, &["--reload", "never"]).await.exits(11);
     left.says(&["mobile/app1: weight 3, not 1", "HAProxy has not read haproxy.cfg since it was edited"]);
-    site.apply(&edited, &[]).await.expect(0).says(&["HAProxy runs it now"]);
+    site.apply(&edited, &[]).await.exits(0).says(&["HAProxy runs it now"]);
     assert_eq!(site.haproxy.stat("app1").await["weight"], "3");
 }
 
@@ -363,7 +363,7 @@ async fn links_owner_mode_and_attributes_stay() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o604)).expect("set the mode");
     let as_root = std::os::unix::fs::chown(&file, Some(12345), Some(54321)).is_ok();
     let new = site.original().replace("roundrobin", "leastconn");
-    site.apply(&new, &[]).await.expect(0);
+    site.apply(&new, &[]).await.exits(0);
     assert!(link.is_symlink());
     assert_eq!(fs::read_to_string(&file).expect("the file behind the link"), new);
     let now = fs::metadata(&file).expect("the file behind the link");
@@ -379,7 +379,7 @@ async fn servers_are_added_and_removed_without_a_reload() {
     let before = site.haproxy.worker().await;
     let dynamic = site.has_dynamic_servers();
     let all = site.servers(&["app1", "app1b", "app2", "app2b"]);
-    site.apply(&site.text(&all), &[]).await.expect(0);
+    site.apply(&site.text(&all), &[]).await.exits(0);
     assert_eq!(site.haproxy.worker().await == before, dynamic);
     wait_until("app2 is checked and up", Duration::from_secs(10), async || {
         let stat = site.haproxy.stat("app2").await;
@@ -387,12 +387,12 @@ async fn servers_are_added_and_removed_without_a_reload() {
     })
     .await;
     let second = site.servers(&["app2", "app2b"]);
-    site.apply(&site.text(&second), &[]).await.expect(0);
+    site.apply(&site.text(&second), &[]).await.exits(0);
     assert_eq!(site.haproxy.worker().await == before, dynamic);
     assert_eq!(servers(&site).await, ["app2", "app2b"]);
     // All servers are replaced at once, and at least one serves at any time.
     let first = site.servers(&["app1", "app1b"]);
-    site.apply(&site.text(&first), &[]).await.expect(0);
+    site.apply(&site.text(&first), &[]).await.exits(0);
     assert_eq!(site.haproxy.worker().await == before, dynamic);
     assert_eq!(servers(&site).await, ["app1", "app1b"]);
     load.answered(50).await;
@@ -407,11 +407,11 @@ async fn apply_waits_for_the_sessions_of_a_removed_server() {
         return;
     }
     let all = site.text(&site.servers(&["app1", "app2"]));
-    site.apply(&all, &["--reload", "always"]).await.expect(0);
+    site.apply(&all, &["--reload", "always"]).await.exits(0);
     let worker = site.haproxy.worker().await;
     let streams = [site.open_stream().await, site.open_stream().await];
     let fewer = site.text(&site.servers(&["app1"]));
-    let refused = site.apply(&fewer, &["--reload", "never", "--drain-timeout", "300ms"]).await.expect(10);
+    let refused = site.apply(&fewer, &["--reload", "never", "--drain-timeout", "300ms"]).await.exits(10);
     refused.says(&["mobile/app2 still had sessions after"]);
     assert_eq!((installed(&site), servers(&site).await), (all, vec!["app1".to_owned(), "app2".to_owned()]));
     assert!(site.haproxy.status("app2").await.starts_with("UP"));
@@ -421,7 +421,7 @@ async fn apply_waits_for_the_sessions_of_a_removed_server() {
     })
     .await;
     drop(streams);
-    finish(apply).await.expect(0);
+    finish(apply).await.exits(0);
     assert_eq!((servers(&site).await, site.haproxy.worker().await), (vec!["app1".to_owned()], worker));
 }
 
@@ -429,11 +429,11 @@ async fn apply_waits_for_the_sessions_of_a_removed_server() {
 async fn changes_that_need_a_reload_are_refused_without_one() {
     let Some(site) = Site::here().await else { return };
     let new = site.original().replace("roundrobin", "leastconn");
-    site.apply(&new, &["--reload", "never"]).await.expect(4).says(&["--reload never forbids it"]);
+    site.apply(&new, &["--reload", "never"]).await.exits(4).says(&["--reload never forbids it"]);
     assert_eq!(installed(&site), site.original());
     let comment = site.original() + "# a comment\n";
     let worker = site.haproxy.worker().await;
-    site.apply(&comment, &["--reload", "never"]).await.expect(0).says(&["nothing changes for HAProxy"]);
+    site.apply(&comment, &["--reload", "never"]).await.exits(0).says(&["nothing changes for HAProxy"]);
     assert_eq!((installed(&site), site.haproxy.worker().await), (comment, worker));
 }
 
@@ -461,15 +461,15 @@ async fn a_file_of_a_folder_is_installed_and_haproxy_reloaded_by_others() {
     let texts = [site.original(), site.original().replace("roundrobin", "leastconn")];
     for (text, by) in [(&texts[1], "systemd"), (&texts[0], &*reload)] {
         let before = site.haproxy.worker().await;
-        apply(text, by).await.expect(0).says(&["installed, and HAProxy runs it"]);
+        apply(text, by).await.exits(0).says(&["installed, and HAProxy runs it"]);
         assert_eq!(fs::read_to_string(&file).expect("the file"), *text);
         assert_ne!(site.haproxy.worker().await, before);
     }
     // The other file's servers exist since the first reload.
     assert!(site.haproxy.command("show servers state other").await.contains(" only "));
-    let refused = apply(&(site.original() + "    errorfile 503 /nowhere\n"), "systemd").await.expect(3);
+    let refused = apply(&(site.original() + "    errorfile 503 /nowhere\n"), "systemd").await.exits(3);
     refused.says(&["HAProxy would not start with the new file, nothing was touched", "10-mobile.cfg:"]);
-    let failed = apply(&texts[1], "echo no reload today >&2; false").await.expect(10);
+    let failed = apply(&texts[1], "echo no reload today >&2; false").await.exits(10);
     failed.says(&["no reload today", "was restored"]);
     assert_eq!(fs::read_to_string(&file).expect("the file"), texts[0]);
     let names = fs::read_dir(site.haproxy.config()).expect("the folder").count();
@@ -483,10 +483,10 @@ async fn the_configuration_is_read_with_the_environment_of_the_service() {
     let Some(site) = Site::here().await else { return };
     let weighted = site.original().replace("check\n", "check weight \"$ONLY_HAPROXY_KNOWS\"\n");
     assert_ne!(weighted, site.original());
-    site.apply(&weighted, &[]).await.expect(0).says(&["installed, and HAProxy runs it"]);
+    site.apply(&weighted, &[]).await.exits(0).says(&["installed, and HAProxy runs it"]);
     assert_eq!(site.haproxy.stat("app1").await["weight"], "42");
-    site.drainswap(&["config", "show", "mobile", "-o", "json"]).await.expect(0).prints(&["\"weight\":42"]);
-    site.drainswap(&["config", "check", "--with-haproxy"]).await.expect(0).prints(&["the running process"]);
+    site.drainswap(&["config", "show", "mobile", "-o", "json"]).await.exits(0).prints(&["\"weight\":42"]);
+    site.drainswap(&["config", "check", "--with-haproxy"]).await.exits(0).prints(&["the running process"]);
 }
 
 /// A server that was removed at runtime is restored with its settings if a later step fails.
@@ -497,7 +497,7 @@ async fn a_removed_server_is_restored_when_a_later_removal_fails() {
         return;
     }
     let all = site.text(&site.servers(&["app1", "app1b", "app2", "app2b"]));
-    site.apply(&all, &["--reload", "always"]).await.expect(0);
+    site.apply(&all, &["--reload", "always"]).await.exits(0);
     site.haproxy.set_state("app1", "drain").await;
     site.haproxy.command("set server mobile/app1 weight 7").await;
     let _stream = site.open_stream().await;
@@ -511,7 +511,7 @@ async fn a_removed_server_is_restored_when_a_later_removal_fails() {
         }
     };
     let refused = tokio::select! { it = apply => it, () = stays_in_maint => unreachable!() };
-    refused.expect(10).says(&["mobile/app2 still had sessions after", "was restored"]);
+    refused.exits(10).says(&["mobile/app2 still had sessions after", "was restored"]);
     assert_eq!(installed(&site), all);
     assert_eq!(servers(&site).await, ["app1", "app1b", "app2", "app2b"]);
     for (server, status) in [("app1", "DRAIN"), ("app1b", "UP"), ("app2", "MAINT"), ("app2b", "UP")] {
@@ -530,7 +530,7 @@ async fn an_added_server_matches_its_line() {
     let worker = site.haproxy.worker().await;
     let [out, asked] = ["app2", "app2b"].map(|name| site.servers(&[name]).trim_end().to_owned());
     let more = format!("{}{out} disabled\n{asked} agent-check agent-port 1\n", site.original());
-    site.apply(&more, &["--reload", "never"]).await.expect(0);
+    site.apply(&more, &["--reload", "never"]).await.exits(0);
     assert_eq!(site.haproxy.worker().await, worker);
     assert_eq!(site.haproxy.status("app2").await, "MAINT");
     let agent = site.haproxy.state("app2b").await["srv_agent_state"].parse::<u32>();
@@ -542,7 +542,7 @@ async fn an_added_server_matches_its_line() {
     .await;
     // The runtime API would end the command at this character, so a reload is needed.
     let third = format!("{more}{} cookie 'a;b'\n", out.replace("app2", "app3"));
-    site.apply(&third, &[]).await.expect(0).says(&["reloading HAProxy instead", "HAProxy runs it"]);
+    site.apply(&third, &[]).await.exits(0).says(&["reloading HAProxy instead", "HAProxy runs it"]);
 }
 
 /// The reload command may fail after it has reloaded HAProxy.
@@ -565,7 +565,7 @@ async fn a_worker_of_the_new_file_does_not_outlive_it() {
         tokio::fs::write(&again, "\n").await.expect("write to the waiting command");
     };
     let (ended, ()) = tokio::join!(apply, fail_late);
-    ended.expect(10).says(&["was restored, and HAProxy runs it"]);
+    ended.exits(10).says(&["was restored, and HAProxy runs it"]);
     assert_eq!(installed(&site), site.original());
     assert_eq!(site.haproxy.stat("app1").await["weight"], "1");
 }
@@ -575,27 +575,27 @@ async fn an_installed_file_that_haproxy_has_not_read_is_loaded() {
     let Some(site) = Site::here().await else { return };
     let more = site.text(&site.servers(&["app1", "app1b", "app2"]));
     fs::write(site.haproxy.config(), &more).expect("write haproxy.cfg by hand");
-    site.apply(&more, &["--reload", "never"]).await.expect(4).says(&["mobile/app2"]);
-    site.apply(&more, &[]).await.expect(0).says(&["HAProxy runs it now"]);
+    site.apply(&more, &["--reload", "never"]).await.exits(4).says(&["mobile/app2"]);
+    site.apply(&more, &[]).await.exits(0).says(&["HAProxy runs it now"]);
     assert_eq!(servers(&site).await, ["app1", "app1b", "app2"]);
-    site.apply(&more, &[]).await.expect(0).says(&["nothing to change"]);
+    site.apply(&more, &[]).await.exits(0).says(&["nothing to change"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mistakes_change_nothing() {
     let Some(site) = Site::here().await else { return };
     let worker = site.haproxy.worker().await;
-    site.apply("", &[]).await.expect(4).says(&["the new file lacks the `stats socket`"]);
+    site.apply("", &[]).await.exits(4).says(&["the new file lacks the `stats socket`"]);
     let new = site.original().replace("roundrobin", "leastconn");
-    site.apply(&new, &["--target", "/nowhere.cfg"]).await.expect(2).says(&["/nowhere.cfg"]);
-    site.apply("what is this\n", &[]).await.expect(3).says(&["wanted.txt:1"]);
+    site.apply(&new, &["--target", "/nowhere.cfg"]).await.exits(2).says(&["/nowhere.cfg"]);
+    site.apply("what is this\n", &[]).await.exits(3).says(&["wanted.txt:1"]);
     let service = |name: &str| {
         format!("[services.{name}]\nbackend = \"mobile\"\nhosts = [\"127.0.0.1\"]\nprimary_port = 70\n")
     };
     let settings = site.write("services.toml", &(service("x") + &service("y")));
     let settings = settings.to_str().expect("UTF-8");
     for command in ["diff", "render", "apply"] {
-        let ended = site.drainswap(&["config", command, "--settings", settings]).await.expect(3);
+        let ended = site.drainswap(&["config", command, "--settings", settings]).await.exits(3);
         ended.says(&["x and y both describe backend mobile"]);
     }
     assert_eq!((installed(&site), site.haproxy.worker().await), (site.original(), worker));
@@ -611,7 +611,7 @@ async fn a_stop_request_leaves_no_partial_change() {
     let pid = apply.id().expect("it runs").to_string();
     let sent = std::process::Command::new("kill").args(["-INT", &pid]).status();
     assert!(sent.is_ok_and(|sent| sent.success()));
-    finish(apply).await.expect(0).says(&["installed, and HAProxy runs it"]);
+    finish(apply).await.exits(0).says(&["installed, and HAProxy runs it"]);
     assert_eq!((installed(&site), left_over(&site)), (new, Vec::<String>::new()));
 }
 
@@ -624,7 +624,7 @@ async fn killed_at_any_moment_it_leaves_a_whole_file_and_haproxy_serving() {
     load.answered(50).await;
     let texts = [site.original(), site.original().replace("roundrobin", "leastconn")];
     let started = Instant::now();
-    site.apply(&texts[1], &[]).await.expect(0);
+    site.apply(&texts[1], &[]).await.exits(0);
     let whole = started.elapsed();
     for kill in 0..KILLS {
         let mut apply = site.spawn_apply(&texts[kill as usize % 2], &[]);
@@ -634,7 +634,7 @@ async fn killed_at_any_moment_it_leaves_a_whole_file_and_haproxy_serving() {
         assert!(texts.contains(&installed(&site)), "kill {kill} left half a file:\n{}", installed(&site));
         assert!(site.haproxy.takes_its_config(), "kill {kill} left a file that HAProxy does not take");
     }
-    site.apply(&texts[0], &[]).await.expect(0);
+    site.apply(&texts[0], &[]).await.exits(0);
     assert_eq!((installed(&site), left_over(&site)), (texts[0].clone(), Vec::<String>::new()));
     load.answered(50).await;
     let report = load.stop().await;

@@ -29,31 +29,28 @@ async fn a_haproxy_in_a_container_is_read_there_and_never_written() {
     let runs_in = format!("HAProxy runs in container {}", haproxy.name);
 
     let there_is = format!("{runs_in}; reading its {there} there");
-    drainswap(&stage, on_socket, &["config", "check"]).await.expect(0).says(&[&there_is]);
-    drainswap(&stage, on_socket, &["drain", "mobile/app1", "--floor", "0"]).await.expect(0);
+    drainswap(&stage, on_socket, &["config", "check"]).await.exits(0).says(&[&there_is]);
+    drainswap(&stage, on_socket, &["drain", "mobile/app1", "--floor", "0"]).await.exits(0);
     drainswap(&stage, on_socket, &["status"])
         .await
-        .expect(0)
+        .exits(0)
         .prints(&["DRAIN", &stage.container_name("app1")]);
     assert_eq!(stage.haproxy.status("app1").await, "UP", "the HAProxy of this host");
 
     // drainswap writes and executes nothing in the container, and says where to do it instead.
     let apply = ["config", "apply", "--from", &config];
-    drainswap(&stage, on_socket, &apply)
-        .await
-        .expect(3)
-        .says(&[&format!("{there} is {config} on this host")]);
+    drainswap(&stage, on_socket, &apply).await.exits(3).says(&[&format!("{there} is {config} on this host")]);
     let check = ["config", "check", "--with-haproxy"];
     let advice = format!("docker exec {} haproxy -c -f {there}", haproxy.name);
-    drainswap(&stage, on_socket, &check).await.expect(3).says(&[&advice]);
+    drainswap(&stage, on_socket, &check).await.exits(3).says(&[&advice]);
     let elsewhere =
         format!("{runs_in}: its socket {}/admin.sock is {socket} on this host", haproxy.run_inside);
-    drainswap(&stage, None, &["-f", &config, "status"]).await.expect(3).says(&[&elsewhere]);
+    drainswap(&stage, None, &["-f", &config, "status"]).await.exits(3).says(&[&elsewhere]);
 
     // drainswap follows a link inside the container, which does not have this file.
     std::fs::remove_file(&config).expect("remove a file");
     std::os::unix::fs::symlink(stage.haproxy.config(), &config).expect("make a link");
-    drainswap(&stage, on_socket, &["status"]).await.expect(3).says(&[
+    drainswap(&stage, on_socket, &["status"]).await.exits(3).says(&[
         &runs_in,
         &there,
         "drainswap cannot read",

@@ -15,7 +15,7 @@ async fn deploy(stage: &Stage, mix: Mix, environment: &[(&str, &str)]) -> (Repor
     let image = stage.image("v2", &v2).await;
     let load = Load::start(stage.frontend(), mix);
     load.answered(300).await;
-    let ended = stage.drainswap(&["deploy", "mobile", "--image", &image]).await.expect(0);
+    let ended = stage.drainswap(&["deploy", "mobile", "--image", &image]).await.exits(0);
     load.answered(300).await;
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report}\n{}", ended.stderr);
@@ -134,8 +134,8 @@ async fn a_deploy_of_the_running_image_does_nothing() {
     let stage = Stage::pair().start().await;
     let before = crate::snapshot(&stage).await;
     let v1 = stage.reference("v1");
-    stage.drainswap(&["deploy", "mobile", "--image", &v1]).await.expect(0).says(&["nothing to do"]);
-    stage.drainswap(&["plan", "mobile", "--image", &v1, "--exit-code"]).await.expect(0);
+    stage.drainswap(&["deploy", "mobile", "--image", &v1]).await.exits(0).says(&["nothing to do"]);
+    stage.drainswap(&["plan", "mobile", "--image", &v1, "--exit-code"]).await.exits(0);
     assert_eq!(crate::snapshot(&stage).await, before);
     stage.close().await;
 }
@@ -148,12 +148,12 @@ async fn every_event_is_one_json_object_and_the_last_is_the_outcome() {
     let stage = Stage::pair().start().await;
     let image = stage.image("v2", &[("VERSION", "v2")]).await;
     let plan =
-        stage.drainswap(&["plan", "mobile", "--image", &image, "-o", "json", "--exit-code"]).await.expect(20);
+        stage.drainswap(&["plan", "mobile", "--image", &image, "-o", "json", "--exit-code"]).await.exits(20);
     let plan: serde_json::Value = serde_json::from_str(&plan.stdout).expect("one object");
     assert_eq!(plan["lanes"].as_array().map(Vec::len), Some(2));
-    let ended = stage.drainswap(&["deploy", "mobile", "--image", &image, "-o", "json"]).await.expect(0);
+    let ended = stage.drainswap(&["deploy", "mobile", "--image", &image, "-o", "json"]).await.exits(0);
     let events = ended.events();
-    let form = stage.drainswap(&["schema", "event"]).await.expect(0).stdout;
+    let form = stage.drainswap(&["schema", "event"]).await.exits(0).stdout;
     let form: serde_json::Value = serde_json::from_str(&form).expect("a schema");
     let id = form["$id"].as_str().expect("its name").to_owned();
     let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());

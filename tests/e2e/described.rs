@@ -230,14 +230,13 @@ async fn a_described_service_starts_on_empty_hosts() {
     );
     std::fs::write(&file, &text).expect("write the settings");
     let settings = ["--settings", file.to_str().expect("UTF-8")];
-    let status = stage.drainswap(&[&["status"], &settings[..]].concat()).await.expect(0);
+    let status = stage.drainswap(&[&["status"], &settings[..]].concat()).await.exits(0);
     assert_eq!(status.stdout.matches("not yet").count(), 4, "{}", status.stdout);
-    let plan =
-        stage.drainswap(&[&["plan", "mobile", "--image", &v1], &settings[..]].concat()).await.expect(0);
+    let plan = stage.drainswap(&[&["plan", "mobile", "--image", &v1], &settings[..]].concat()).await.exits(0);
     let plan = plan.prints(&["as drainswap.toml describes it"]);
     assert!(!plan.stdout.contains("planted-1f"), "{}", plan.stdout);
     let deploy = [&["deploy", "mobile", "--image", &v1], &settings[..]].concat();
-    stage.drainswap(&deploy).await.expect(0).says(&["4 containers replaced"]);
+    stage.drainswap(&deploy).await.exits(0).says(&["4 containers replaced"]);
     assert_eq!(versions(&stage).await, ["v1"; 4]);
     let runs = stage.dir().join("state/mobile");
     for entry in std::fs::read_dir(runs).expect("the state directory") {
@@ -245,16 +244,16 @@ async fn a_described_service_starts_on_empty_hosts() {
         assert!(!text.contains("planted-1f"), "a journal contains the secret");
     }
     // There is nothing to roll back to.
-    stage.drainswap(&[&["rollback", "mobile"], &settings[..]].concat()).await.expect(4);
-    stage.drainswap(&deploy).await.expect(0).says(&["nothing to do"]);
+    stage.drainswap(&[&["rollback", "mobile"], &settings[..]].concat()).await.exits(4);
+    stage.drainswap(&deploy).await.exits(0).says(&["nothing to do"]);
 
     // A changed description is deployed even with the same image, and without naming an image.
     let text = text.replace("planted-1f", "planted-2e").replace("always", "unless-stopped");
     let text = format!("{text}image = \"{v1}\"\nhostname = \"mobile\"\n");
     std::fs::write(&file, text).expect("write the settings");
-    let status = stage.drainswap(&[&["status"], &settings[..]].concat()).await.expect(0);
+    let status = stage.drainswap(&[&["status"], &settings[..]].concat()).await.exits(0);
     status.says(&["note: mobile/app2b is not as drainswap.toml describes it"]);
-    let plan = stage.drainswap(&[&["plan", "mobile"], &settings[..]].concat()).await.expect(0);
+    let plan = stage.drainswap(&[&["plan", "mobile"], &settings[..]].concat()).await.exits(0);
     let plan = plan.prints(&[
         "differs from its description in drainswap.toml",
         "environment variable TOKEN has a new value",
@@ -264,19 +263,19 @@ async fn a_described_service_starts_on_empty_hosts() {
     assert!(!plan.stdout.contains("planted-"), "{}", plan.stdout);
     let deploy = [&["deploy", "mobile"], &settings[..]].concat();
     // Such a deploy is in the history and can be rolled back.
-    let events = stage.drainswap(&[&deploy[..], &["--keep", "1", "-o", "json"]].concat()).await.expect(0);
+    let events = stage.drainswap(&[&deploy[..], &["--keep", "1", "-o", "json"]].concat()).await.exits(0);
     assert!(!events.stdout.contains("planted-") && !events.stderr.contains("planted-"), "{}", events.stdout);
     let back = ["rollback", "mobile", "--keep", "0"];
-    stage.drainswap(&[&back[..], &settings[..]].concat()).await.expect(0).says(&["4 containers replaced"]);
+    stage.drainswap(&[&back[..], &settings[..]].concat()).await.exits(0).says(&["4 containers replaced"]);
     assert_ne!(inspect(&format!("{}-mobile-app1b", stage.id()))["Config"]["Hostname"], "mobile");
-    stage.drainswap(&deploy).await.expect(0).says(&["4 containers replaced"]);
-    let status = stage.drainswap(&[&["status", "-o", "json"], &settings[..]].concat()).await.expect(0);
+    stage.drainswap(&deploy).await.exits(0).says(&["4 containers replaced"]);
+    let status = stage.drainswap(&[&["status", "-o", "json"], &settings[..]].concat()).await.exits(0);
     assert!(!status.stdout.contains("planted-"), "{}", status.stdout);
     let name = format!("{}-mobile-app1b", stage.id());
     let is = inspect(&name);
     assert_eq!(is["Config"]["Hostname"], "mobile");
     assert_eq!(is["HostConfig"]["RestartPolicy"]["Name"], "unless-stopped");
-    stage.drainswap(&deploy).await.expect(0).says(&["nothing to do"]);
+    stage.drainswap(&deploy).await.exits(0).says(&["nothing to do"]);
 
     // The same description from a Compose file with variables.
     let compose = format!(
@@ -291,10 +290,10 @@ async fn a_described_service_starts_on_empty_hosts() {
     let by_compose = stage.dir().join("by-compose.toml");
     std::fs::write(&by_compose, "compose = \"compose.yaml\"\n").expect("write");
     let same = ["deploy", "mobile", "--settings", by_compose.to_str().expect("UTF-8")];
-    stage.drainswap(&same).await.expect(0).says(&["nothing to do"]);
+    stage.drainswap(&same).await.exits(0).says(&["nothing to do"]);
     std::fs::write(stage.dir().join(".env"), format!("IMAGE={v1}\nTOKEN=planted-3d\n")).expect("write");
     let plan = [&["plan"], &same[1..]].concat();
-    let plan = stage.drainswap(&plan).await.expect(0).prints(&["variable TOKEN has a new value"]);
+    let plan = stage.drainswap(&plan).await.exits(0).prints(&["variable TOKEN has a new value"]);
     assert!(!plan.stdout.contains("planted-"), "{}", plan.stdout);
 
     // Docker's health check must pass too, and its last runs show the reason for a failure.
@@ -302,7 +301,7 @@ async fn a_described_service_starts_on_empty_hosts() {
     let check = "healthcheck = { test = [\"CMD\", \"/nothing\"], interval = \"1s\", retries = 1 }\n";
     std::fs::write(&file, text + check).expect("write the settings");
     let hasty = [&deploy[..], &["--ready-timeout", "4s"]].concat();
-    let failed = stage.drainswap(&hasty).await.expect(10);
+    let failed = stage.drainswap(&hasty).await.exits(10);
     failed.says(&["Docker's healthcheck says unhealthy", "health | exit code -1", "rolled back"]);
     ends_with("v1", stage).await;
 }

@@ -13,10 +13,10 @@ async fn leftovers_are_found_and_safe_ones_are_fixed() {
     }
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
     // Other tests may use the same engine, so only findings about this stage count.
-    let ended = stage.drainswap(&["doctor"]).await.expect(0);
+    let ended = stage.drainswap(&["doctor"]).await.exits(0);
     assert!(!ended.stdout.contains(stage.id()) && !ended.stdout.contains("mobile/"), "{}", ended.stdout);
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
-    let deploy = stage.drainswap(&["deploy", "mobile", "--image", &v2, "-o", "json"]).await.expect(0);
+    let deploy = stage.drainswap(&["deploy", "mobile", "--image", &v2, "-o", "json"]).await.exits(0);
     let run = deploy.events()[0]["run"].as_str().expect("a run").to_owned();
     stage.haproxy.set_state("app1b", "maint").await;
     let kept = format!("{}.old-{run}", stage.container_name("app1"));
@@ -26,7 +26,7 @@ async fn leftovers_are_found_and_safe_ones_are_fixed() {
     stage.haproxy.reload().await;
     // The reload has forgotten maint, so it is set again.
     stage.haproxy.set_state("app1b", "maint").await;
-    stage.drainswap(&["doctor", "--exit-code"]).await.expect(20).prints(&[
+    stage.drainswap(&["doctor", "--exit-code"]).await.exits(20).prints(&[
         "mobile/app1b is in maint, but its container",
         "drainswap ready mobile/app1b",
         "a reload of HAProxy would set it to ready",
@@ -35,10 +35,10 @@ async fn leftovers_are_found_and_safe_ones_are_fixed() {
         &format!("the container {kept} was put aside by a run that is over"),
     ]);
     assert!(stage.containers().await.iter().any(|container| container.name == kept));
-    let ended = stage.drainswap(&["doctor", "--fix"]).await.expect(0);
+    let ended = stage.drainswap(&["doctor", "--fix"]).await.exits(0);
     assert!(!stage.containers().await.iter().any(|container| container.name == kept));
     ended.says(&["; removed it"]).prints(&["drainswap ready mobile/app1b"]);
-    stage.drainswap(&["ready", "mobile/app1b", "--wait"]).await.expect(0);
+    stage.drainswap(&["ready", "mobile/app1b", "--wait"]).await.exits(0);
     drop(stream);
     assert_in_service(&stage).await;
     stage.close().await;

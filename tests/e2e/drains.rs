@@ -27,9 +27,9 @@ async fn maint_moves_persistent_clients() {
     load.answered(100).await;
     let deploy = ["deploy", "mobile", "--image", &v2, "--drain-timeout", "3s"];
     // Persistent clients still reach a draining server, so the drain never ends. By default, the server is put back.
-    stage.drainswap(&deploy).await.expect(10).says(&["had not ended within 3 s", "mobile/app1 is as it was"]);
+    stage.drainswap(&deploy).await.exits(10).says(&["had not ended within 3 s", "mobile/app1 is as it was"]);
     assert_in_service(&stage).await;
-    let ended = stage.drainswap(&[&deploy[..], &["--on-drain-timeout", "maint"]].concat()).await.expect(0);
+    let ended = stage.drainswap(&[&deploy[..], &["--on-drain-timeout", "maint"]].concat()).await.exits(0);
     ended.says(&["persistent clients are now sent elsewhere"]);
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report}");
@@ -50,8 +50,7 @@ async fn sessions_are_shut_down_one_by_one_on_request() {
     let load = Load::start(stage.frontend(), Mix { rate: 100, ..Mix::default() });
     load.answered(50).await;
     let flags = ["--drain-timeout", "3s", "--on-drain-timeout", "shutdown", "--shutdown-over", "1s"];
-    let ended =
-        stage.drainswap(&[&["deploy", "mobile", "--image", &v2], &flags[..]].concat()).await.expect(0);
+    let ended = stage.drainswap(&[&["deploy", "mobile", "--image", &v2], &flags[..]].concat()).await.exits(0);
     ended.says(&["will be ended within 1 s", "2 sessions (--on-drain-timeout shutdown)"]);
     for stream in streams {
         assert!(!stream.ends_whole().await, "the stream should have been shut down");
@@ -76,7 +75,7 @@ async fn a_queue_for_the_primary_moves_to_the_backup() {
     let waiting: Vec<_> =
         (0..5).map(|_| tokio::spawn(async move { get(frontend, "/slow?ms=1500").await })).collect();
     wait_until("requests wait", Duration::from_secs(10), async || stage.haproxy.queued().await >= 3).await;
-    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--floor", "0"]).await.expect(0);
+    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--floor", "0"]).await.exits(0);
     for request in waiting {
         let answer = request.await.expect("a task");
         assert!(answer.as_ref().is_ok_and(Answer::is_success), "{answer:?}\n{}", ended.stderr);
@@ -100,7 +99,7 @@ async fn sessions_of_an_old_worker_are_shut_down_by_address() {
     stage.haproxy.reload().await;
     let flags = ["--drain-timeout", "1s", "--on-drain-timeout", "shutdown", "--shutdown-over", "1s"];
     let deploy = [&["deploy", "mobile", "--image", &v2], &flags[..]].concat();
-    stage.drainswap(&deploy).await.expect(0).says(&["1 session (--on-drain-timeout shutdown)"]);
+    stage.drainswap(&deploy).await.exits(0).says(&["1 session (--on-drain-timeout shutdown)"]);
     assert!(!stream.ends_whole().await, "the stream should have been shut down");
     assert_eq!(versions(&stage).await, ["v2", "v2"]);
     stage.close().await;
@@ -138,7 +137,7 @@ async fn the_next_server_leaves_after_the_previous_one_carries_its_share() {
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let load = Load::start(stage.frontend(), Mix::default());
     load.answered(100).await;
-    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
+    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.exits(0);
     ended.says(&["waiting for the slow start of mobile/app1"]);
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report}");
@@ -166,7 +165,7 @@ async fn a_server_is_put_back_when_its_takeover_servers_fail() {
     let answer = get(stage.frontend(), "/").await;
     assert!(answer.as_ref().is_ok_and(Answer::is_success), "{answer:?}");
     drop(stream);
-    stage.drainswap(&["ready", "mobile/app1b", "--wait"]).await.expect(0);
+    stage.drainswap(&["ready", "mobile/app1b", "--wait"]).await.exits(0);
     assert_in_service(&stage).await;
     assert_eq!(versions(&stage).await, ["v1", "v1"]);
     stage.close().await;

@@ -36,13 +36,13 @@ async fn a_deploy_over_ssh_uses_one_connection() {
     let stage = Stage::pair().start().await;
     let sshd = Sshd::start(&stage.dir().join("ssh"), "").await;
     let socket = Engine::endpoint().trim_start_matches("unix://").to_owned();
-    by_ssh(&stage, &sshd, &socket, &["status", "mobile"]).await.expect(0).prints(&["mobile:v1"]);
+    by_ssh(&stage, &sshd, &socket, &["status", "mobile"]).await.exits(0).prints(&["mobile:v1"]);
     assert_eq!(sshd.logins(), 1, "{}", sshd.output());
 
     let image = stage.image("v2", &[("VERSION", "v2")]).await;
     let load = Load::start(stage.frontend(), Mix::default());
     load.answered(100).await;
-    let ended = by_ssh(&stage, &sshd, &socket, &["deploy", "mobile", "--image", &image]).await.expect(0);
+    let ended = by_ssh(&stage, &sshd, &socket, &["deploy", "mobile", "--image", &image]).await.exits(0);
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report}\n{}", ended.stderr);
     assert_eq!(sshd.logins(), 2, "{}", sshd.output());
@@ -60,7 +60,7 @@ async fn ssh_failures_explain_the_fix_and_change_nothing() {
     let deploy = ["deploy", "mobile", "--image", &stage.image("v2", &[("VERSION", "v2")]).await];
     let sshd = Sshd::start(&stage.dir().join("ssh"), "").await;
     let refused = async |sshd: &Sshd, socket: &str, says: &[&str]| {
-        by_ssh(&stage, sshd, socket, &deploy).await.expect(5).says(says);
+        by_ssh(&stage, sshd, socket, &deploy).await.exits(5).says(says);
     };
     refused(&sshd, "/run/nobody.sock", &["/run/nobody.sock", "is Docker installed and running"]).await;
     sshd.shows("stranger");
@@ -76,7 +76,7 @@ async fn ssh_failures_explain_the_fix_and_change_nothing() {
     let mut without = stage.command(&deploy);
     without.env("PATH", "/nowhere").env("DRAINSWAP_DOCKER", format!("ssh://{}", sshd.authority()));
     without.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    finish(without.spawn().expect("start drainswap")).await.expect(5).says(&["`ssh` is not installed here"]);
+    finish(without.spawn().expect("start drainswap")).await.exits(5).says(&["`ssh` is not installed here"]);
     assert_eq!(snapshot(&stage).await, before);
     stage.close().await;
 }
@@ -104,7 +104,7 @@ async fn ctrl_c_at_a_terminal_keeps_the_ssh_connection_for_the_undo() {
         stage.haproxy.status("app1").await.starts_with("UP")
     })
     .await;
-    finish(deploy).await.expect(12).says(&["undone   mobile/app1 is as it was"]);
+    finish(deploy).await.exits(12).says(&["undone   mobile/app1 is as it was"]);
     assert_eq!(sshd.logins(), 1, "{}", sshd.output());
     assert_in_service(&stage).await;
     stage.close().await;
@@ -163,13 +163,13 @@ async fn an_image_that_exceeds_the_disk_fails_the_deploy_without_changes() {
     };
     // drainswap checks the disk of its own host before the engine fills it.
     let says = ["nothing was touched", "has no room for", "`drainswap prune"];
-    by_socket(&large).await.expect(5).says(&says).says(&["it needs about ", " MB are free in /"]);
+    by_socket(&large).await.exits(5).says(&says).says(&["it needs about ", " MB are free in /"]);
     // On a remote host, only the full disk shows.
     let deploy = ["deploy", "mobile", "--image", &large, "--floor", "0"];
-    let ended = by_tls(&stage, &engine, Some(CertificateKind::Good), &deploy).await.expect(5);
+    let ended = by_tls(&stage, &engine, Some(CertificateKind::Good), &deploy).await.exits(5);
     ended.says(&says).says(&["no space left on device"]);
     assert_eq!((all(), stage.haproxy.status("app1").await), (before, status));
-    by_socket(&v2).await.expect(0);
+    by_socket(&v2).await.exits(0);
     let answer = stage.get("app1", "/").await.expect("it answers");
     assert_eq!(answer.version.as_deref(), Some("v2"));
     drop(engine);
@@ -187,7 +187,7 @@ async fn an_engine_with_tls_accepts_trusted_clients_only() {
     let name = move_to(&engine, &stage).await;
     by_tls(&stage, &engine, Some(CertificateKind::Good), &["status"])
         .await
-        .expect(0)
+        .exits(0)
         .prints(&["mobile:v1", "ready"]);
     let deploy = ["deploy", "mobile", "--image", &v2, "--floor", "0"];
     for (papers, says) in [
@@ -200,7 +200,7 @@ async fn an_engine_with_tls_accepts_trusted_clients_only() {
         assert_eq!(refused.code, 5, "{papers:?}: {}", refused.stderr);
         refused.says(&[&engine.endpoint(), says]);
     }
-    by_tls(&stage, &engine, Some(CertificateKind::Good), &deploy).await.expect(0);
+    by_tls(&stage, &engine, Some(CertificateKind::Good), &deploy).await.exits(0);
     let answer = stage.get("app1", "/").await.expect("it answers");
     assert_eq!(answer.version.as_deref(), Some("v2"));
     let runs = engine.docker(&["ps", "--format", "{{.Names}}"]).expect("a list");
@@ -238,7 +238,7 @@ async fn an_engine_that_is_restarted_in_the_middle_leaves_one_version() {
         // The run is refused before any change or rolled back; an unfinished run is resumed.
         let expected = if matches!(code, Some(5 | 10)) { "v1" } else { "v2" };
         if !matches!(code, Some(0 | 5 | 10)) {
-            stage.drainswap(&["resume", "mobile"]).await.expect(0);
+            stage.drainswap(&["resume", "mobile"]).await.exits(0);
         }
         assert_eq!(versions(&stage).await, [expected; 2], "at {at}: {code:?} {said}");
         assert_in_service(&stage).await;

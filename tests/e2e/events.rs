@@ -43,7 +43,7 @@ async fn a_deploy_continues_when_its_readers_close() {
     let events = file.display().to_string();
 
     let nowhere = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--events", "/nowhere/events"]).await;
-    nowhere.expect(2).says(&["cannot write events to /nowhere/events: No such file"]);
+    nowhere.exits(2).says(&["cannot write events to /nowhere/events: No such file"]);
     assert!(versions(&stage).await.iter().all(|version| version == "v1"), "nothing was touched");
 
     // Like `drainswap deploy -o json | head -1`.
@@ -73,7 +73,7 @@ async fn a_deploy_continues_when_its_readers_close() {
     assert!(versions(&stage).await.iter().all(|version| version == "v3"));
 
     // A run with nothing to do also appends its events.
-    finish(stage.spawn(&["deploy", "mobile", "--image", &v3, "--events", &events])).await.expect(0);
+    finish(stage.spawn(&["deploy", "mobile", "--image", &v3, "--events", &events])).await.exits(0);
     let more = kinds(&file);
     assert_eq!((&more[..told.len()], more[told.len()..].to_vec()), (&told[..], vec!["run_ended".to_owned()]));
     assert_in_service(&stage).await;

@@ -19,7 +19,7 @@ async fn failing_deploy(stage: &Stage, environment: &[(&str, &str)], flags: &[&s
     load.answered(150).await;
     let mut arguments = vec!["deploy", "mobile", "--image", &image];
     arguments.extend(flags);
-    let ended = stage.drainswap(&arguments).await.expect(code);
+    let ended = stage.drainswap(&arguments).await.exits(code);
     load.answered(150).await;
     let report = load.stop().await;
     assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}\n{}", ended.stderr);
@@ -79,10 +79,10 @@ async fn probe_and_rise_find_failures_that_the_check_misses() {
     let image = stage.image("v2", &[("VERSION", "v2")]).await;
     let probe = "http://{address}:{port}/slow?ms=1";
     let flags = ["deploy", "mobile", "--image", &image, "--probe", probe, "--rise", "3"];
-    stage.drainswap(&flags).await.expect(0).says(&["GET /slow?ms=1 → 200"]);
+    stage.drainswap(&flags).await.exits(0).says(&["GET /slow?ms=1 → 200"]);
     // The old version may not support the probe.
-    stage.drainswap(&["rollback", "mobile", "--probe", "/unknown"]).await.expect(0);
-    stage.drainswap(&["plan", "mobile", "--image", &image, "--probe", "ready"]).await.expect(2);
+    stage.drainswap(&["rollback", "mobile", "--probe", "/unknown"]).await.exits(0);
+    stage.drainswap(&["plan", "mobile", "--image", &image, "--probe", "ready"]).await.exits(2);
     assert!(versions(&stage).await.iter().all(|version| version == "v1"));
     stage.close().await;
 }
@@ -110,7 +110,7 @@ async fn on_failure_stop_keeps_replaced_servers() {
     stage
         .drainswap(&flags)
         .await
-        .expect(10)
+        .exits(10)
         .says(&["mobile/app1 keeps the new container", "the container exited with code 3"]);
     assert_eq!(versions(&stage).await, ["v2", "v1", "v1", "v1"]);
     assert_in_service(&stage).await;
@@ -125,7 +125,7 @@ async fn an_image_that_cannot_be_pulled_changes_nothing() {
     let stage = Stage::pair().start().await;
     let before = snapshot(&stage).await;
     let missing = stage.reference("no-such-tag");
-    stage.drainswap(&["deploy", "mobile", "--image", &missing]).await.expect(5).says(&[
+    stage.drainswap(&["deploy", "mobile", "--image", &missing]).await.exits(5).says(&[
         "cannot find image",
         "no-such-tag",
         &format!("; mobile runs {}", stage.reference("v1")),
@@ -135,13 +135,13 @@ async fn an_image_that_cannot_be_pulled_changes_nothing() {
     stage
         .drainswap(&["plan", "mobile", "--image", &mistyped])
         .await
-        .expect(5)
+        .exits(5)
         .says(&[&format!("; did you mean {missing}? mobile runs ")]);
     let elsewhere = "127.0.0.1:1/mobile:v2";
     stage
         .drainswap(&["deploy", "mobile", "--image", elsewhere])
         .await
-        .expect(5)
+        .exits(5)
         .says(&["127.0.0.1:1/mobile:v2"]);
     assert_eq!(snapshot(&stage).await, before);
     stage.close().await;
@@ -182,12 +182,12 @@ async fn a_drain_that_does_not_end_is_undone_or_forced() {
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let mut stream = stage.open_stream(60).await;
     let deploy = ["deploy", "mobile", "--image", &v2, "--drain-timeout", "1s"];
-    stage.drainswap(&deploy).await.expect(10).says(&["1 session had not ended within 1 s (--drain-timeout)"]);
+    stage.drainswap(&deploy).await.exits(10).says(&["1 session had not ended within 1 s (--drain-timeout)"]);
     assert_eq!(versions(&stage).await, ["v1", "v1"]);
     assert_in_service(&stage).await;
     assert!(stream.still_streams().await, "the stream was cut");
     let forced = [&deploy[..], &["--on-drain-timeout", "force"]].concat();
-    stage.drainswap(&forced).await.expect(0).says(&["1 session cut"]);
+    stage.drainswap(&forced).await.exits(0).says(&["1 session cut"]);
     assert_eq!(versions(&stage).await, ["v2", "v2"]);
     stage.close().await;
 }
@@ -244,10 +244,10 @@ async fn a_stuck_run_can_be_resumed() {
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let (mounted, _) = stuck(&stage, &v2).await;
-    stage.drainswap(&["status"]).await.expect(0).says(&["is stuck: it could not put back mobile/app1b"]);
+    stage.drainswap(&["status"]).await.exits(0).says(&["is stuck: it could not put back mobile/app1b"]);
     std::fs::create_dir(&mounted).expect("a directory");
-    stage.drainswap(&["resume", "mobile"]).await.expect(0).says(&["every one is in service"]);
-    stage.drainswap(&["resume", "mobile"]).await.expect(0).says(&["there is nothing to resume"]);
+    stage.drainswap(&["resume", "mobile"]).await.exits(0).says(&["every one is in service"]);
+    stage.drainswap(&["resume", "mobile"]).await.exits(0).says(&["there is nothing to resume"]);
     crate::ends_with("v2", stage).await;
 }
 
@@ -267,28 +267,28 @@ async fn a_stuck_run_prints_commands_for_manual_recovery() {
     stage
         .drainswap(&["doctor"])
         .await
-        .expect(0)
+        .exits(0)
         .prints(&["could not put everything back: mobile/app1b is in ", "; docker start "]);
     // No other run starts before that.
-    let over = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6);
+    let over = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.exits(6);
     over.says(&["is stuck: it could not put back mobile/app1b", "drainswap resume mobile "]);
     // The operator fixes the cause and runs the printed commands unchanged.
     std::fs::create_dir(&mounted).expect("a directory");
     run_printed(&commands);
     stage.until_healthy("app1b").await;
     assert_eq!(versions(&stage).await, ["v2", "v1"]);
-    let doctor = stage.drainswap(&["doctor"]).await.expect(0);
+    let doctor = stage.drainswap(&["doctor"]).await.exits(0);
     assert!(!doctor.stdout.contains("could not put everything back"), "{}", doctor.stdout);
     // A server that keeps the new container can be rolled back as after any deploy.
-    stage.drainswap(&["rollback", "mobile"]).await.expect(0);
+    stage.drainswap(&["rollback", "mobile"]).await.exits(0);
     assert_eq!(versions(&stage).await, ["v1", "v1"]);
     assert_in_service(&stage).await;
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report}");
     // Then doctor finds nothing for this stage. Leftovers of other tests on this engine do not count.
-    let doctor = stage.drainswap(&["doctor"]).await.expect(0);
+    let doctor = stage.drainswap(&["doctor"]).await.exits(0);
     assert!(!doctor.stdout.contains("mobile/") && !doctor.stdout.contains(stage.id()), "{}", doctor.stdout);
-    stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
+    stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.exits(0);
     stage.close().await;
 }
 
@@ -337,7 +337,7 @@ async fn a_server_whose_old_container_was_removed_gets_its_own_settings_again() 
     assert_eq!(now["HostConfig"]["Memory"], 100 << 20);
     assert_eq!(now["HostConfig"]["RestartPolicy"]["Name"], "unless-stopped");
     wait_until("app1 is up", Duration::from_secs(20), is_up).await;
-    let doctor = stage.drainswap(&["doctor"]).await.expect(0);
+    let doctor = stage.drainswap(&["doctor"]).await.exits(0);
     assert!(!doctor.stdout.contains("mobile/"), "{}", doctor.stdout);
     stage.close().await;
 }
@@ -366,10 +366,10 @@ async fn a_line_that_never_answered_fails_neither_a_deploy_nor_its_undo() {
     ]);
     assert!(is_down(&stage).await, "{}", stage.haproxy.command("show stat forgotten 4 -1").await);
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
-    stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
+    stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.exits(0);
     assert_eq!(versions(&stage).await, ["v2", "v2"]);
     assert_in_service(&stage).await;
     assert!(is_down(&stage).await, "{}", stage.haproxy.command("show stat forgotten 4 -1").await);
-    stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0).says(&["nothing to do"]);
+    stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.exits(0).says(&["nothing to do"]);
     stage.close().await;
 }

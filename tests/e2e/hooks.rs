@@ -23,27 +23,27 @@ async fn hooks_get_the_context_and_can_fail_or_skip() {
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let before = snapshot(&stage).await;
     // A failing before_run hook stops the run before any change. One that skips does the same without a failure.
-    let failed = deploy(&stage, &v2, "before_run = 'echo no window today; exit 3'", &[]).await.expect(4);
+    let failed = deploy(&stage, &v2, "before_run = 'echo no window today; exit 3'", &[]).await.exits(4);
     failed.says(&["| no window today", "the hook before_run exited with code 3"]);
-    deploy(&stage, &v2, "before_run = 'exit 75'", &[]).await.expect(0).says(&["nothing was touched"]);
-    let late = deploy(&stage, &v2, "before_run = 'sleep 1000'\ntimeout = '1s'", &[]).await.expect(4);
+    deploy(&stage, &v2, "before_run = 'exit 75'", &[]).await.exits(0).says(&["nothing was touched"]);
+    let late = deploy(&stage, &v2, "before_run = 'sleep 1000'\ntimeout = '1s'", &[]).await.exits(4);
     late.says(&["before_run was killed"]);
     assert_eq!(snapshot(&stage).await, before);
     // A hook that fails for a later server rolls back the earlier ones.
     let load = Load::start(stage.frontend(), Mix::default());
     load.answered(50).await;
     let second = "before_drain = 'test $DRAINSWAP_SERVERS = mobile/app1'";
-    deploy(&stage, &v2, second, &[]).await.expect(10).says(&["the hook before_drain exited with code 1"]);
+    deploy(&stage, &v2, second, &[]).await.exits(10).says(&["the hook before_drain exited with code 1"]);
     assert_eq!(versions(&stage).await, ["v1", "v1"]);
     let after = "after_enable = 'exit 1'";
-    deploy(&stage, &v2, after, &[]).await.expect(10).says(&["mobile/app1 is as it was"]);
+    deploy(&stage, &v2, after, &[]).await.exits(10).says(&["mobile/app1 is as it was"]);
     assert_eq!(versions(&stage).await, ["v1", "v1"]);
     // The same applies to a hook before the new container gets traffic and one before the old container stops. There,
     // 75 is a failure.
     for hook in ["after_drain", "before_enable"] {
         let failing = format!("{hook} = 'exit 75'");
         let says = format!("the hook {hook} exited with code 75");
-        deploy(&stage, &v2, &failing, &[]).await.expect(10).says(&[&says, "mobile/app1 is as it was"]);
+        deploy(&stage, &v2, &failing, &[]).await.exits(10).says(&[&says, "mobile/app1 is as it was"]);
         assert_eq!(versions(&stage).await, ["v1", "v1"]);
     }
     assert_in_service(&stage).await;
@@ -55,7 +55,7 @@ async fn hooks_get_the_context_and_can_fail_or_skip() {
     );
     deploy(&stage, &v2, &skip, &[])
         .await
-        .expect(0)
+        .exits(0)
         .says(&["mobile/app1b left unchanged", "mobile/app1b skipped by a hook"]);
     assert_eq!(versions(&stage).await, ["v2", "v1"]);
     let told = std::fs::read_to_string(&log).expect("the output of the hooks");

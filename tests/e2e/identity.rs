@@ -132,7 +132,7 @@ async fn a_process_that_calls_itself_haproxy_is_left_alone() {
     let mut impostor = Impostor::start(stage.haproxy.config()).await;
     stage.haproxy.restart().await;
     for command in [&["status", "-o", "json"][..], &["doctor"], &["config", "check", "--with-haproxy"]] {
-        let ended = stage.drainswap(command).await.expect(0);
+        let ended = stage.drainswap(command).await.exits(0);
         impostor.was_left_alone(&command.join(" "));
         if command[0] == "status" {
             // HAProxy's real master reported its old workers.
@@ -145,7 +145,7 @@ async fn a_process_that_calls_itself_haproxy_is_left_alone() {
     stage
         .drainswap(&named)
         .await
-        .expect(5)
+        .exits(5)
         .says(&["uid 65534", "neither root, nor this user, nor the user of the HAProxy"]);
     impostor.was_left_alone("status --master-socket");
     stage.close().await;
@@ -192,11 +192,11 @@ async fn the_process_behind_the_socket_is_found_in_every_mode() {
             } else {
                 format!("the running process {}, accepts", haproxy.process())
             };
-            let ended = checked(dir.path(), &haproxy).await.expect(0);
+            let ended = checked(dir.path(), &haproxy).await.exits(0);
             ended.prints(&[&found]);
             if processes != Processes::One {
                 haproxy.reload().await;
-                checked(dir.path(), &haproxy).await.expect(0).prints(&[&found]);
+                checked(dir.path(), &haproxy).await.exits(0).prints(&[&found]);
             }
         }
     }

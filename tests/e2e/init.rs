@@ -23,7 +23,7 @@ async fn settings_from_init_are_enough_for_a_plan() {
     let file = stage.dir().join("fresh/drainswap.toml");
     let file = file.to_str().expect("a path in UTF-8");
     let repository = v2.rsplit_once(':').expect("a tag").0;
-    stage.drainswap(&["init", "--settings", file]).await.expect(0).says(&[
+    stage.drainswap(&["init", "--settings", file]).await.exits(0).says(&[
         &format!("wrote {file}"),
         &format!("drainswap plan mobile --image {repository}:TAG --settings {file}"),
     ]);
@@ -38,15 +38,15 @@ async fn settings_from_init_are_enough_for_a_plan() {
     // No flags or variables are necessary.
     drainswap(&["--settings", file, "plan", "mobile", "--image", &v2])
         .await
-        .expect(0)
+        .exits(0)
         .prints(&["app1", "app1b"]);
-    drainswap(&["--settings", file, "deploy", "mobile", "--image", &v2, "--keep", "0"]).await.expect(0);
+    drainswap(&["--settings", file, "deploy", "mobile", "--image", &v2, "--keep", "0"]).await.exits(0);
 
-    stage.drainswap(&["init", "--settings", file]).await.expect(4).says(&["already exists", "--force"]);
+    stage.drainswap(&["init", "--settings", file]).await.exits(4).says(&["already exists", "--force"]);
     assert_eq!(std::fs::read_to_string(file).expect("the settings"), text);
-    let shown = stage.drainswap(&["init", "-"]).await.expect(0);
+    let shown = stage.drainswap(&["init", "-"]).await.exits(0);
     assert!(shown.stdout.contains(&v2), "the running image is shown:\n{}", shown.stdout);
-    stage.drainswap(&["init", file, "--force"]).await.expect(0);
+    stage.drainswap(&["init", file, "--force"]).await.exits(0);
     assert_eq!(std::fs::read_to_string(file).expect("the settings"), shown.stdout);
     crate::ends_with("v2", stage).await;
 }
@@ -58,17 +58,17 @@ async fn init_reports_obstacles_to_a_deploy() {
     let config_name = config.to_str().expect("a path in UTF-8");
     drainswap(&["init", "-", "-f", config_name])
         .await
-        .expect(3)
+        .exits(3)
         .says(&["cannot read ", "haproxy.cfg: No such file"]);
     std::fs::write(&config, "backend mobile\n    server app1 127.0.0.1:1\n").expect("write haproxy.cfg");
     drainswap(&["init", "-", "-f", config_name])
         .await
-        .expect(0)
+        .exits(0)
         .says(&["no `stats socket`", "level admin"])
         .prints(&[
             "#   app1  127.0.0.1:1  could not be inspected",
             &format!("haproxy_config = {config_name:?}"),
         ]);
-    let defaults = drainswap(&["init", "-", "--defaults"]).await.expect(0);
+    let defaults = drainswap(&["init", "-", "--defaults"]).await.exits(0);
     assert!(defaults.stderr.is_empty() && defaults.stdout.contains("# haproxy_config = \"/etc/haproxy"));
 }

@@ -34,7 +34,7 @@ async fn ctrl_c_during_a_drain_puts_the_server_back() {
     let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
     stage.haproxy.until_draining("app1").await;
     signal(&deploy, "INT");
-    finish(deploy).await.expect(12).says(&["cancelled: every server is in service"]);
+    finish(deploy).await.exits(12).says(&["cancelled: every server is in service"]);
     let report = load.stop().await;
     assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
     assert_eq!(versions(&stage).await, ["v1"; 4]);
@@ -81,7 +81,7 @@ async fn a_second_ctrl_c_undoes_a_booting_container() {
         stage.haproxy.status("app1").await.starts_with("UP")
     })
     .await;
-    finish(deploy).await.expect(12).says(&["undone   mobile/app1 is as it was"]);
+    finish(deploy).await.exits(12).says(&["undone   mobile/app1 is as it was"]);
     let report = load.stop().await;
     assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
     assert_in_service(&stage).await;
@@ -102,12 +102,12 @@ async fn a_killed_run_is_noticed_and_can_be_rolled_back() {
     deploy.kill().await.expect("kill drainswap");
     tear_journal(&stage);
     let torn = ".jsonl is incomplete and is ignored";
-    let again = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6);
+    let again = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.exits(6);
     again.says(&["was not finished", ".jsonl", "drainswap resume mobile -f ", "--undo", torn]);
-    let status = stage.drainswap(&["status"]).await.expect(0).says(&["was not finished"]);
+    let status = stage.drainswap(&["status"]).await.exits(0).says(&["was not finished"]);
     assert_eq!(status.stderr.matches(torn).count(), 1, "{}", status.stderr);
     for command in [&["doctor"][..], &["history", "mobile"], &["resume", "--dry-run"]] {
-        let ended = stage.drainswap(command).await.expect(0);
+        let ended = stage.drainswap(command).await.exits(0);
         assert_eq!(ended.stderr.matches(torn).count(), 1, "{command:?}: {}", ended.stderr);
     }
     // A flag may relax the limits of the run, but a variable does not.
@@ -118,21 +118,21 @@ async fn a_killed_run_is_noticed_and_can_be_rolled_back() {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        finish(command.spawn().expect("start drainswap")).await.expect(0)
+        finish(command.spawn().expect("start drainswap")).await.exits(0)
     };
     resume(&["--floor", "9"]).await.says(&["the floor is 9"]);
     assert!(!resume(&[]).await.stderr.contains("the floor is"), "the limit of the run applies");
     for taken in [&["drain"][..], &["maint"], &["ready", "--weight", "0"], &["drain", "--dry-run"]] {
-        let refused = stage.drainswap(&[taken, &["mobile/app2"]].concat()).await.expect(6);
+        let refused = stage.drainswap(&[taken, &["mobile/app2"]].concat()).await.exits(6);
         refused.says(&["was not finished", "drainswap resume mobile", "--undo", "--floor 0"]);
         assert!(stage.haproxy.status("app2").await.starts_with("UP"), "{taken:?}");
     }
-    stage.drainswap(&["drain", "mobile/app2", "--floor", "0"]).await.expect(0).says(&["note: run "]);
-    stage.drainswap(&["ready", "mobile/app2"]).await.expect(0).says(&["note: run ", "was not finished"]);
-    let would = stage.drainswap(&["rollback", "mobile", "--dry-run", "-o", "json"]).await.expect(0);
+    stage.drainswap(&["drain", "mobile/app2", "--floor", "0"]).await.exits(0).says(&["note: run "]);
+    stage.drainswap(&["ready", "mobile/app2"]).await.exits(0).says(&["note: run ", "was not finished"]);
+    let would = stage.drainswap(&["rollback", "mobile", "--dry-run", "-o", "json"]).await.exits(0);
     let would: serde_json::Value = serde_json::from_str(&would.stdout).expect("a plan");
     assert_eq!(would["lanes"][0]["servers"][0]["id"], "mobile/app1", "{would}");
-    let back = stage.drainswap(&["rollback", "mobile"]).await.expect(0);
+    let back = stage.drainswap(&["rollback", "mobile"]).await.exits(0);
     assert!(
         back.stderr.contains("rolled back, the old") && !back.stderr.contains("failed"),
         "{}",
@@ -222,13 +222,13 @@ async fn a_run_killed_at_any_event_is_resumed_without_a_lost_request() {
         let was_killed = kill_at(&stage, &["deploy", "mobile", "--image", image], moment, 1).await;
         killed += usize::from(was_killed);
         if was_killed {
-            stage.drainswap(&["resume", "mobile", "--dry-run"]).await.expect(0);
+            stage.drainswap(&["resume", "mobile", "--dry-run"]).await.exits(0);
             let resumed = stage.drainswap(&["resume"]).await;
             assert_eq!(resumed.code, 0, "killed at {moment}: {}", resumed.stderr);
         }
         assert_eq!(versions(&stage).await, [wanted; 2], "killed at {moment}");
         assert_in_service(&stage).await;
-        stage.drainswap(&["resume", "mobile"]).await.expect(0).says(&["nothing to resume"]);
+        stage.drainswap(&["resume", "mobile"]).await.exits(0).says(&["nothing to resume"]);
     }
     let report = load.stop().await;
     assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
@@ -250,12 +250,12 @@ async fn a_killed_resume_is_resumed_and_rolled_back_as_one_deploy() {
     // The kills occur in a lane that the run had started, and then in a newly planned lane.
     assert!(kill_at(&stage, &["resume", "mobile"], "container_started", 1).await);
     assert!(kill_at(&stage, &["resume", "mobile"], "drained", 1).await);
-    stage.drainswap(&["resume", "mobile"]).await.expect(0);
+    stage.drainswap(&["resume", "mobile"]).await.exits(0);
     assert_eq!(versions(&stage).await, ["v2"; 4]);
     // It counts as one deploy for a rollback.
-    let history = stage.drainswap(&["history", "mobile"]).await.expect(0);
+    let history = stage.drainswap(&["history", "mobile"]).await.exits(0);
     assert_eq!(history.stdout.matches("yes: its containers are kept").count(), 1, "{}", history.stdout);
-    stage.drainswap(&["rollback", "mobile", "--keep", "0"]).await.expect(0).says(&["4 containers replaced"]);
+    stage.drainswap(&["rollback", "mobile", "--keep", "0"]).await.exits(0).says(&["4 containers replaced"]);
     let report = load.stop().await;
     assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
     ends_with("v1", stage).await;
@@ -270,11 +270,11 @@ async fn a_second_run_waits_for_the_first() {
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "2000")]).await;
     let first = stage.spawn(&["deploy", "mobile", "--image", &v2]);
     stage.until_started("app1", &v2).await;
-    let refused = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6);
+    let refused = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.exits(6);
     refused.says(&["another drainswap is working on mobile: process"]);
-    let second = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--lock-wait", "1m"]).await.expect(0);
+    let second = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--lock-wait", "1m"]).await.exits(0);
     second.says(&["waiting up to 60 s: another drainswap is working on mobile", "nothing to do"]);
-    finish(first).await.expect(0);
+    finish(first).await.exits(0);
     ends_with("v2", stage).await;
 }
 
@@ -291,10 +291,7 @@ async fn a_reload_during_a_drain_is_noticed_and_no_container_stopped() {
     stage.haproxy.until_draining("app1").await;
     // The new process has forgotten the drain, and the old one keeps the stream.
     stage.haproxy.reload().await;
-    finish(deploy)
-        .await
-        .expect(10)
-        .says(&["HAProxy was reloaded during the run", "mobile/app1 is as it was"]);
+    finish(deploy).await.exits(10).says(&["HAProxy was reloaded during the run", "mobile/app1 is as it was"]);
     assert!(stream.still_streams().await, "the stream was cut");
     assert_in_service(&stage).await;
     assert_eq!(containers(&snapshot(&stage).await), containers(&before));
@@ -318,7 +315,7 @@ async fn a_reload_gives_a_booting_container_no_requests() {
     .await;
     // The first server is finished. The old process's sessions of the other server cannot be counted, so it is left
     // alone.
-    let ended = finish(deploy).await.expect(10);
+    let ended = finish(deploy).await.exits(10);
     ended.says(&[
         "mobile/app1 was put into rotation during the run; it is in maint again",
         "mobile/app1 keeps the new container",

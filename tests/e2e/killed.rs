@@ -136,7 +136,7 @@ async fn a_run_killed_around_any_record_is_resumed_without_a_lost_request() {
     }
     let stage = Stage::pair().start().await;
     let images = [stage.reference("v1"), stage.image("v2", &[("VERSION", "v2")]).await];
-    stage.drainswap(&["deploy", "mobile", "--image", &images[1]]).await.expect(0);
+    stage.drainswap(&["deploy", "mobile", "--image", &images[1]]).await.exits(0);
     let load = Load::start(stage.frontend(), Mix { rate: 100, slow_one_in: 0, ..Mix::default() });
     load.answered(100).await;
     let (mut killed, mut whole) = (0, Vec::new());
@@ -159,10 +159,10 @@ async fn a_run_killed_around_any_record_is_resumed_without_a_lost_request() {
 
 /// Resumes a killed deploy, and fails unless every server is in service with the given version afterwards.
 async fn comes_to_its_end(stage: &Stage, image: &str, version: &str, killed: &str) {
-    let resumed = stage.drainswap(&["resume", "mobile"]).await.expect(0);
+    let resumed = stage.drainswap(&["resume", "mobile"]).await.exits(0);
     if resumed.stderr.contains("nothing to resume") {
         // The run was killed before its first record or after its last one.
-        stage.drainswap(&["deploy", "mobile", "--image", image]).await.expect(0);
+        stage.drainswap(&["deploy", "mobile", "--image", image]).await.exits(0);
     }
     assert_eq!(versions(stage).await, [version; 2], "{killed}: {}", resumed.stderr);
     assert_in_service(stage).await;
@@ -204,7 +204,7 @@ async fn killed_at_random_moments(deploys: usize, kills: usize) {
     let stage = Stage::pair().start().await;
     let images = [stage.reference("v1"), stage.image("v2", &[("VERSION", "v2")]).await];
     let started = Instant::now();
-    stage.drainswap(&["deploy", "mobile", "--image", &images[1]]).await.expect(0);
+    stage.drainswap(&["deploy", "mobile", "--image", &images[1]]).await.exits(0);
     let whole = started.elapsed();
     let load = Load::start(stage.frontend(), Mix { rate: 100, slow_one_in: 0, ..Mix::default() });
     load.answered(100).await;

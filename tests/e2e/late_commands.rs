@@ -99,7 +99,7 @@ async fn deploys_over(stage: Stage, fault: Fault) {
     load.answered(20).await;
     let socket = network.address.to_string();
     let begun = Instant::now();
-    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--socket", &socket]).await.expect(0);
+    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--socket", &socket]).await.exits(0);
     let took = begun.elapsed();
     wait_until("the late command is delivered", Duration::from_secs(30), async || {
         network.delivered.load(Ordering::SeqCst)

@@ -44,12 +44,12 @@ async fn servers_without_a_container_or_in_manual_maint_are_left_alone() {
     })
     .await;
     stage.haproxy.set_state("app2", "maint").await;
-    stage.drainswap(&["status", "mobile"]).await.expect(0).prints(&["spare slot", "none found"]);
+    stage.drainswap(&["status", "mobile"]).await.exits(0).prints(&["spare slot", "none found"]);
 
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let load = Load::start(stage.frontend(), Mix::default());
     load.answered(300).await;
-    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
+    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.exits(0);
     load.answered(300).await;
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report}\n{}", ended.stderr);
@@ -66,9 +66,9 @@ async fn servers_without_a_container_or_in_manual_maint_are_left_alone() {
 
     // The server is only enabled on request.
     let again = ["deploy", "mobile", "--image", &v2];
-    stage.drainswap(&again).await.expect(0).says(&["nothing to do", "mobile/app2 stays in maint"]);
+    stage.drainswap(&again).await.exits(0).says(&["nothing to do", "mobile/app2 stays in maint"]);
     assert_eq!(stage.haproxy.status("app2").await, "MAINT");
-    let enabled = stage.drainswap(&[&again[..], &["--enable"]].concat()).await.expect(0);
+    let enabled = stage.drainswap(&[&again[..], &["--enable"]].concat()).await.exits(0);
     enabled.says(&["done: 1 put back, 4 left: "]);
     ends_with("v2", stage).await;
 }

@@ -44,7 +44,7 @@ async fn a_server_leaves_and_returns_on_all_load_balancers() {
     stream.begin("/stream?s=4").await.expect("it begins");
     let ended =
         stage.drainswap(&[&["deploy", "mobile", "--image", &v2], &both(&stage, &second)[..]].concat()).await;
-    let ended = ended.expect(0);
+    let ended = ended.exits(0);
     assert!(stream.ends_whole().await, "the stream was cut\n{}", ended.stderr);
     for load in loads {
         load.answered(50).await;
@@ -72,10 +72,10 @@ async fn a_load_balancer_without_answers_stops_the_deploy_or_is_left_out() {
     stage
         .drainswap(&deploy)
         .await
-        .expect(5)
+        .exits(5)
         .says(&["cannot reach HAProxy's runtime socket /nowhere/admin.sock"]);
     assert_eq!(snapshot(&stage).await, before);
-    let ended = stage.drainswap(&[&deploy[..], &["--lb-quorum", "reachable"]].concat()).await.expect(0);
+    let ended = stage.drainswap(&[&deploy[..], &["--lb-quorum", "reachable"]].concat()).await.exits(0);
     ended.says(&["/nowhere/admin.sock does not answer; the run goes on with the other load balancers"]);
     ends_with("v2", stage).await;
 }
@@ -94,7 +94,7 @@ async fn a_load_balancer_that_dies_during_a_deploy_causes_an_undo_on_the_others(
     second.haproxy.kill();
     finish(deploy)
         .await
-        .expect(10)
+        .exits(10)
         .says(&["cannot reach HAProxy's runtime socket", "mobile/app1 is as it was"]);
     assert!(stage.haproxy.status("app1").await.starts_with("UP"));
     assert!(stream.ends_whole().await, "the stream was cut");
@@ -157,7 +157,7 @@ async fn a_load_balancer_that_returns_gets_the_current_states() {
     })
     .await;
     assert!(stream.ends_whole().await, "the stream was cut");
-    finish(deploy).await.expect(0).says(&["does not answer; the run goes on with the other load balancers"]);
+    finish(deploy).await.exits(0).says(&["does not answer; the run goes on with the other load balancers"]);
     assert_eq!(versions(&stage).await, ["v2", "v2"]);
     assert_in_service(&stage).await;
     for server in stage.servers() {
@@ -226,7 +226,7 @@ async fn a_single_move_applies_to_all_load_balancers_or_none() {
     }
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
     let second = stage.second().await;
-    stage.drainswap(&[&["drain", "mobile/app1"], &both(&stage, &second)[..]].concat()).await.expect(0);
+    stage.drainswap(&[&["drain", "mobile/app1"], &both(&stage, &second)[..]].concat()).await.exits(0);
     for haproxy in [&stage.haproxy, &second.haproxy] {
         assert!(haproxy.status("app1").await.starts_with("DRAIN"));
     }
@@ -235,7 +235,7 @@ async fn a_single_move_applies_to_all_load_balancers_or_none() {
     let _between = Between::deaf(second.haproxy.socket(), &socket, |line| line.contains("state ready"));
     let socket = [stage.haproxy.socket(), &socket].map(|path| path.to_str().expect("UTF-8"));
     let ready = ["ready", "mobile/app1", "--socket", socket[0], "--socket", socket[1]];
-    stage.drainswap(&ready).await.expect(5).says(&["between.sock"]);
+    stage.drainswap(&ready).await.exits(5).says(&["between.sock"]);
     assert!(stage.haproxy.status("app1").await.starts_with("DRAIN"), "it is as it was");
     stage.close().await;
 }

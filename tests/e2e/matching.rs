@@ -61,7 +61,7 @@ async fn a_label_inside_an_image_claims_no_server() {
 
     let before = stage.container("blog").await.expect("blog's container");
     let old = stage.container("app1").await.expect("app1's container");
-    stage.drainswap(&["deploy", &pay, "--image", &v2]).await.expect(0);
+    stage.drainswap(&["deploy", &pay, "--image", &v2]).await.exits(0);
     assert_eq!(stage.container("blog").await.expect("blog's container").id, before.id);
     let new = stage.container("app1").await.expect("app1's container");
     assert!(new.id != old.id && new.state == "running", "{new:?}");
@@ -82,12 +82,12 @@ async fn a_server_that_only_haproxy_knows_keeps_its_container() {
     std::fs::write(stage.haproxy.config(), text).expect("write haproxy.cfg");
 
     let before = snapshot(&stage).await;
-    let refused = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(4);
+    let refused = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.exits(4);
     refused.says(&["as old/one", "which is not in haproxy.cfg", "set server old/one state maint"]);
     assert_eq!(snapshot(&stage).await, before);
     let found = stage.drainswap(&["doctor"]).await;
     assert!(found.stdout.contains("HAProxy runs old/one"), "{}", found.stdout);
     stage.haproxy.command("set server old/one state maint").await;
-    stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
+    stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.exits(0);
     stage.close().await;
 }

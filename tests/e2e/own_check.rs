@@ -22,16 +22,16 @@ async fn a_container_gets_requests_when_the_check_of_haproxy_passes() {
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "2500"), ("BOOT_KIND", "503")]).await;
     let load = Load::start(stage.frontend(), Mix::default());
     load.answered(100).await;
-    let planned = stage.drainswap(&["plan", "mobile", "--image", &v2]).await.expect(0);
+    let planned = stage.drainswap(&["plan", "mobile", "--image", &v2]).await.exits(0);
     planned.prints(&["HAProxy's own check, which decides here (http-check connect), has it up"]);
-    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
+    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.exits(0);
     load.answered(100).await;
     // The same by hand: the container boots again, and `ready --wait` relies on the check.
-    stage.drainswap(&["maint", "mobile/app1", "--wait"]).await.expect(0);
+    stage.drainswap(&["maint", "mobile/app1", "--wait"]).await.exits(0);
     let name = stage.container_name("app1");
     stage.engine.stop(&name).await;
     stage.engine.start(&name).await;
-    stage.drainswap(&["ready", "mobile/app1", "--wait"]).await.expect(0).says(&["mobile/app1 is up"]);
+    stage.drainswap(&["ready", "mobile/app1", "--wait"]).await.exits(0).says(&["mobile/app1 is up"]);
     load.answered(100).await;
     let report = load.stop().await;
     assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}\n{}", ended.stderr);
@@ -49,7 +49,7 @@ async fn a_container_that_never_passes_the_check_of_haproxy_is_undone() {
     let load = Load::start(stage.frontend(), Mix::default());
     load.answered(100).await;
     let deploy = ["deploy", "mobile", "--image", &broken, "--ready-timeout", "2s"];
-    let ended = stage.drainswap(&deploy).await.expect(10);
+    let ended = stage.drainswap(&deploy).await.exits(10);
     let ended = ended.says(&["HAProxy's check did not bring mobile/app1 up within", "rolled back"]);
     load.answered(100).await;
     let report = load.stop().await;

@@ -37,7 +37,7 @@ async fn browse_with(page: &Path, options: &[&str]) -> (String, String) {
     browser.args(options).arg(format!("--user-data-dir={}", profile.path().display()));
     browser.arg(format!("file://{}", page.display()));
     browser.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let ended = finish(browser.spawn().expect("start chromium")).await.expect(0);
+    let ended = finish(browser.spawn().expect("start chromium")).await.exits(0);
     let complaints = ended.stderr.lines().filter(|line| line.contains("CONSOLE"));
     (ended.stdout, complaints.collect::<Vec<_>>().join("\n"))
 }
@@ -70,7 +70,7 @@ async fn a_page_with_hostile_names_runs_no_script_and_loads_nothing() {
     report.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     finish(report.spawn().expect("start drainswap"))
         .await
-        .expect(0)
+        .exits(0)
         .says(&["the page of run 20261126T143747.970Z"]);
 
     let (dom, complaints) = browse(&page).await;
@@ -124,7 +124,7 @@ async fn an_unwritable_page_is_a_usage_error() {
     report.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     finish(report.spawn().expect("start drainswap"))
         .await
-        .expect(2)
+        .exits(2)
         .says(&["cannot write /proc/nowhere/page.html: ", "Name another file"]);
 }
 
@@ -137,10 +137,10 @@ async fn the_page_shows_requests_by_version() {
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "3000")]).await;
     let load = Load::start(stage.frontend(), Mix::default());
     load.answered(300).await;
-    stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
+    stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.exits(0);
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report}");
-    let page = stage.drainswap(&["report"]).await.expect(0).stdout;
+    let page = stage.drainswap(&["report"]).await.exits(0).stdout;
     for text in ["mobile/app1</b>", "mobile/app1b</b>", "class=\"booting\"", "v1 (", "v2 (", "requests/s"] {
         assert!(page.contains(text), "the page lacks {text}:\n{page}");
     }

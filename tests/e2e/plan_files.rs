@@ -37,7 +37,7 @@ async fn a_plan_is_applied_as_approved_or_refused_with_all_differences() {
     let file = stage.dir().join("plan.json");
     let path = file.display().to_string();
     let plan = stage.drainswap(&["plan", "mobile", "--image", &v2, "--save", &path, "--floor", "0"]).await;
-    plan.expect(0).prints(&["deploy mobile to", "1. mobile/app1"]);
+    plan.exits(0).prints(&["deploy mobile to", "1. mobile/app1"]);
     assert_eq!(file.metadata().expect("the file").permissions().mode() & 0o7777, 0o600);
 
     // Changes since the plan was saved.
@@ -47,7 +47,7 @@ async fn a_plan_is_applied_as_approved_or_refused_with_all_differences() {
     assert_ne!(changed, config);
     std::fs::write(stage.haproxy.config(), &changed).expect("write haproxy.cfg");
     stage.image("v2", &[("VERSION", "v2"), ("MORE", "1")]).await;
-    let refused = apply(&stage, &path).await.expect(7);
+    let refused = apply(&stage, &path).await.exits(7);
     let config_says = format!("{} has changed", stage.haproxy.config().display());
     refused.says(&[
         "not applied, nothing was touched",
@@ -63,27 +63,27 @@ async fn a_plan_is_applied_as_approved_or_refused_with_all_differences() {
     stage.haproxy.set_state("app1b", "ready").await;
     std::fs::write(stage.haproxy.config(), format!("# mine\n{config}")).expect("write haproxy.cfg");
     stage.haproxy.reload().await;
-    let other = stage.drainswap(&["deploy", "--plan", &path, "--floor", "1"]).await.expect(2);
+    let other = stage.drainswap(&["deploy", "--plan", &path, "--floor", "1"]).await.exits(2);
     other.says(&["is a plan for floor 0, but the command line asks for floor 1"]);
-    stage.drainswap(&["deploy", "other", "--plan", &path]).await.expect(2).says(&["for backend mobile"]);
+    stage.drainswap(&["deploy", "other", "--plan", &path]).await.exits(2).says(&["for backend mobile"]);
     let never = ["deploy", "--plan", &path, "--approved", &"0".repeat(64)];
-    stage.drainswap(&never).await.expect(7).says(&["is not the approved plan file"]);
-    stage.drainswap(&["deploy", "--plan", "/nowhere"]).await.expect(2).says(&["cannot read /nowhere: "]);
+    stage.drainswap(&never).await.exits(7).says(&["is not the approved plan file"]);
+    stage.drainswap(&["deploy", "--plan", "/nowhere"]).await.exits(2).says(&["cannot read /nowhere: "]);
 
-    let saved = stage.drainswap(&["plan", "mobile", "--image", &v2, "--save", "-"]).await.expect(0);
+    let saved = stage.drainswap(&["plan", "mobile", "--image", &v2, "--save", "-"]).await.exits(0);
     let saved = saved.says(&["deploy mobile to"]);
     let planned: Value = serde_json::from_str(&saved.stdout).expect("a plan file");
     stage.haproxy.reload().await;
-    apply_text(&stage, &saved.stdout).await.expect(0).says(&["applying the plan made at", "done: "]);
+    apply_text(&stage, &saved.stdout).await.exits(0).says(&["applying the plan made at", "done: "]);
     assert!(versions(&stage).await.iter().all(|version| version == "v2"));
-    let history = stage.drainswap(&["history", "mobile", "-o", "json"]).await.expect(0);
+    let history = stage.drainswap(&["history", "mobile", "-o", "json"]).await.exits(0);
     let told: Value = serde_json::from_str(&history.stdout).expect("an object");
     assert_eq!(told["states"][0]["approved"]["at"], planned["plan"]["at"], "{told}");
-    stage.drainswap(&["history", "mobile"]).await.expect(0).prints(&["by the plan of "]);
+    stage.drainswap(&["history", "mobile"]).await.exits(0).prints(&["by the plan of "]);
 
-    let again = apply_text(&stage, &saved.stdout).await.expect(7);
+    let again = apply_text(&stage, &saved.stdout).await.exits(7);
     again.says(&["nothing is left to do for mobile/app1", "nothing is left to do for mobile/app1b"]);
-    apply_text(&stage, &saved.stdout[..99]).await.expect(2).says(&["stdin: not a plan file"]);
+    apply_text(&stage, &saved.stdout[..99]).await.exits(2).says(&["stdin: not a plan file"]);
     assert_in_service(&stage).await;
     stage.close().await;
 }

@@ -31,14 +31,14 @@ async fn a_podman_container_is_replaced_and_rolled_back() {
         }
     };
     // Podman does not ask a registry to resolve a tag.
-    let elsewhere = with(&["deploy", "mobile", "--image", "127.0.0.1:1/mobile:v2"]).await.expect(5);
+    let elsewhere = with(&["deploy", "mobile", "--image", "127.0.0.1:1/mobile:v2"]).await.exits(5);
     elsewhere.says(&["Podman", "name the image by its digest"]);
-    with(&["deploy", "mobile", "--image", &v2]).await.expect(0);
+    with(&["deploy", "mobile", "--image", &v2]).await.exits(0);
     assert_eq!((versions(&stage).await, data()), (vec!["v2".to_owned()], before.clone()));
     assert_eq!(may(), "[CAP_CHOWN]");
-    with(&["rollback", "mobile"]).await.expect(0);
+    with(&["rollback", "mobile"]).await.exits(0);
     let digest = podman.podman(&["inspect", "-f", "{{.Digest}}", &v2]);
-    with(&["deploy", "mobile", "--image", &format!("localhost/mobile@{digest}")]).await.expect(0);
+    with(&["deploy", "mobile", "--image", &format!("localhost/mobile@{digest}")]).await.exits(0);
     assert_eq!((versions(&stage).await, data()), (vec!["v2".to_owned()], before));
     drop(podman);
     stage.close().await;

@@ -34,25 +34,25 @@ async fn a_promotion_deploys_the_digest_that_runs_in_staging() {
     // Only half of staging runs the image, so nothing happens.
     let flags = ["--image", &v2, "--on-failure", "stop", "--ready-timeout", "2s"];
     staging.haproxy.set_state("app1b", "maint").await;
-    staging.drainswap(&promote).await.expect(4).says(&["mobile/app1b does not serve there"]);
+    staging.drainswap(&promote).await.exits(4).says(&["mobile/app1b does not serve there"]);
     staging.haproxy.set_state("app1b", "ready").await;
     let bad = staging.image("bad", &[("FAIL", "exit")]).await;
-    staging.drainswap(&["deploy", "mobile", "--image", &bad]).await.expect(10);
-    staging.drainswap(&promote).await.expect(4).says(&["the last run there did not succeed"]);
-    staging.drainswap(&[&["deploy", "mobile"], &flags[..]].concat()).await.expect(0);
+    staging.drainswap(&["deploy", "mobile", "--image", &bad]).await.exits(10);
+    staging.drainswap(&promote).await.exits(4).says(&["the last run there did not succeed"]);
+    staging.drainswap(&[&["deploy", "mobile"], &flags[..]].concat()).await.exits(0);
     assert_eq!(snapshot(&production).await, before);
     // The tag moves afterwards, but staging still runs the old digest.
     staging.image("v2", &[("VERSION", "moved")]).await;
-    let dry = staging.drainswap(&[&promote[..], &["--dry-run"]].concat()).await.expect(0);
+    let dry = staging.drainswap(&[&promote[..], &["--dry-run"]].concat()).await.exits(0);
     dry.prints(&["mobile/app1", "mobile:v2"]);
     assert_eq!(versions(&production).await, ["v1", "v1"]);
     staging
         .drainswap(&promote)
         .await
-        .expect(0)
+        .exits(0)
         .says(&["every server of mobile there runs ", "every one is in service"]);
     assert_eq!(versions(&production).await, ["v2", "v2"]);
-    staging.drainswap(&promote).await.expect(0).says(&["nothing to do"]);
+    staging.drainswap(&promote).await.exits(0).says(&["nothing to do"]);
     ends_with("v2", production).await;
     staging.close().await;
 }

@@ -92,8 +92,8 @@ impl Reader {
 
     /// Every page but those that show it begins after the first deploy.
     async fn first_deploy(&self) {
-        self.types("drainswap init").await.expect(0);
-        self.types("drainswap deploy mobile --image registry.example.org/mobile:v2").await.expect(0);
+        self.types("drainswap init").await.exits(0);
+        self.types("drainswap deploy mobile --image registry.example.org/mobile:v2").await.exits(0);
     }
 
     /// Does what has happened before this line is typed.
@@ -106,14 +106,14 @@ impl Reader {
             for (index, version) in ["v3", "v4", "v5"].into_iter().enumerate() {
                 let image = self.stage.reference(version);
                 let ended =
-                    self.types(&format!("drainswap deploy mobile --image {image} -o json")).await.expect(0);
+                    self.types(&format!("drainswap deploy mobile --image {image} -o json")).await.exits(0);
                 if index == 0 {
                     ended.events()[0]["run"].as_str().expect("a run").clone_into(&mut self.run);
                 }
             }
         } else if line.contains("--save") {
             let image = self.stage.reference("v3");
-            self.types(&format!("drainswap deploy mobile --image {image}")).await.expect(0);
+            self.types(&format!("drainswap deploy mobile --image {image}")).await.exits(0);
         } else if killed.iter().any(|killed| line.starts_with(killed)) || line.contains("--resume-first") {
             self.is_killed_in_a_deploy().await;
         }

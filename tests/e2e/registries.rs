@@ -72,9 +72,9 @@ async fn a_registry_gets_the_password_from_the_docker_configuration() {
         json!({ "auths": { address.to_string(): { "auth": auth } } })
     };
     let nothing = docker_config(&stage, "nothing", &json!({}));
-    deploy(&stage, &image("v2"), &nothing).await.expect(5).says(&["from its registry", "docker login"]);
+    deploy(&stage, &image("v2"), &nothing).await.exits(5).says(&["from its registry", "docker login"]);
     let wrong = docker_config(&stage, "wrong", &auths("wrong"));
-    deploy(&stage, &image("v2"), &wrong).await.expect(5).says(&["from its registry"]);
+    deploy(&stage, &image("v2"), &wrong).await.exits(5).says(&["from its registry"]);
     // A credential helper with a wrong answer and then the right one: every login calls it again.
     let answer = stage.dir().join("answer.json");
     let helper = stage.dir().join("docker-credential-x");
@@ -88,12 +88,12 @@ async fn a_registry_gets_the_password_from_the_docker_configuration() {
         fs::write(&answer, text.to_string()).expect("write the answer");
     };
     say("wrong");
-    deploy(&stage, &image("v2"), &by_helper).await.expect(5);
+    deploy(&stage, &image("v2"), &by_helper).await.exits(5);
     assert_eq!(snapshot(&stage).await, before);
     say(PASSWORD);
-    deploy(&stage, &image("v2"), &by_helper).await.expect(0);
+    deploy(&stage, &image("v2"), &by_helper).await.exits(0);
     let right = docker_config(&stage, "right", &auths(PASSWORD));
-    deploy(&stage, &image("v3"), &right).await.expect(0);
+    deploy(&stage, &image("v3"), &right).await.exits(0);
     for entry in fs::read_dir(stage.dir().join("state/mobile")).expect("the state directory") {
         let text = fs::read_to_string(entry.expect("an entry").path()).expect("a file");
         assert!(!text.contains(PASSWORD), "a journal contains the secret");
@@ -127,20 +127,20 @@ async fn a_login_in_the_settings_has_precedence_and_its_password_is_read_at_each
     let by_file = format!("password_file = {password:?}");
     let by_command = format!("password_command = 'cat {}'", password.display());
 
-    try_it(&format!("password = \"{PASSWORD}\""), "v2").await.expect(3).says(&["with password_file"]);
-    try_it(&by_file, "v2").await.expect(3).says(&["cannot read its password_file"]);
+    try_it(&format!("password = \"{PASSWORD}\""), "v2").await.exits(3).says(&["with password_file"]);
+    try_it(&by_file, "v2").await.exits(3).says(&["cannot read its password_file"]);
     write(PASSWORD, 0o644);
-    try_it(&by_file, "v2").await.expect(3).says(&["accessible to all users", "chmod o-rwx"]);
-    try_it("password_command = 'exit 3'", "v2").await.expect(5).says(&["password_command failed"]);
+    try_it(&by_file, "v2").await.exits(3).says(&["accessible to all users", "chmod o-rwx"]);
+    try_it("password_command = 'exit 3'", "v2").await.exits(5).says(&["password_command failed"]);
     write("wrong", 0o640);
     for entry in [&by_file, &by_command] {
         let says = ["from its registry", "the login of [registries] in drainswap.toml"];
-        try_it(entry, "v2").await.expect(5).says(&says);
+        try_it(entry, "v2").await.exits(5).says(&says);
     }
     assert_eq!(snapshot(&stage).await, before);
     write(PASSWORD, 0o640);
-    try_it(&by_file, "v2").await.expect(0);
-    try_it(&by_command, "v3").await.expect(0);
+    try_it(&by_file, "v2").await.exits(0);
+    try_it(&by_command, "v3").await.exits(0);
     ends_with("v3", stage).await;
 }
 
@@ -162,19 +162,19 @@ async fn an_expired_token_fails_the_deploy_without_changes() {
     let wrong = docker_config(&stage, "wrong", &auths("ZGVwbG95ZXI6d3Jvbmc="));
 
     let advice = ["unauthorized", "the login in Docker's configuration", "expired", "`docker login"];
-    deploy(&stage, &image, &wrong).await.expect(5).says(&advice);
+    deploy(&stage, &image, &wrong).await.exits(5).says(&advice);
     assert_eq!(tokens.given(), 0, "a wrong password got a token");
-    deploy(&stage, &image, &login).await.expect(5).says(&advice);
+    deploy(&stage, &image, &login).await.exits(5).says(&advice);
     let to_resolve = tokens.given();
     assert!(to_resolve > 0, "the registry requires no token");
     // The token expires after the tag is resolved and before the pull.
     tokens.gives(to_resolve);
-    let ended = deploy(&stage, &image, &login).await.expect(5).says(&["pull ", "nothing was touched"]);
+    let ended = deploy(&stage, &image, &login).await.exits(5).says(&["pull ", "nothing was touched"]);
     // containerd does not report the reason.
     ended.says(if stage.engine.is_on_containerd().await { &advice[1..] } else { &advice });
     assert_eq!(snapshot(&stage).await, before);
     tokens.gives(1000);
-    deploy(&stage, &image, &login).await.expect(0);
+    deploy(&stage, &image, &login).await.exits(0);
     ends_with("v2", stage).await;
 }
 
@@ -212,14 +212,14 @@ async fn each_engine_gets_the_image_for_its_platform_or_the_deploy_is_refused() 
     let (is_for, is) = (format!("is built for linux/{foreign}"), format!("runs linux/{own}"));
 
     write("");
-    deploy("foreign").await.expect(4).says(&["nothing was touched", &is_for, &is, "`platform`"]);
+    deploy("foreign").await.exits(4).says(&["nothing was touched", &is_for, &is, "`platform`"]);
     write("platform = \"linux/s390x\"");
     let (one, other) = (format!("linux/{foreign}"), format!("linux/{own}"));
-    deploy("both").await.expect(4).says(&["must run linux/s390x", &one, &other]);
+    deploy("both").await.exits(4).says(&["must run linux/s390x", &one, &other]);
     assert_eq!(snapshot(&stage).await, before);
 
     write("");
-    deploy("both").await.expect(0);
+    deploy("both").await.exits(0);
     assert_eq!(versions(&stage).await, ["v3"; 2]);
     // The engine has the image for its own platform, and the deploy asks for the other one. Docker's classic image
     // store holds only one of them.
@@ -227,13 +227,13 @@ async fn each_engine_gets_the_image_for_its_platform_or_the_deploy_is_refused() 
     write(&format!("platform = \"linux/{foreign}\""));
     let plan = ["plan", "mobile", "--image", &stage.reference("both"), "--settings", settings];
     let change = format!("Platform: linux/{own} → linux/{foreign}");
-    stage.drainswap(&plan).await.expect(0).prints(&[&change]);
+    stage.drainswap(&plan).await.exits(0).prints(&[&change]);
     if !stage.engine.is_on_containerd().await {
-        deploy("more").await.expect(5).says(&["can hold only one of the two", "`docker image rm"]);
+        deploy("more").await.exits(5).says(&["can hold only one of the two", "`docker image rm"]);
         assert_eq!(versions(&stage).await, ["v3"; 2]);
         stage.engine.forget(&stage.reference("more")).await;
     }
-    deploy("more").await.expect(0);
+    deploy("more").await.exits(0);
     ends_with("v5", stage).await;
 }
 

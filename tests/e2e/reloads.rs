@@ -84,7 +84,7 @@ async fn a_drain_waits_for_the_sessions_of_old_workers() {
     let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
     until_draining(&stage, &mut deploy).await;
     stage.haproxy.reload().await;
-    let ended = finish(deploy).await.expect(0);
+    let ended = finish(deploy).await.exits(0);
     for stream in streams {
         assert!(stream.ends_whole().await, "a stream was cut: {}", ended.stderr);
     }
@@ -109,7 +109,7 @@ async fn a_restart_during_a_drain_is_noticed_and_the_drain_restored() {
         stage.haproxy.status("app1").await == "MAINT"
     })
     .await;
-    finish(deploy).await.expect(0).says(&["restoring its runtime state"]);
+    finish(deploy).await.exits(0).says(&["restoring its runtime state"]);
     ends_with("v2", stage).await;
 }
 

@@ -70,7 +70,7 @@ async fn the_first_signal_at_any_event_stops_soon_and_sighup_does_not() {
         assert_eq!(now[1], if event == "removed" { "v2" } else { "v1" }, "asked at {event}: {stdout}");
         assert_in_service(&stage).await;
         if now != ["v1", "v1"] {
-            stage.drainswap(&["deploy", "mobile", "--image", &stage.reference("v1")]).await.expect(0);
+            stage.drainswap(&["deploy", "mobile", "--image", &stage.reference("v1")]).await.exits(0);
         }
     }
     let report = load.stop().await;
@@ -90,7 +90,7 @@ async fn a_slow_stop_reports_its_reason() {
     stage.until_started("app1", &v2).await;
     kill_process(process, Signal::TERM).expect("it runs");
     let ended = timeout(Duration::from_secs(60), finish(deploy)).await.expect("it ends");
-    ended.expect(12).says(&[
+    ended.exits(12).says(&[
         "stopping when mobile/app1 serves with the new container",
         "ask again to roll it back at once",
     ]);
@@ -110,17 +110,17 @@ async fn a_stop_command_after_a_ctrl_c_does_not_count_as_a_second() {
     let process = pid(deploy.id().expect("it runs"));
     stage.until_started("app1", &v2).await;
     kill_process(process, Signal::INT).expect("it runs");
-    stage.drainswap(&["stop", "mobile"]).await.expect(0).says(&["to stop at its next safe point"]);
-    finish(deploy).await.expect(12).says(&["stopping when mobile/app1 serves with the new container"]);
+    stage.drainswap(&["stop", "mobile"]).await.exits(0).says(&["to stop at its next safe point"]);
+    finish(deploy).await.exits(12).says(&["stopping when mobile/app1 serves with the new container"]);
     assert_eq!(versions(&stage).await, ["v2", "v1"]);
     assert_in_service(&stage).await;
     // A second stop command starts the undo.
     let slow = stage.image("v3", &[("FAIL", "never-ready")]).await;
     let deploy = stage.spawn(&["deploy", "mobile", "--image", &slow, "--ready-timeout", "10m"]);
     stage.until_started("app1", &slow).await;
-    stage.drainswap(&["stop", "mobile"]).await.expect(0);
-    stage.drainswap(&["stop", "mobile", "--lock-wait", "1m"]).await.expect(0).says(&["the run has ended"]);
-    finish(deploy).await.expect(12).says(&["undone   mobile/app1 is as it was"]);
+    stage.drainswap(&["stop", "mobile"]).await.exits(0);
+    stage.drainswap(&["stop", "mobile", "--lock-wait", "1m"]).await.exits(0).says(&["the run has ended"]);
+    finish(deploy).await.exits(12).says(&["undone   mobile/app1 is as it was"]);
     assert_eq!(versions(&stage).await, ["v2", "v1"]);
     stage.close().await;
 }

@@ -17,20 +17,20 @@ async fn a_server_can_be_moved_with_a_wait_for_its_sessions() {
     let drain = stage.spawn(&["drain", "mobile/app1", "--wait"]);
     wait_until("it drains", Duration::from_secs(10), async || stage.haproxy.status("app1").await == "DRAIN")
         .await;
-    let late = stage.drainswap(&["status", "mobile"]).await.expect(0);
+    let late = stage.drainswap(&["status", "mobile"]).await.exits(0);
     let row = late.stdout.lines().find(|line| line.contains("mobile/app1 ")).expect("a row").to_owned();
     assert!(row.contains("DRAIN") && row.contains("mobile:v1") && row.ends_with("ready"), "{row}");
     drop(stream);
-    finish(drain).await.expect(0).says(&["mobile/app1 has no session left"]);
-    stage.drainswap(&["maint", "mobile/app1"]).await.expect(0);
+    finish(drain).await.exits(0).says(&["mobile/app1 has no session left"]);
+    stage.drainswap(&["maint", "mobile/app1"]).await.exits(0);
     assert_eq!(stage.haproxy.status("app1").await, "MAINT");
     // A server that does not answer gets no traffic.
     stage.remove("app1").await;
     let ready = ["ready", "mobile/app1", "--wait", "--drain-timeout", "500ms"];
-    stage.drainswap(&ready).await.expect(11).says(&["mobile/app1 did not answer: ", "It stays in maint"]);
+    stage.drainswap(&ready).await.exits(11).says(&["mobile/app1 did not answer: ", "It stays in maint"]);
     assert_eq!(stage.haproxy.status("app1").await, "MAINT");
     stage.run("app1", &stage.reference("v1")).await;
-    stage.drainswap(&["ready", "mobile/app1", "--wait"]).await.expect(0).says(&["mobile/app1 is up"]);
+    stage.drainswap(&["ready", "mobile/app1", "--wait"]).await.exits(0).says(&["mobile/app1 is up"]);
     assert!(stage.haproxy.status("app1").await.starts_with("UP"));
     stage.close().await;
 }
@@ -43,7 +43,7 @@ async fn a_wait_that_times_out_reports_the_remaining_sessions() {
     let stage = Stage::pair().start().await;
     let stream = stage.open_stream(60).await;
     let drain =
-        stage.drainswap(&["drain", "mobile/app1", "--wait", "--drain-timeout", "500ms"]).await.expect(11);
+        stage.drainswap(&["drain", "mobile/app1", "--wait", "--drain-timeout", "500ms"]).await.exits(11);
     drain.says(&["mobile/app1 still had 1 session", "--drain-timeout", "It stays in drain"]);
     drop(stream);
     stage.close().await;
@@ -55,16 +55,16 @@ async fn the_last_answering_server_stays_without_checks() {
         return;
     }
     let stage = Stage::pair().start().await;
-    stage.drainswap(&["ready", "mobile/app1b", "--health", "off"]).await.expect(0);
+    stage.drainswap(&["ready", "mobile/app1b", "--health", "off"]).await.exits(0);
     stage.remove("app1b").await;
     for leave in [&["drain"][..], &["maint"], &["maint", "--drain-first"], &["ready", "--weight", "0"]] {
-        let refused = stage.drainswap(&[leave, &["mobile/app1"]].concat()).await.expect(4);
+        let refused = stage.drainswap(&[leave, &["mobile/app1"]].concat()).await.exits(4);
         refused.says(&["mobile/app1b would take over while mobile/app1 is out", "--floor 0"]);
         assert!(stage.haproxy.status("app1").await.starts_with("UP"));
     }
-    stage.drainswap(&["drain", "mobile/app1", "--floor", "0"]).await.expect(0);
+    stage.drainswap(&["drain", "mobile/app1", "--floor", "0"]).await.exits(0);
     // The server gets no traffic, so it can leave completely.
-    stage.drainswap(&["maint", "mobile/app1"]).await.expect(0);
+    stage.drainswap(&["maint", "mobile/app1"]).await.exits(0);
     stage.close().await;
 }
 
@@ -89,7 +89,7 @@ async fn weights_checks_and_sessions_are_set_and_reported() {
     let stage = Stage::pair().default_server("inter 200ms weight 4").start().await;
     let drainswap = async |arguments: &str, code| {
         let arguments: Vec<&str> = arguments.split(' ').collect();
-        stage.drainswap(&arguments).await.expect(code)
+        stage.drainswap(&arguments).await.exits(code)
     };
     let half = "ready mobile/app1 --weight 50% -o json";
     let will = (true, vec!["0 4 on → 0 2 on: set server mobile/app1 weight 50%".to_owned()]);

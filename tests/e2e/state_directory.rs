@@ -91,19 +91,19 @@ async fn an_unwritable_journal_rolls_the_run_back_and_resume_closes_it() {
             assert_in_service(&stage).await;
         }
         // The journal has no outcome.
-        stage.drainswap(&["status"]).await.expect(0).says(&["was not finished"]);
-        stage.drainswap(&["doctor"]).await.expect(0).prints(&["was not finished", "drainswap resume mobile"]);
+        stage.drainswap(&["status"]).await.exits(0).says(&["was not finished"]);
+        stage.drainswap(&["doctor"]).await.exits(0).prints(&["was not finished", "drainswap resume mobile"]);
         stage
             .drainswap(&["deploy", "mobile", "--image", image])
             .await
-            .expect(6)
+            .exits(6)
             .says(&["drainswap resume mobile"]);
         if phase == "drained" {
-            stage.drainswap(&["resume", "mobile", "--undo"]).await.expect(0);
+            stage.drainswap(&["resume", "mobile", "--undo"]).await.exits(0);
             assert_eq!(versions(&stage).await, [old; 2], "{told}");
-            stage.drainswap(&["deploy", "mobile", "--image", image]).await.expect(0);
+            stage.drainswap(&["deploy", "mobile", "--image", image]).await.exits(0);
         } else {
-            stage.drainswap(&["resume", "mobile"]).await.expect(0);
+            stage.drainswap(&["resume", "mobile"]).await.exits(0);
         }
         assert_eq!(versions(&stage).await, [new; 2], "{told}");
         assert_in_service(&stage).await;
@@ -133,11 +133,11 @@ async fn a_deleted_state_directory_rolls_the_run_back() {
         assert!(told.contains("cannot be written: it was removed during the run"), "{told}");
         assert_eq!(versions(&stage).await, ["v1"; 2], "{told}");
         assert_in_service(&stage).await;
-        stage.drainswap(&["resume"]).await.expect(0).says(&["no run was left unfinished"]);
-        let left = stage.drainswap(&["doctor"]).await.expect(0).stdout;
+        stage.drainswap(&["resume"]).await.exits(0).says(&["no run was left unfinished"]);
+        let left = stage.drainswap(&["doctor"]).await.exits(0).stdout;
         assert!(!left.contains(stage.id()), "{left}{told}");
     }
-    stage.drainswap(&deploy).await.expect(0);
+    stage.drainswap(&deploy).await.exits(0);
     let report = load.stop().await;
     assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
     crate::ends_with("v2", stage).await;
@@ -199,26 +199,26 @@ async fn a_disk_that_fills_up_does_not_disturb_a_run() {
     for (index, phase) in PHASES.into_iter().enumerate() {
         let (image, new) = (&images[index % 2], ["v2", "v1"][index % 2]);
         let run = stage.spawn(&["deploy", "mobile", "--image", image, "-o", "json"]);
-        let ended = happens_at(run, phase, |_| disk.fill()).await.expect(0);
+        let ended = happens_at(run, phase, |_| disk.fill()).await.exits(0);
         assert!(!ended.stdout.contains("cannot be written"), "{phase}: {}", ended.stdout);
         assert_eq!(versions(&stage).await, [new; 2]);
         assert_in_service(&stage).await;
         disk.clear();
-        stage.drainswap(&["resume", "mobile"]).await.expect(0).says(&["nothing to resume"]);
+        stage.drainswap(&["resume", "mobile"]).await.exits(0).says(&["nothing to resume"]);
     }
     // On a full disk, no run starts.
     disk.fill();
     let deploy = ["deploy", "mobile", "--image", &images[0]];
-    stage.drainswap(&deploy).await.expect(3).says(&["No space left on device", "Free some space there"]);
-    stage.drainswap(&["status"]).await.expect(0);
+    stage.drainswap(&deploy).await.exits(3).says(&["No space left on device", "Free some space there"]);
+    stage.drainswap(&["status"]).await.exits(0);
     disk.clear();
     assert!(mount(&["-o", "remount,ro"], &directory), "remount it read-only");
-    stage.drainswap(&deploy).await.expect(3).says(&["Read-only file system", "--state-dir"]);
-    stage.drainswap(&["status"]).await.expect(0);
+    stage.drainswap(&deploy).await.exits(3).says(&["Read-only file system", "--state-dir"]);
+    stage.drainswap(&["status"]).await.exits(0);
     assert!(mount(&["-o", "remount,rw"], &directory), "it can be written again");
     assert_eq!(versions(&stage).await, ["v1"; 2]);
     assert_in_service(&stage).await;
-    stage.drainswap(&deploy).await.expect(0);
+    stage.drainswap(&deploy).await.exits(0);
     let report = load.stop().await;
     assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
     drop(disk);

@@ -29,11 +29,11 @@ async fn backends_that_share_containers_are_deployed_one_after_the_other() {
         let under_way = stage.spawn(&["deploy", first, "--image", &v2]);
         stage.until_started("app1", &v2).await;
         let busy = "another drainswap is working on";
-        stage.drainswap(&["deploy", second, "--image", &v1]).await.expect(6).says(&[busy]);
+        stage.drainswap(&["deploy", second, "--image", &v1]).await.exits(6).says(&[busy]);
         let waited =
-            stage.drainswap(&[&["deploy", second, "--image", &v1][..], &wait].concat()).await.expect(0);
+            stage.drainswap(&[&["deploy", second, "--image", &v1][..], &wait].concat()).await.exits(0);
         waited.says(&["waiting up to 120 s", busy]);
-        finish(under_way).await.expect(0);
+        finish(under_way).await.exits(0);
         assert_eq!(versions(&stage).await, ["v1"; 2], "{first}, then {second}");
     }
     // The runs start at the same time, each on its own backend: there must be no deadlock.
@@ -45,7 +45,7 @@ async fn backends_that_share_containers_are_deployed_one_after_the_other() {
             )
         });
         for run in both {
-            finish(run).await.expect(0);
+            finish(run).await.exits(0);
         }
         let now = versions(&stage).await;
         assert_eq!(now[0], now[1], "half of one and half of the other");
@@ -66,9 +66,9 @@ async fn a_killed_run_must_be_resumed_before_another_uses_its_containers() {
     let mut killed = stage.spawn(&["deploy", "tablet", "--image", &v2]);
     stage.until_started("app1", &v2).await;
     killed.kill().await.expect("kill drainswap");
-    let refused = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6);
+    let refused = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.exits(6);
     refused.says(&["on backend tablet was not finished", "drainswap resume tablet -f "]);
-    stage.drainswap(&["resume"]).await.expect(0);
+    stage.drainswap(&["resume"]).await.exits(0);
     ends_with("v2", stage).await;
 }
 
@@ -117,10 +117,10 @@ async fn a_run_with_another_state_directory_is_left_alone_at_every_event() {
     killed.kill().await.expect("kill drainswap");
     from_elsewhere(&stage, &["deploy", "mobile", "--image", &v3])
         .await
-        .expect(6)
+        .exits(6)
         .says(&["or was killed there"]);
-    stage.drainswap(&["resume", "mobile", "--undo"]).await.expect(0);
-    from_elsewhere(&stage, &["deploy", "mobile", "--image", &v3]).await.expect(0);
+    stage.drainswap(&["resume", "mobile", "--undo"]).await.exits(0);
+    from_elsewhere(&stage, &["deploy", "mobile", "--image", &v3]).await.exits(0);
     assert_in_service(&stage).await;
     let report = load.stop().await;
     assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");

@@ -89,14 +89,14 @@ async fn a_failed_deploy_leaves_no_volume_and_a_replaced_volume_stays_until_prun
     stage
         .drainswap(&deploy)
         .await
-        .expect(0)
+        .exits(0)
         .says(&["will get new volumes at /data", "until `drainswap prune`"]);
     let now = volumes(&name);
     assert_eq!(now["/named"], before["/named"], "a named volume is never renewed");
     assert_ne!(now["/data"], before["/data"]);
     assert!(is_there(&before["/data"]), "the old data is kept");
     let prune = ["prune", "--keep", "0"];
-    stage.drainswap(&prune).await.expect(0).says(&["with its data at /data, which no other container uses"]);
+    stage.drainswap(&prune).await.exits(0).says(&["with its data at /data, which no other container uses"]);
     assert!(!is_there(&before["/data"]), "until a person prunes");
     assert!(now.values().all(|volume| is_there(volume)));
     drop(volumes_of_its_own);

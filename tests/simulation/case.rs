@@ -350,6 +350,8 @@ impl Play<'_> {
         if plan.is_empty() {
             return End::Outcome(Outcome::Unchanged { rest: plan.rest });
         }
+        let waves = if self.case.scenario.is_one_wave() { vec![plan.lanes.len()] } else { plan.waves };
+        let plan = Plan { waves, ..plan };
         let last = self.recorded();
         self.past.extend(last);
         memory.site().journal.clear();

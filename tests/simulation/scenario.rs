@@ -33,6 +33,8 @@ pub struct Scenario {
     policy: fn(&mut Policy),
     /// How many lanes may run at the same time.
     parallel: usize,
+    /// Whether all lanes are in one wave, although the plan would not allow that: only the gate between them is left.
+    is_one_wave: bool,
     /// The exit code of each hook, or `None` if there is no hook.
     hook: fn(&HookContext) -> Option<i32>,
     /// Changes the site before the run.
@@ -195,6 +197,7 @@ const BASE: Scenario = Scenario {
     requests_every: 20,
     policy: usual,
     parallel: 1,
+    is_one_wave: false,
     hook: |_| None,
     before: |_| {},
     request: Request::Deploy,
@@ -501,6 +504,7 @@ const SOMETIMES: &[Scenario] = &[
     TWO_LANES,
     THREE_LANES,
     Scenario { name: "lanes-and-backups", haproxy_cfg: ORIGIN, parallel: 2, ..BASE },
+    Scenario { name: "lanes-without-room", haproxy_cfg: PRIMARIES, is_one_wave: true, ..BASE },
 ];
 
 /// Returns every scenario in which a deploy without a fault succeeds.
@@ -548,6 +552,11 @@ impl Scenario {
     /// Returns how many lanes may run at the same time.
     pub fn parallel(&self) -> usize {
         self.parallel
+    }
+
+    /// Returns whether all lanes are put into one wave.
+    pub fn is_one_wave(&self) -> bool {
+        self.is_one_wave
     }
 
     /// Returns the policy of the deploy.

@@ -23,7 +23,7 @@ pub struct Ended {
 impl Ended {
     /// Checks the exit code, and panics with both streams if it differs.
     #[track_caller]
-    pub fn expect(self, code: i32) -> Self {
+    pub fn exits(self, code: i32) -> Self {
         let Self { code: found, stdout, stderr } = &self;
         assert_eq!(*found, code, "exit code\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
         self
