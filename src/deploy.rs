@@ -269,7 +269,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// Reports a stop request, once for each of the two.
     fn report_stop_requests(&self) {
         let asked = [&self.stop.asked, &self.stop.now].iter().filter(|token| token.is_cancelled()).count();
-        if self.stop_requests_reported.replace(asked.max(self.stop_requests_reported.get())) < asked {
+        if self.stop_requests_reported.get() < asked {
+            self.stop_requests_reported.set(asked);
             let is_replaced = |lane: &usize| self.at(*lane).is(Mark::Out) && is_replaced(&self.begun(*lane));
             let seen_through =
                 self.all_lanes().filter(is_replaced).flat_map(|lane| self.plan.lanes[lane].ids());
@@ -283,7 +284,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         if self.at(lane).stop.is_cancelled() { Err(StepError::Stopped) } else { Ok(()) }
     }
 
-    /// Does the same for a lane that polls. An undo ignores them.
+    /// Reports stop requests for a lane that polls. An undo ignores them.
     fn report_lane_stop(&self, lane: usize) {
         if !self.is_undoing(lane) {
             self.report_stop_requests();

@@ -362,8 +362,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let others = self.all_lanes().filter(|other| *other != lane && self.at(*other).is(Mark::Out));
         let mut lost: Vec<ServerId> = others.flat_map(|other| self.lane_of(other).ids()).collect();
         let is_lost = |id: &ServerId| {
-            let states = seen.all.iter().filter_map(|seen| seen.server(id));
-            states.into_iter().any(|state| state.admin.state() != AdminState::Maint)
+            let mut states = seen.all.iter().filter_map(|seen| seen.server(id));
+            states.any(|state| state.admin.state() != AdminState::Maint)
         };
         lost.retain(is_lost);
         lost.into_iter().map(|server| (server, AdminState::Maint)).collect()

@@ -105,7 +105,6 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             if self.has_begun(lane, Step::Maint) && !self.has_begun(lane, Step::Ready) {
                 self.at(lane).mark(Mark::Out);
             }
-            self.at(lane).starts(Direction::Forward, self.fleet.processes());
         }
         for (engine, call) in &unfinished.progress.unanswered {
             self.site.engines.named(engine)?.remember(call.clone());
@@ -117,9 +116,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             }
         }
         let in_flight = unfinished.progress.in_flight(&unfinished.plan);
-        let guarded = if in_flight.is_empty() { vec![0] } else { in_flight };
         for (_, engine) in self.engines(|_| true) {
-            self.guarded_all(&guarded, self.wait_for_engine(engine)).await?;
+            self.guarded_all(&in_flight, self.wait_for_engine(engine)).await?;
         }
         for lane in self.all_lanes() {
             // A container that may be stopping does not count as restored while its servers are out.
