@@ -29,7 +29,7 @@ fn module(name: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for path in rust_files(&source) {
         let short = path.strip_prefix(&source).expect("below src").display().to_string();
-        if inside(&short) && !short.ends_with("tests.rs") {
+        if inside(&short) && !short.ends_with("tests.rs") && !short.contains("/tests/") {
             let text = fs::read_to_string(&path).expect("a source file");
             let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
             let code = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>();

@@ -6,11 +6,13 @@
 mod call;
 mod clients;
 mod engine;
+mod engine_api;
 mod fault;
 mod haproxy;
 mod hooks;
 mod journal;
 mod prober;
+mod runtime_api;
 mod schedule;
 mod server_line;
 
@@ -23,12 +25,14 @@ use tokio::time::Instant;
 
 pub use call::Part;
 pub use clients::{Loss, SimulatedSession};
-pub use engine::{ContainerRecord, EndedBy, ImageBehavior, ImageCheck, MemoryEngine, SimulatedEngine};
+pub use engine::{ContainerRecord, EndedBy, ImageBehavior, ImageCheck, SimulatedEngine};
+pub use engine_api::MemoryEngine;
 pub use fault::{Fault, When};
-pub use haproxy::{Haproxy, MemoryHaproxy, SimulatedWorker};
+pub use haproxy::{Haproxy, SimulatedWorker};
 pub use hooks::MemoryHooks;
 pub use journal::{MemoryClock, MemoryJournal};
 pub use prober::MemoryProber;
+pub use runtime_api::MemoryHaproxy;
 pub use schedule::ScheduledEvent;
 pub use server_line::{Agent, CheckTiming, ServerLine};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::engine::EngineRequest;
+use super::engine_api::EngineRequest;
 use super::{Millis, SimulatedSite};
 use crate::model::ids::{ContainerId, ServerId};
 use crate::observation::AdminState;

@@ -1,0 +1,75 @@
+//! Servers whose agent or own check decides whether they serve.
+
+use super::*;
+use crate::topology::own_check::OwnCheck;
+
+/// Two servers with `HAProxy` checks.
+const CHECKED: &str = "
+backend mobile
+    server app1 127.0.0.1:50000 check
+    server app1b 127.0.0.1:50001 check
+";
+
+/// Deploys to two servers whose agents report `says`, with a floor of 0.
+async fn with_agents_that_say(says: AdminState, change: impl FnOnce(&mut Stage)) -> Outcome {
+    let config = "
+backend mobile
+    default-server inter 200ms agent-check agent-port 9000
+    server app1 127.0.0.1:50000 check
+    server app1b 127.0.0.1:50001 check backup
+";
+    let mut described = World::of(config);
+    described.policy.floor = 0;
+    let mut stage = Stage::of(described).await;
+    change(&mut stage);
+    for haproxy in &mut stage.memory.site().haproxies {
+        let lines = haproxy.worker.iter_mut().flat_map(|worker| &mut worker.lines);
+        lines.filter_map(|line| line.agent.as_mut()).for_each(|agent| agent.says = says);
+    }
+    stage.run().run().await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_kept_out_by_agents_are_named_and_not_rolled_back() {
+    for state in [AdminState::Drain, AdminState::Maint] {
+        let outcome = with_agents_that_say(state, |_| {}).await;
+        let Outcome::Deployed { replaced: 2, rest, .. } = outcome else { panic!("{outcome:?}") };
+        let out: Vec<_> =
+            rest.out_of_service.iter().map(|it| (it.server.server.as_str(), it.state)).collect();
+        assert_eq!(out, [("app1", state), ("app1b", state)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_does_not_excuse_what_only_a_check_can_prove() {
+    let own_checked = |stage: &mut Stage| {
+        for line in stage.plan.lanes.iter_mut().flat_map(|lane| &mut lane.servers) {
+            let within = Duration::from_secs(1);
+            line.own_check = Some(OwnCheck { why: "option redis-check".to_owned(), within, tracks: None });
+        }
+    };
+    let outcome = with_agents_that_say(AdminState::Maint, own_checked).await;
+    assert!(matches!(outcome, Outcome::RolledBack { .. }), "{outcome:?}");
+}
+
+/// Returns how the wait for a server that only `HAProxy`'s check can bring up fails after `limit` milliseconds.
+async fn confirmed_never(limit: u64, change: impl FnOnce(&mut Stage)) -> StepError {
+    let mut stage = Stage::of(World::of(CHECKED)).await;
+    stage.plan.policy.ready_timeout = Duration::from_millis(limit);
+    let line = &mut stage.plan.lanes[0].servers[0];
+    line.own_check =
+        Some(OwnCheck { why: "option redis-check".to_owned(), within: Duration::ZERO, tracks: None });
+    change(&mut stage);
+    let run = stage.run();
+    run.set(0, &[(ServerId::new("mobile", "app1"), AdminState::Maint)]).await.unwrap();
+    run.confirm(0).await.unwrap_err()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_cut_off_by_the_limit_keeps_the_last_result() {
+    let cut = async |limit, fault| confirmed_never(limit, |stage| stage.suffers("look", 4, fault)).await;
+    let slow = cut(1_000, Fault::Slow).await;
+    assert!(matches!(slow, StepError::CheckNeverPassed { .. }), "{slow:?}");
+    let silent = cut(8_000, Fault::Away(60_000)).await;
+    assert!(matches!(silent, StepError::StateUnknown { .. }), "{silent:?}");
+}
