@@ -11,7 +11,7 @@ deb: ## Build a Debian package in target/debian
 	.ci/deb
 
 demo: ## Replace four real containers behind a real HAProxy under load
-	.ci/parts run sh -c "cargo build --quiet --locked && cargo run --quiet --locked --example demo"
+	.ci/parts stage sh -c "cargo build --quiet --locked && cargo run --quiet --locked --example demo"
 
 check: ## Check what needs nothing but Rust: the format, the lints, the unit tests, a part of the simulation
 	cargo fmt --check
@@ -30,7 +30,7 @@ sweep: ## Run the slow tests: kills, every HAProxy and engine, the wide simulati
 	.ci/sweep
 
 bench: ## Run the benchmarks
-	.ci/parts run cargo bench --locked
+	.ci/parts stage cargo bench --locked
 
 coverage: ## Check that tests cover every branch of deploy, plan and journal
 	.ci/coverage
@@ -42,4 +42,4 @@ lint: ## Check formatting and lints, and the scripts if shellcheck is installed
 	cargo fmt --check
 	rustfmt --check --edition 2024 fixtures/app/main.rs
 	cargo clippy --locked --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/parts .ci/deb .ci/haproxy-versions .ci/coverage .ci/fuzz .ci/sweep .ci/engines; fi
+	@if command -v shellcheck >/dev/null; then shellcheck --external-sources --severity=warning .ci/run .ci/parts .ci/ansible .ci/deb .ci/haproxy-versions .ci/coverage .ci/fuzz .ci/sweep .ci/engines; fi

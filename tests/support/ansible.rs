@@ -1,47 +1,22 @@
-//! Ansible from `PyPI`: the oldest `ansible-core` that the collection supports, and the newest one for this Python.
+//! The ansible-cores that `.ci/ansible` installed: the oldest one that the collection supports, and the newest one.
 
-use super::process::find;
 use super::tool::program;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// An ansible-core in a separate virtual environment, which is kept between runs.
+/// An ansible-core in a separate virtual environment.
 pub struct Ansible {
     bin: PathBuf,
 }
 
-/// Returns the oldest and the newest ansible-core, or the reason why they are missing.
-pub fn ansibles() -> Result<Vec<Ansible>, String> {
-    let python = find("python3").ok_or("python3 is not installed")?;
-    let minor = run(Command::new(&python).args(["-c", "import sys; print(sys.version_info[1])"]))?;
-    // Each ansible-core supports about three versions of Python.
-    let oldest = match minor.trim().parse::<u32>().map_err(|error| error.to_string())? {
-        ..12 => "2.14",
-        12 => "2.16",
-        13 => "2.18",
-        14.. => "2.20",
-    };
-    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/ansible");
-    fs::create_dir_all(&home).map_err(|error| error.to_string())?;
-    // Several tests may install it at the same time.
-    let lock = File::create(home.join("lock")).map_err(|error| error.to_string())?;
-    lock.lock().map_err(|error| error.to_string())?;
-    // validate-modules needs two additional packages.
-    let newest = ["ansible-core".to_owned(), "voluptuous".to_owned(), "antsibull-docs-parser".to_owned()];
-    [(oldest, vec![format!("ansible-core=={oldest}.*")]), ("newest", newest.to_vec())]
-        .into_iter()
-        .map(|(name, wanted)| {
-            let folder = home.join(name);
-            let bin = folder.join("bin");
-            if !folder.join("complete").exists() {
-                run(Command::new(&python).args(["-m", "venv", "--clear"]).arg(&folder))?;
-                run(Command::new(bin.join("pip")).args(["install", "--quiet"]).args(&wanted))?;
-                fs::write(folder.join("complete"), "").map_err(|error| error.to_string())?;
-            }
-            Ok(Ansible { bin })
-        })
-        .collect()
+fn home() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/ansible")
+}
+
+/// Returns whether both are installed.
+pub fn are_installed() -> bool {
+    ["oldest", "newest"].iter().all(|name| home().join(name).join("complete").exists())
 }
 
 fn run(command: &mut Command) -> Result<String, String> {
@@ -53,6 +28,16 @@ fn run(command: &mut Command) -> Result<String, String> {
 }
 
 impl Ansible {
+    /// Returns the oldest ansible-core that the collection supports with this Python.
+    pub fn oldest() -> Self {
+        Self { bin: home().join("oldest/bin") }
+    }
+
+    /// Returns the newest ansible-core for this Python.
+    pub fn newest() -> Self {
+        Self { bin: home().join("newest/bin") }
+    }
+
     /// Returns a command of Ansible that finds the collection, the program, and the binary modules under their names.
     pub fn command(&self, name: &str, dir: &Path) -> Command {
         let collections = dir.join("collections");

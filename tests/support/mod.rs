@@ -49,7 +49,7 @@ mod tool;
 mod under_test;
 mod wait;
 
-pub use ansible::{Ansible, ansibles};
+pub use ansible::Ansible;
 pub use application::Application;
 pub use builder::Builder;
 pub use contained::ContainedHaproxy;

@@ -1,5 +1,6 @@
 //! The requirements of a test, and its behaviour if one is missing.
 
+use super::ansible::are_installed;
 use super::engine::Engine;
 use super::process::find;
 
@@ -20,6 +21,8 @@ pub enum Need {
     Groff,
     /// Builds and installs Debian packages.
     Dpkg,
+    /// The oldest and the newest ansible-core.
+    Ansible,
 }
 
 impl Need {
@@ -35,6 +38,9 @@ impl Need {
             Self::Compose => missing_program("docker-compose"),
             Self::Chromium => missing_program("chromium"),
             Self::Dpkg => missing_program("dpkg-deb"),
+            Self::Ansible => {
+                (!are_installed()).then(|| "Ansible is not installed in target/ansible".to_owned())
+            }
             Self::Groff => missing_program("groff"),
             Self::Ssh => missing_program("sshd").or_else(|| missing_program("ssh")),
             Self::Docker => {
