@@ -5,6 +5,7 @@
 mod support;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use support::{Load, Mix, Need, Report, Stage, requirements};
 
@@ -18,7 +19,7 @@ async fn main() -> ExitCode {
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "1500")]).await;
     let broken = stage.image("v3", &[("VERSION", "v3"), ("FAIL", "exit")]).await;
 
-    let load = Load::start(stage.frontend(), Mix::with_streams());
+    let load = Load::start(stage.frontend(), Mix::full().with_streams(Duration::from_secs(2), 10));
     load.answered(300).await;
     let commands: [(&[&str], u8); 6] = [
         (&["status"], 0),

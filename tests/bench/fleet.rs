@@ -54,7 +54,7 @@ async fn main() {
         second.docker(&["rm", &id]).expect("rm");
     }
 
-    let load = Load::start(stage.frontend(), Mix::default());
+    let load = Load::start(stage.frontend(), Mix::full());
     load.answered(300).await;
     let settings = settings.to_str().expect("UTF-8");
     let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "--settings", settings, "-o", "json"]);

@@ -17,7 +17,7 @@ async fn main() {
         return;
     }
     let stage = Stage::origin().start().await;
-    let load = Load::start(stage.frontend(), Mix::default());
+    let load = Load::start(stage.frontend(), Mix::full());
     load.answered(300).await;
     let mut lanes = Vec::new();
     for deploy in 0..DEPLOYS {

@@ -14,9 +14,9 @@ async fn deploy(stage: &Stage, mix: Mix, environment: &[(&str, &str)]) -> (Repor
     v2.extend(environment);
     let image = stage.image("v2", &v2).await;
     let load = Load::start(stage.frontend(), mix);
-    load.answered(300).await;
+    load.answered(100).await;
     let ended = stage.drainswap(&["deploy", "mobile", "--image", &image]).await.exits(0);
-    load.answered(300).await;
+    load.answered(100).await;
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report}\n{}", ended.stderr);
     assert_eq!(report.client_retries(), 0, "{report}\n{}", ended.stderr);
@@ -26,44 +26,46 @@ async fn deploy(stage: &Stage, mix: Mix, environment: &[(&str, &str)]) -> (Repor
     (report, ended)
 }
 
-/// Starts a stage, deploys under the default load, and removes the stage.
-async fn story(stage: Builder, environment: &[(&str, &str)]) {
+/// Starts a stage, deploys under a load, and removes the stage.
+async fn story(stage: Builder, mix: Mix, environment: &[(&str, &str)]) {
     if !on_real_parts().await {
         return;
     }
     let stage = stage.start().await;
-    deploy(&stage, Mix::default(), environment).await;
+    deploy(&stage, mix, environment).await;
     stage.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn four_polite_containers_are_replaced_without_a_lost_request() {
-    story(Stage::origin(), &[]).await;
+    // The checks that HAProxy makes unless it is told otherwise.
+    let stage = Stage::origin().default_server("inter 2s fall 3 rise 2");
+    story(stage, Mix::full(), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn four_rude_containers_are_replaced_without_a_lost_request() {
-    story(Stage::origin().env("TERM_KIND", "rude"), &[]).await;
+    story(Stage::origin().env("TERM_KIND", "rude"), Mix::default(), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_primary_and_one_backup_are_enough() {
-    story(Stage::pair(), &[]).await;
+    story(Stage::pair(), Mix::default(), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_application_may_boot_for_eight_seconds() {
-    story(Stage::origin(), &[("BOOT_MS", "8000")]).await;
+async fn an_application_may_boot_slowly() {
+    story(Stage::origin(), Mix::default(), &[("BOOT_MS", "2500")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_application_may_bind_its_port_only_when_booted() {
-    story(Stage::origin(), &[("BOOT_MS", "1500"), ("BOOT_KIND", "bind")]).await;
+    story(Stage::origin(), Mix::default(), &[("BOOT_MS", "1500"), ("BOOT_KIND", "bind")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_an_http_check_any_answer_but_503_proves_the_new_container() {
-    story(Stage::origin().connect_checks(), &[("BOOT_MS", "1500")]).await;
+    story(Stage::origin().connect_checks(), Mix::default(), &[("BOOT_MS", "1500")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +74,7 @@ async fn open_streams_end_whole() {
         return;
     }
     let stage = Stage::origin().start().await;
-    let (report, _) = deploy(&stage, Mix::with_streams(), &[]).await;
+    let (report, _) = deploy(&stage, Mix::default().with_streams(Duration::from_millis(500), 3), &[]).await;
     let (whole, cut) = report.streams();
     assert!(whole > 5 && cut == 0, "{report}");
     stage.close().await;

@@ -29,8 +29,8 @@ async fn ctrl_c_during_a_drain_puts_the_server_back() {
     }
     let stage = Stage::origin().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
-    let load = Load::start(stage.frontend(), Mix::with_streams());
-    load.answered(300).await;
+    let load = Load::start(stage.frontend(), Mix::default().with_streams(Duration::from_secs(1), 3));
+    load.answered(100).await;
     let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
     stage.haproxy.until_draining("app1").await;
     signal(&deploy, "INT");
@@ -215,7 +215,7 @@ async fn a_run_killed_at_any_event_is_resumed_without_a_lost_request() {
     let stage = Stage::pair().start().await;
     let images = [stage.image("v2", &[("VERSION", "v2")]).await, stage.reference("v1")];
     let load = Load::start(stage.frontend(), Mix::default());
-    load.answered(300).await;
+    load.answered(100).await;
     let mut killed = 0;
     for (index, moment) in MOMENTS.into_iter().enumerate() {
         let (image, wanted) = (&images[index % 2], ["v2", "v1"][index % 2]);
@@ -244,7 +244,7 @@ async fn a_killed_resume_is_resumed_and_rolled_back_as_one_deploy() {
     let stage = Stage::origin().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let load = Load::start(stage.frontend(), Mix::default());
-    load.answered(300).await;
+    load.answered(100).await;
     let deploy = ["deploy", "mobile", "--image", &v2, "--keep", "1"];
     assert!(kill_at(&stage, &deploy, "container_kept", 2).await, "the second lane was not reached");
     // The kills occur in a lane that the run had started, and then in a newly planned lane.

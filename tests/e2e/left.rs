@@ -48,9 +48,9 @@ async fn servers_without_a_container_or_in_manual_maint_are_left_alone() {
 
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let load = Load::start(stage.frontend(), Mix::default());
-    load.answered(300).await;
+    load.answered(100).await;
     let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.exits(0);
-    load.answered(300).await;
+    load.answered(100).await;
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report}\n{}", ended.stderr);
     ended.says(&[

@@ -136,7 +136,7 @@ async fn the_page_shows_requests_by_version() {
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "3000")]).await;
     let load = Load::start(stage.frontend(), Mix::default());
-    load.answered(300).await;
+    load.answered(100).await;
     stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.exits(0);
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report}");

@@ -63,7 +63,7 @@ impl Builder {
         self
     }
 
-    /// Sets the options of the `default-server` line; the default is `inter 2s fall 3 rise 2`.
+    /// Sets the options of the `default-server` line; the default is `inter 500ms fall 3 rise 2`.
     #[must_use]
     pub fn default_server(mut self, options: &str) -> Self {
         options.clone_into(&mut self.config.default_server);

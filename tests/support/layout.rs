@@ -123,7 +123,7 @@ impl Default for Config {
         Self {
             mode: Mode::Http,
             stats_level: "admin".to_owned(),
-            default_server: "inter 2s fall 3 rise 2".to_owned(),
+            default_server: "inter 500ms fall 3 rise 2".to_owned(),
             http_check: true,
             backend_lines: Vec::new(),
             state_file: false,

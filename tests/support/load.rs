@@ -43,17 +43,22 @@ pub struct Streams {
 }
 
 impl Default for Mix {
-    /// Returns 300 requests per second, 5 % of them slow, without streams.
+    /// Returns 100 requests per second, 5 % of them slow, without streams.
     fn default() -> Self {
-        Self { rate: 300, slow_one_in: 20, slow: Duration::from_millis(1500), streams: None, connections: 50 }
+        Self { rate: 100, slow_one_in: 20, slow: Duration::from_millis(500), streams: None, connections: 20 }
     }
 }
 
 impl Mix {
-    /// Returns the default mix with an additional stream of 10 s every 2 s.
-    pub fn with_streams() -> Self {
-        let streams = Streams { every: Duration::from_secs(2), seconds: 10 };
-        Self { streams: Some(streams), ..Self::default() }
+    /// Returns 300 requests per second, 5 % of them slow, for the stories that are about the load.
+    pub fn full() -> Self {
+        Self { rate: 300, slow: Duration::from_millis(1500), connections: 50, ..Self::default() }
+    }
+
+    /// Returns the mix with additional streams.
+    #[must_use]
+    pub fn with_streams(self, every: Duration, seconds: u64) -> Self {
+        Self { streams: Some(Streams { every, seconds }), ..self }
     }
 }
 
