@@ -1,31 +1,35 @@
 //! Matches containers to server lines, and predicts where traffic goes.
 
+mod caveats;
 pub mod divergence;
 pub mod engine_map;
 pub mod matching;
+mod missing;
+mod nearest;
 pub mod own_check;
 pub mod places;
 pub mod reach;
 pub mod readiness;
+mod to_observe;
 pub mod traffic;
+mod unlisted;
 pub mod updaters;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
 
+use caveats::{caveats, persistence};
+use matching::{MatchResult, MatchRule, NoMatch};
+use own_check::{OwnCheck, own_check};
 use serde::{Deserialize, Serialize};
+use unlisted::unlisted;
 
 use crate::cfg::{Address, Configuration, Host, Mode, Place, Port, Proxy};
 use crate::model::ids::{ContainerId, ServerId};
 use crate::model::probe::Probe;
-use crate::observation::{
-    AdminState, Answer, Container, LoadBalancerState, Observation, OldWorker, ServerState,
-};
-use crate::topology::engine_map::Engine;
-use crate::topology::places::Places;
-use matching::{MatchResult, MatchRule, NoMatch};
-use own_check::{OwnCheck, own_check};
+use crate::observation::{AdminState, Answer, Container, Observation, OldWorker, ServerState};
+
+pub use to_observe::{addresses, engines, probes};
+pub use unlisted::Unlisted;
 
 /// The backends of a configuration, joined with their observed state.
 #[derive(Clone, Debug, Serialize)]
@@ -36,23 +40,6 @@ pub struct Topology {
     /// was added at runtime, or `HAProxy` has read another file too.
     #[serde(skip)]
     pub unlisted: Vec<Unlisted>,
-}
-
-/// A server that `HAProxy` runs but the configuration lacks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unlisted {
-    pub load_balancer: String,
-    pub state: ServerState,
-    /// The container that its address leads to.
-    pub reaches: Option<ContainerId>,
-}
-
-impl Unlisted {
-    /// Returns whether it has no sessions and gets no new ones.
-    #[must_use]
-    pub fn is_out_of_use(&self) -> bool {
-        self.state.admin.state() == AdminState::Maint && self.state.sessions == 0
-    }
 }
 
 /// A backend or listen section.
@@ -258,7 +245,7 @@ impl Topology {
             .collect();
         matching::drop_image_labels(&mut backends);
         for backend in &mut backends {
-            matching::find_missing(backend, observation);
+            missing::find_missing(backend, observation);
         }
         Self { backends, unlisted: unlisted(configuration, observation) }
     }
@@ -336,133 +323,9 @@ fn reached<'a>(
     running.filter_map(|it| Some((rule(it)?, it))).min_by_key(|(rule, _)| *rule).map(|(_, it)| it)
 }
 
-/// Returns the servers of the running `HAProxy` that the configuration lacks.
-fn unlisted(configuration: &Configuration, observation: &Observation) -> Vec<Unlisted> {
-    let listed = server_ids(configuration);
-    let everywhere = observation.load_balancers.iter();
-    let servers = everywhere.flat_map(|seen| seen.servers.iter().map(move |server| (seen, server)));
-    let unlisted = servers.filter(|(_, server)| !listed.contains(&server.id));
-    let found = unlisted.map(|(seen, server)| Unlisted {
-        load_balancer: seen.name.clone(),
-        reaches: server.address.and_then(|address| {
-            reached(observation, observation.engine(&server.id), address).map(|it| it.id.clone())
-        }),
-        state: server.clone(),
-    });
-    found.collect()
-}
-
-fn server_ids(configuration: &Configuration) -> BTreeSet<ServerId> {
-    let servers = with_servers(configuration)
-        .flat_map(|proxy| proxy.servers.iter().map(|server| ServerId::new(&proxy.name, &server.name)));
-    servers.collect()
-}
-
 /// Returns the proxies that have servers, without disabled ones, which the running `HAProxy` does not have.
 pub fn with_servers(configuration: &Configuration) -> impl Iterator<Item = &Proxy> {
     configuration.proxies.iter().filter(|proxy| !proxy.servers.is_empty() && !proxy.disabled)
-}
-
-/// Returns the probe of every server of a configuration, at the addresses that the running `HAProxy` uses.
-#[must_use]
-pub fn probes(configuration: &Configuration, load_balancer: &LoadBalancerState) -> Vec<(ServerId, Probe)> {
-    let mut probes = Vec::new();
-    for proxy in with_servers(configuration) {
-        for server in &proxy.servers {
-            let id = ServerId::new(&proxy.name, &server.name);
-            let own_check = own_check(configuration, proxy, server);
-            if let Some(probe) =
-                readiness::probe(proxy, server, load_balancer.server(&id), own_check.as_ref())
-            {
-                probes.push((id, probe));
-            }
-        }
-    }
-    probes
-}
-
-/// Returns the engine of every server that is not on the default one, for [`Observation::engines`]. A server that the
-/// configuration lacks is on the engine of its address, or of another server on that host.
-#[must_use]
-pub fn engines(
-    configuration: &Configuration,
-    load_balancers: &[LoadBalancerState],
-    places: &Places,
-) -> BTreeMap<ServerId, String> {
-    let mut engines = BTreeMap::new();
-    let mut by_host = BTreeMap::new();
-    let mut listed = BTreeSet::new();
-    for proxy in with_servers(configuration) {
-        for server in &proxy.servers {
-            let id = ServerId::new(&proxy.name, &server.name);
-            listed.insert(id.clone());
-            let Some(Engine { endpoint, .. }) = places.engine(&id, &server.address) else { continue };
-            let running = load_balancers.iter().filter_map(|seen| seen.server(&id)?.address);
-            by_host.extend(running.map(|address| (address.ip(), endpoint.clone())));
-            engines.insert(id, endpoint);
-        }
-    }
-    let running = load_balancers.iter().flat_map(|seen| &seen.servers);
-    for server in running.filter(|server| !listed.contains(&server.id)) {
-        let Some(address) = server.address else { continue };
-        let (host, port) = (Host::Ip(address.ip()), Port::Fixed(address.port()));
-        let written = places.engine(&server.id, &Address::Inet { host, port });
-        let endpoint = written.map(|engine| engine.endpoint).or_else(|| by_host.get(&address.ip()).cloned());
-        engines.extend(endpoint.map(|endpoint| (server.id.clone(), endpoint)));
-    }
-    engines
-}
-
-/// Returns the addresses of every server, for [`Observation::host_addresses`].
-#[must_use]
-pub fn addresses(configuration: &Configuration, load_balancer: &LoadBalancerState) -> BTreeSet<IpAddr> {
-    let running = load_balancer.servers.iter().filter_map(|server| Some(server.address?.ip()));
-    let written = with_servers(configuration).flat_map(|proxy| &proxy.servers).filter_map(|server| {
-        match &server.address {
-            Address::Inet { host: Host::Ip(ip), .. } => Some(ip.to_canonical()),
-            Address::Inet { host: Host::Name(_), .. }
-            | Address::Datagram { .. }
-            | Address::Quic { .. }
-            | Address::Unix(_)
-            | Address::Other(_) => None,
-        }
-    });
-    running.chain(written).collect()
-}
-
-fn persistence(proxy: &Proxy) -> Vec<String> {
-    let cookie = proxy.cookie.iter().map(|name| format!("cookie {name}"));
-    let sticks = proxy.sticks.then(|| "a stick table".to_owned());
-    let mut used: Vec<String> =
-        proxy.use_servers.iter().map(|rule| format!("use-server {}", rule.server)).collect();
-    used.dedup();
-    cookie.chain(sticks).chain(used).collect()
-}
-
-fn caveats(proxy: &Proxy) -> Vec<String> {
-    let name = &proxy.name;
-    let mut traps = Vec::new();
-    if proxy.persist {
-        traps.push(format!(
-            "backend {name} has option persist or force-persist: clients tied to a server are still sent there in maint and get errors while its container is replaced"
-        ));
-    }
-    if proxy.servers.iter().any(|server| server.cuts_backup_sessions_when_up) {
-        traps.push(format!(
-            "backend {name} has on-marked-up shutdown-backup-sessions: when a server is ready again, HAProxy cuts the sessions in flight on its backups"
-        ));
-    }
-    if proxy.servers.iter().any(|server| server.cuts_sessions_when_down) {
-        traps.push(format!(
-            "backend {name} has on-marked-down shutdown-sessions: with --on-drain-timeout maint or shutdown, HAProxy cuts all sessions in flight at once"
-        ));
-    }
-    if proxy.servers.iter().any(|server| server.maxconn.is_some()) {
-        traps.push(format!(
-            "backend {name} has maxconn: if requests are queued when the last primary leaves, HAProxy 2.6 to 3.2 may leave them queued although a backup is free; drainswap then wakes the queue"
-        ));
-    }
-    traps
 }
 
 fn servers(configuration: &Configuration, proxy: &Proxy, observation: &Observation) -> Vec<Server> {

@@ -17,6 +17,7 @@ mod host_access;
 mod hosts;
 pub mod inspect;
 pub mod layers;
+mod list;
 pub mod log;
 mod open_files;
 mod password;
@@ -24,13 +25,14 @@ mod platform;
 mod raw;
 pub mod recreate;
 mod registry;
+mod removal;
 mod running_container;
 mod tls;
 mod transport;
 mod tunnel;
 mod watchtower;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
@@ -39,28 +41,25 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::models::{
-    ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerUpdateBody,
-    HealthcheckResult, Network, RestartPolicy as DockerRestartPolicy, RestartPolicyNameEnum, Volume,
+    ContainerInspectResponse, ContainerUpdateBody, HealthcheckResult, RestartPolicy as DockerRestartPolicy,
+    RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListNetworksOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-    RemoveImageOptions, RemoveVolumeOptions, RenameContainerOptionsBuilder, TagImageOptionsBuilder,
+    LogsOptionsBuilder, RemoveImageOptions, RenameContainerOptionsBuilder, TagImageOptionsBuilder,
 };
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::TryStreamExt;
 
-pub use endpoint::Endpoint;
-pub use running_container::{HostMount, RunningContainer};
-
-use self::call::{CallContext, CallFailure};
-use self::inspect::SeenImage;
 use crate::model::ids::{ContainerId, ImageId};
 use crate::model::image::{Image, ImageReference, Platform, previous};
 use crate::model::registries::Registries;
 use crate::model::sanitize;
-use crate::observation::ContainerChange;
-use crate::observation::{Container, ContainerState, Host, RestartPolicy};
+use crate::observation::{Container, ContainerChange, ContainerState, Host, RestartPolicy};
 use crate::ports::{ContainerEngine, ContainerStatus, EngineError, PullProgress};
 use crate::service::create_spec::CreateSpec;
+pub use endpoint::Endpoint;
+pub use running_container::{HostMount, RunningContainer};
+
+use self::call::{CallContext, CallFailure};
 
 /// The time limit for the engine's identifier. Without it, drainswap recognises a site by other marks.
 const ID_LIMIT: Duration = Duration::from_secs(5);
@@ -79,12 +78,6 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(600);
 const STOP_MARGIN: Duration = Duration::from_secs(30);
 /// The time limit for a container with a negative stop timeout, which means that Docker waits forever.
 const STOP_FOREVER: Duration = Duration::from_secs(3600);
-/// The number of containers that are inspected concurrently.
-const INSPECTIONS: usize = 8;
-/// The first API version in which the engine labels anonymous volumes. Earlier engines only give them a generated name.
-const MARKS_VOLUMES: recreate::ApiVersion = (1, 42);
-/// The label that the engine puts on an anonymous volume.
-const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
 /// The maximum number of characters kept of a healthcheck's output.
 const HEALTH_OUTPUT: usize = 200;
 
@@ -161,119 +154,6 @@ impl DockerEngine {
             Err(failure) => Err(failure.error),
         }
     }
-
-    /// Returns the inspection of a listed container; `None` if it has vanished since. A container that cannot be
-    /// inspected keeps its list entry, so that the others can still be replaced. It cannot be replaced itself, since
-    /// that needs an inspection.
-    async fn seen(&self, listed: ContainerSummary) -> Result<Option<ContainerInspectResponse>, EngineError> {
-        let Some(id) = listed.id.clone() else { return Ok(None) };
-        match self.inspect("inspect", &id).await {
-            Ok(found) => Ok(Some(found)),
-            Err(failure) if failure.is_absent() => Ok(None),
-            Err(CallFailure { error: error @ EngineError::Unreachable { .. }, .. }) => Err(error),
-            Err(CallFailure { error, .. }) => {
-                tracing::debug!("{error}: using its entry in the list");
-                Ok(Some(inspect::listed(listed)))
-            }
-        }
-    }
-
-    /// Removes a container, optionally together with the volumes that the engine created for it.
-    async fn remove_found(
-        &self,
-        container: &ContainerId,
-        found: &ContainerInspectResponse,
-        with_volumes: bool,
-    ) -> Result<(), EngineError> {
-        let runs = !matches!(inspect::state(found), ContainerState::Created | ContainerState::Stopped);
-        let options = RemoveContainerOptionsBuilder::new().force(runs).v(with_volumes).build();
-        let purpose = CallContext { action: "remove", subject: container.short() };
-        let call = self.client.remove_container(&container.0, Some(options));
-        match self.change(purpose, call).await {
-            // Two removals conflict with each other; a removal that is already under way is good enough.
-            Err(failure) if failure.is_conflict() => match self.find("remove", &container.0).await? {
-                Some(found) if !is_leaving(&found) => Err(failure.error),
-                _ => Ok(()),
-            },
-            Err(failure) if !failure.is_absent() => Err(failure.error),
-            _ => Ok(()),
-        }
-    }
-
-    /// Removes an anonymous volume that no container uses any more; the engine refuses if one does. A volume that
-    /// stays costs disk space, but must not end a run.
-    async fn remove_volume(&self, name: &str) {
-        let purpose = CallContext { action: "remove", subject: name };
-        let looked = self.within(CALL_LIMIT, purpose, self.client.inspect_volume(name)).await;
-        let is_made_up = |volume: &Volume| {
-            self.is_podman
-                || self.dialect().api < MARKS_VOLUMES
-                || volume.labels.contains_key(ANONYMOUS_LABEL)
-        };
-        let result = match looked {
-            Ok(volume) if !is_made_up(&volume) => return,
-            Ok(_) => {
-                let call = self.client.remove_volume(name, None::<RemoveVolumeOptions>);
-                self.within(CALL_LIMIT, purpose, call).await
-            }
-            Err(failure) => Err(failure),
-        };
-        if let Err(failure) = result
-            && !failure.is_absent()
-        {
-            tracing::debug!("{}: keeping the volume", failure.error);
-        }
-    }
-
-    /// Returns the engine's information about each of these images, by identifier. An image that the engine cannot
-    /// show does not prevent its containers from being shown.
-    async fn images(&self, images: BTreeSet<String>) -> Result<HashMap<String, SeenImage>, EngineError> {
-        let images = stream::iter(images).map(async |image| {
-            let seen = match self.inspect_image(&image).await {
-                Ok(found) => SeenImage::Known(Box::new(found)),
-                Err(failure) if failure.is_absent() => SeenImage::Gone,
-                Err(CallFailure { error: error @ EngineError::Unreachable { .. }, .. }) => return Err(error),
-                Err(CallFailure { error, .. }) => {
-                    tracing::debug!("{error}: its configuration is unknown");
-                    SeenImage::Unreadable
-                }
-            };
-            Ok((image, seen))
-        });
-        images.buffered(INSPECTIONS).try_collect().await
-    }
-
-    /// Converts an inspection to drainswap's own type.
-    fn to_container(&self, found: &ContainerInspectResponse, image: &SeenImage) -> Container {
-        let healthcheck = recreate::healthcheck::healthcheck(found, image, self.dialect());
-        Container { healthcheck, ..inspect::container(found, image) }
-    }
-
-    /// Returns the engine's networks if one of these containers is idle and may have lost its own. `None` if none is
-    /// idle, or if the networks are unknown.
-    async fn networks(&self, of: &[ContainerInspectResponse]) -> Result<Option<Vec<Network>>, EngineError> {
-        // Podman lists its default network under a different name than its containers show.
-        if self.is_podman || !of.iter().any(|it| inspect::state(it).is_idle()) {
-            return Ok(None);
-        }
-        let purpose = CallContext { action: "list", subject: "its networks" };
-        match self.within(CALL_LIMIT, purpose, self.client.list_networks(None::<ListNetworksOptions>)).await {
-            // A Swarm worker lists the Swarm's networks only while one of its own containers is attached to them.
-            Ok(networks) if networks.iter().any(|it| it.scope.as_deref() == Some("swarm")) => Ok(None),
-            Ok(networks) => Ok(Some(networks)),
-            Err(CallFailure { error: error @ EngineError::Unreachable { .. }, .. }) => Err(error),
-            Err(CallFailure { error, .. }) => {
-                tracing::debug!("{error}: cannot check that each network exists");
-                Ok(None)
-            }
-        }
-    }
-
-    /// Returns the engine's information about a container's image.
-    async fn image_of(&self, container: &ContainerInspectResponse) -> Result<SeenImage, EngineError> {
-        let seen = self.images(container.image.iter().cloned().collect()).await?;
-        Ok(seen.into_values().next().unwrap_or(SeenImage::Gone))
-    }
 }
 
 impl ContainerEngine for DockerEngine {
@@ -291,37 +171,7 @@ impl ContainerEngine for DockerEngine {
     }
 
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {
-        let options = ListContainersOptionsBuilder::new().all(true).build();
-        let purpose = CallContext { action: "list", subject: "its containers" };
-        let listed = self.within(CALL_LIMIT, purpose, self.client.list_containers(Some(options))).await?;
-        let found: Vec<Option<ContainerInspectResponse>> = stream::iter(listed)
-            .map(async |container| self.seen(container).await)
-            .buffered(INSPECTIONS)
-            .try_collect()
-            .await?;
-        let found: Vec<ContainerInspectResponse> = found.into_iter().flatten().collect();
-        let images =
-            self.images(found.iter().filter_map(|container| container.image.clone()).collect()).await?;
-        let image_of = |container: &ContainerInspectResponse| {
-            container.image.as_ref().and_then(|image| images.get(image)).unwrap_or(&SeenImage::Gone)
-        };
-        let networks = self.networks(&found).await?;
-        // Podman reports every limit as if the user had set it.
-        let is_here = matches!(self.endpoint, Endpoint::Unix(_)) && !self.is_podman;
-        let shown = |it: &ContainerInspectResponse| {
-            let mut container = self.to_container(it, image_of(it));
-            container.watchtower = watchtower::watchtower(it).map(Box::new);
-            container.open_files = is_here.then(|| open_files::of(it)).flatten();
-            if let Some(networks) = networks.as_ref().filter(|_| container.state.is_idle()) {
-                for attachment in &mut container.networks {
-                    attachment.is_gone = inspect::is_gone(it, &attachment.network, networks);
-                    attachment.is_missing =
-                        attachment.is_gone && inspect::is_missing(&attachment.network, networks);
-                }
-            }
-            container
-        };
-        Ok(found.iter().map(shown).collect())
+        self.list().await
     }
 
     async fn container(&self, container: &ContainerId) -> Result<Container, EngineError> {
@@ -498,16 +348,7 @@ impl ContainerEngine for DockerEngine {
         container: &ContainerId,
         but: &BTreeSet<String>,
     ) -> Result<(), EngineError> {
-        let Some(found) = self.find("remove", &container.0).await? else { return Ok(()) };
-        let (unnamed, own) = (recreate::volumes::unnamed(&found), recreate::volumes::own(&found));
-        // In one call, so that nothing is left over if this process ends in between. But the engine does not know that
-        // a volume from `--volumes-from`, or with Podman any volume, existed before.
-        let at_once = unnamed == own && own.is_disjoint(but);
-        self.remove_found(container, &found, at_once).await?;
-        for volume in own.difference(but) {
-            self.remove_volume(volume).await;
-        }
-        Ok(())
+        self.remove_with_own_volumes(container, but).await
     }
 
     async fn status(&self, container: &ContainerId) -> Result<ContainerStatus, EngineError> {
@@ -547,11 +388,6 @@ impl ContainerEngine for DockerEngine {
         );
         Ok(self.within(CALL_LIMIT, purpose, pieces).await?.last(lines))
     }
-}
-
-/// Returns whether a container is being removed.
-fn is_leaving(found: &ContainerInspectResponse) -> bool {
-    found.state.as_ref().and_then(|state| state.status) == Some(ContainerStateStatusEnum::REMOVING)
 }
 
 #[cfg(test)]

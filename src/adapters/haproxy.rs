@@ -4,46 +4,40 @@ pub mod address;
 mod batch;
 pub mod command;
 pub mod master;
+mod past_reload;
 pub mod peer;
+mod raw_states;
 pub mod reply;
 pub mod socket;
 pub mod state_file;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 use self::address::SocketAddress;
-use self::batch::{Batch, NotApplied, batches};
 use self::command::{Command, PLAIN_TAKEN, Unsendable, line};
 use self::master::MasterSocket;
-use self::reply::{ProcessInfo, Replies, ReplyError, Stat, StateRow};
+use self::past_reload::past_reload;
+use self::raw_states::questions;
+use self::reply::{Replies, ReplyError};
 use self::socket::{CHANGE_DEADLINE, DEADLINE, Endpoint, ExchangeError};
 use crate::cfg::{Added, is_of_one_host};
 use crate::model::ids::ServerId;
 use crate::model::sanitize;
 use crate::model::weight::Weight;
-use crate::observation::{AdminState, Checker, LoadBalancerState, ServerState, Session};
+use crate::observation::{AdminState, Checker, LoadBalancerState, Session};
 use crate::ports::{LoadBalancer, LoadBalancerError};
 
-/// How often a new state is read back until it shows, and the pause in between.
-///
-/// A reader can see a half-applied state for some microseconds.
-const READ_BACKS: u32 = 10;
+/// The pause before a state or an address is read back again.
 const READ_BACK_PAUSE: Duration = Duration::from_millis(5);
 
 /// How often a new address is read back: HAProxy 2.9 and later apply it in a separate task.
 const ADDRESS_READ_BACKS: u32 = 200;
-
-/// How often a call is repeated when it reaches a process that a reload is replacing, and the pause in between.
-///
-/// That process still answers a connection that it accepted just before the reload.
-const RELOAD_TRIES: u32 = 20;
-const RELOAD_PAUSE: Duration = Duration::from_millis(25);
 
 /// The default of `stats timeout`, if haproxy.cfg does not set it.
 const STATS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -293,188 +287,6 @@ impl HaproxySocket {
     fn unreachable(&self, reason: String) -> LoadBalancerError {
         LoadBalancerError::Unreachable { socket: self.address().to_string(), reason }
     }
-
-    /// Applies these changes to servers, until all of them have the wanted state.
-    async fn set_states<'a>(
-        &self,
-        states: &'a [(ServerId, AdminState)],
-        changes: impl Fn(&'a ServerId, AdminState) -> Vec<Command<'a>>,
-    ) -> Result<(), LoadBalancerError> {
-        let batches = batches(states, changes);
-        for batch in &batches {
-            self.set_batch(batch).await?;
-        }
-        if !batches.is_empty() {
-            self.save_states().await;
-        }
-        Ok(())
-    }
-
-    async fn set_batch(&self, batch: &Batch<'_>) -> Result<(), LoadBalancerError> {
-        let mut untaken = past_reload(|| self.set_once(batch), is_refused_by_a_stopping_process).await?;
-        let mut reads = 1;
-        while let Some(NotApplied { server, wanted, found }) = untaken {
-            if reads == READ_BACKS {
-                let command = Command::SetServerState(server, wanted).to_string();
-                return Err(LoadBalancerError::StateNotApplied { command, server: server.clone(), found });
-            }
-            reads += 1;
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "a bounded read-back of a state that may be half-applied"
-            )]
-            sleep(READ_BACK_PAUSE).await;
-            untaken = batch.first_not_applied(&mut Replies::new(&self.ask(&batch.reads()).await?))?;
-        }
-        Ok(())
-    }
-
-    /// Changes servers and reads their states back with one line, so that the same process does both.
-    async fn set_once<'a>(&self, batch: &Batch<'a>) -> Result<Option<NotApplied<'a>>, LoadBalancerError> {
-        let answer = self.ask(&[batch.changes(), &batch.reads()].concat()).await?;
-        let mut replies = Replies::new(&answer);
-        batch.check_accepted(&mut replies)?;
-        batch.first_not_applied(&mut replies)
-    }
-
-    /// Reads the state of a process that is not stopping.
-    async fn read_states(&self, scopes: &[Option<&str>]) -> Result<RawStates, LoadBalancerError> {
-        let stops = |look: &RawStates| look.process.stopping;
-        let look =
-            past_reload(|| self.read_states_once(scopes), |result| result.as_ref().is_ok_and(stops)).await?;
-        if stops(&look) {
-            return Err(self.unreachable(format!("process {} is stopping", look.process.pid)));
-        }
-        Ok(look)
-    }
-
-    /// Returns the PID of the process that is not stopping.
-    async fn pid(&self) -> Result<u32, LoadBalancerError> {
-        Ok(self.read_states(&[]).await?.process.pid)
-    }
-
-    /// Reads everything about these backends with one line, so that one process answers at one moment.
-    async fn read_states_once(&self, scopes: &[Option<&str>]) -> Result<RawStates, LoadBalancerError> {
-        let answer = self.ask(&questions(scopes)).await?;
-        let mut replies = Replies::new(&answer);
-        let process = replies.info().map_err(|error| explain(Command::Info, error))?;
-        if process.processes > 1 {
-            return Err(LoadBalancerError::SeveralProcesses {
-                socket: self.address().to_string(),
-                processes: process.processes,
-            });
-        }
-        let mut look = RawStates { process, rows: Vec::new(), stat: Stat::default() };
-        // The server states of a stopping process are useless, and 2.2 does not print any.
-        for scope in scopes.iter().filter(|_| !look.process.stopping) {
-            let (state, stat) = (Command::ServersState(*scope), Command::Stat(*scope));
-            look.rows.extend(replies.servers_state().map_err(|error| explain(state, error))?);
-            let table = replies.stat().map_err(|error| explain(stat, error))?;
-            look.stat.servers.extend(table.servers);
-            look.stat.queued.extend(table.queued);
-            look.stat.unpublished.extend(table.unpublished);
-        }
-        Ok(look)
-    }
-}
-
-/// Returns whether a stopping process refused the command. A disabled backend causes the same answer, permanently.
-fn is_refused_by_a_stopping_process<T>(result: &Result<T, LoadBalancerError>) -> bool {
-    matches!(result, Err(LoadBalancerError::Refused { reply, .. }) if reply == reply::STOPPING)
-}
-
-/// Repeats a call for a moment while its result is stale.
-async fn past_reload<T, F: Future<Output = T>>(call: impl Fn() -> F, is_stale: impl Fn(&T) -> bool) -> T {
-    let mut result = call().await;
-    for _ in 0..RELOAD_TRIES {
-        if !is_stale(&result) {
-            break;
-        }
-        #[expect(clippy::disallowed_methods, reason = "a bounded retry while a worker hands over")]
-        sleep(RELOAD_PAUSE).await;
-        result = call().await;
-    }
-    result
-}
-
-fn questions<'a>(scopes: &[Option<&'a str>]) -> Vec<Command<'a>> {
-    let tables = scopes.iter().flat_map(|scope| [Command::ServersState(*scope), Command::Stat(*scope)]);
-    [Command::Info].into_iter().chain(tables).collect()
-}
-
-/// The parsed answers to one line.
-struct RawStates {
-    process: ProcessInfo,
-    rows: Vec<StateRow>,
-    stat: Stat,
-}
-
-impl RawStates {
-    fn has(&self, backend: &str) -> bool {
-        self.stat.queued.contains_key(backend)
-    }
-
-    /// Returns whether `show stat` listed every backend and server.
-    ///
-    /// If a frontend has the same name as a backend, `show stat` with that name lists only the frontend.
-    fn is_complete(&self, backends: &BTreeSet<&str>) -> bool {
-        let counted = self.rows.iter().all(|row| self.stat.servers.contains_key(&row.key));
-        counted && backends.iter().all(|backend| self.has(backend))
-    }
-
-    /// Keeps only these backends, or all if there are none.
-    fn only(mut self, backends: &BTreeSet<&str>) -> Result<Self, LoadBalancerError> {
-        if let Some(missing) = backends.iter().find(|backend| !self.has(backend)) {
-            let disabled = self.rows.iter().any(|row| row.id.backend == *missing);
-            let reply = if disabled { "it is `disabled`" } else { "`show stat` does not list it" };
-            return Err(LoadBalancerError::NoSuchBackend {
-                backend: (*missing).to_owned(),
-                reply: reply.to_owned(),
-            });
-        }
-        if !backends.is_empty() {
-            self.rows.retain(|row| backends.contains(row.id.backend.as_str()));
-            self.stat.queued.retain(|name, _| backends.contains(name.as_str()));
-            self.stat.unpublished.retain(|name| backends.contains(name.as_str()));
-        }
-        Ok(self)
-    }
-
-    fn into_state(
-        mut self,
-        name: String,
-        is_known_here: impl Fn(IpAddr) -> bool,
-    ) -> Result<LoadBalancerState, LoadBalancerError> {
-        let mut servers = Vec::with_capacity(self.rows.len());
-        for row in std::mem::take(&mut self.rows) {
-            match self.stat.servers.remove(&row.key) {
-                Some(stat) => servers.push(ServerState {
-                    id: row.id,
-                    address: row.address.filter(|address| is_known_here(address.ip())),
-                    admin: row.admin,
-                    operational: row.operational,
-                    status: stat.status,
-                    check: stat.check,
-                    weight: row.weight,
-                    initial_weight: row.initial_weight,
-                    settings: row.settings,
-                    checks: row.checks,
-                    sessions: stat.sessions,
-                    sessions_total: stat.sessions_total,
-                    limit: stat.limit,
-                }),
-                // `show stat` leaves out a `disabled` backend.
-                None if !self.has(&row.id.backend) => {}
-                None => {
-                    return Err(garbled(Command::Stat(Some(&row.id.backend)), &row.id));
-                }
-            }
-        }
-        let ProcessInfo { version, pid, .. } = self.process;
-        let servers = servers.into();
-        let Stat { queued, unpublished, .. } = self.stat;
-        Ok(LoadBalancerState { name, version, pid, servers, queued, unpublished, old_workers: None })
-    }
 }
 
 impl LoadBalancer for HaproxySocket {
@@ -595,22 +407,6 @@ impl LoadBalancer for HaproxySocket {
     async fn wake_queue(&self, server: &ServerId, limit: u64) -> Result<(), LoadBalancerError> {
         self.send_expecting(Command::SetServerMaxconn(server, limit), "").await
     }
-}
-
-/// Reads the states from a `server-state-file`, which contains an answer to `show servers state`.
-///
-/// Returns `None` if it cannot be read.
-#[must_use]
-pub fn saved_states_in(file: &Path) -> Option<BTreeMap<ServerId, AdminState>> {
-    saved_states(&std::fs::read(file).ok()?)
-}
-
-/// Reads the states from the content of a `server-state-file`.
-#[must_use]
-pub fn saved_states(bytes: &[u8]) -> Option<BTreeMap<ServerId, AdminState>> {
-    let text = format!("{}\n\n", sanitize::lines(bytes).trim_end());
-    let rows = Replies::new(&text).servers_state().ok()?;
-    Some(rows.into_iter().map(|row| (row.id, row.admin.state())).collect())
 }
 
 fn garbled(read: Command<'_>, server: &ServerId) -> LoadBalancerError {

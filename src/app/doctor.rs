@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::inputs::SystemClock;
 use super::{App, print, print_object};
-use crate::adapters::haproxy::saved_states_in;
+use crate::adapters::haproxy::state_file::saved_states_in;
 use crate::adapters::journal_file::StoredRun;
 use crate::app::doctor::findings::{DoctorFinding, LeftOver, OpenRun, OpenState, RunRecords, examine};
 use crate::app::error::Error;

@@ -26,12 +26,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::cfg::{self, Address, Host};
 use crate::model::ids::{ContainerId, RunId, ServerId};
-use crate::observation::{
-    Answer, Attachment, Container, ContainerState, Described, LabelSource, LoadBalancerState, Observation,
-    Published, ServerState,
-};
+use crate::observation::{Answer, Container, Observation, Published, ServerState};
+use crate::topology::nearest::{describe, nearest};
 use crate::topology::reach::reach;
-use crate::topology::{Backend, has_no_port, reached, socket_address};
+use crate::topology::{Backend, reached, socket_address};
 
 /// What is behind a server line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -376,152 +374,6 @@ pub(super) fn drop_image_labels(backends: &mut [Backend]) {
             let candidates = vec![describe(container)];
             server.behind = MatchResult::Unmatched { why: NoMatch::NoneFits, candidates };
         }
-    }
-}
-
-/// Returns the containers that a person may have meant: those that publish the port, have the address, or have a
-/// label or name like the server's, or else those named like its backend. Unrelated containers would only mislead.
-fn nearest<'a>(
-    containers: impl Iterator<Item = &'a Container>,
-    id: &ServerId,
-    target: Option<SocketAddr>,
-) -> Vec<String> {
-    /// More names than this are no help.
-    const MOST: usize = 5;
-    let has_word = |container: &Container, wanted: &str| {
-        container.name.split(|c: char| !c.is_alphanumeric()).any(|word| word == wanted)
-    };
-    let comes_near = |container: &&Container| {
-        let is_addressed = target.is_some_and(|target| {
-            let has_it = |network: &Attachment| network.addresses.contains(&target.ip());
-            container.published.iter().any(|it| it.port == target.port())
-                || container.networks.iter().any(has_it)
-        });
-        let is_claimed = container
-            .claims
-            .iter()
-            .filter_map(|claim| claim.split_once('/'))
-            .any(|(backend, server)| backend == id.backend || server == id.server);
-        is_addressed || is_claimed || has_word(container, &id.server)
-    };
-    let running = containers.filter(|container| container.state == ContainerState::Running);
-    let (near, others): (Vec<_>, Vec<_>) = running.partition(comes_near);
-    let of_backend = || others.into_iter().filter(|it| has_word(it, &id.backend)).collect();
-    let chosen = if near.is_empty() { of_backend() } else { near };
-    chosen.into_iter().take(MOST).map(describe).collect()
-}
-
-fn describe(container: &Container) -> String {
-    let ports: Vec<String> =
-        container.published.iter().map(|p| SocketAddr::new(p.ip, p.port).to_string()).collect();
-    let ports = if ports.is_empty() { "nothing".to_owned() } else { ports.join(", ") };
-    let claims = container.claims.join(",");
-    let label = match container.claimed_by {
-        _ if claims.is_empty() => String::new(),
-        LabelSource::Container => format!(", labelled drainswap.server={claims}"),
-        LabelSource::Image => format!(", its image labelled drainswap.server={claims}"),
-        LabelSource::Unknown => {
-            format!(", labelled drainswap.server={claims}, perhaps by its image, which cannot be read")
-        }
-    };
-    format!("{} (publishes {ports}{label})", container.name)
-}
-
-/// Turns an unmatched server into a gone one if that is certain. `HAProxy` does not use the server, its line is not
-/// `disabled`, nothing accepts connections there, its address is the engine's host with a port above 1, a sibling
-/// shows what its container was like, and no other container has the new one's name.
-pub(super) fn find_missing(backend: &mut Backend, observation: &Observation) {
-    let gone: Vec<(usize, MatchResult)> = backend
-        .servers
-        .iter()
-        .enumerate()
-        .filter(|(_, server)| {
-            may_be_gone(server) && !server.answers() && !observation.occupied.contains(&server.id)
-        })
-        .filter_map(|(index, server)| {
-            let address = server.state.as_ref()?.address?;
-            let on_host = observation.host_addresses.contains(&address.ip());
-            let engine = observation.engine(&server.id);
-            if let Some(described) = observation.described.get(&server.id.backend).filter(|_| on_host) {
-                return Some((index, not_yet(server, described, address, observation)?));
-            }
-            let is_used =
-                |seen: &LoadBalancerState| seen.server(&server.id).is_some_and(ServerState::is_usable);
-            if observation.load_balancers.iter().any(is_used) {
-                return None;
-            }
-            let (sibling, port) = sibling(backend, server, engine)?;
-            let named = observation.named.get(&server.id).cloned();
-            let name = named.unwrap_or_else(|| name_like(&sibling.1, &sibling.0, &server.id));
-            let taken = observation.containers.iter().any(|it| it.engine == engine && it.name == name);
-            (on_host && !taken).then(|| {
-                let publish = Published { ip: address.ip(), port: address.port(), container_port: port };
-                (index, MatchResult::Gone { like: Box::new(sibling.1), publish, name })
-            })
-        })
-        .collect();
-    for (index, behind) in gone {
-        backend.servers[index].behind = behind;
-    }
-}
-
-/// Returns whether the server has no container but would match one that publishes its address.
-fn may_be_gone(server: &super::Server) -> bool {
-    if server.disabled || server.state.as_ref().is_some_and(has_no_port) {
-        return false;
-    }
-    match &server.behind {
-        MatchResult::Unmatched { why: NoMatch::NoneFits | NoMatch::NotThere { .. }, .. } => true,
-        MatchResult::Unmatched {
-            why: NoMatch::OtherNetwork { .. } | NoMatch::ResolvedElsewhere { .. },
-            ..
-        }
-        | MatchResult::Container(_)
-        | MatchResult::Gone { .. }
-        | MatchResult::Described { .. }
-        | MatchResult::Ambiguous { .. } => false,
-    }
-}
-
-/// Returns the described container for a server, unless another container has its name.
-fn not_yet(
-    server: &super::Server,
-    described: &Described,
-    address: SocketAddr,
-    observation: &Observation,
-) -> Option<MatchResult> {
-    let engine = observation.engine(&server.id);
-    let pattern = described.name.clone().unwrap_or_else(|| format!("{}-{{server}}", server.id.backend));
-    let described_name = || pattern.replace("{server}", &server.id.server).replace(':', "_");
-    let name = observation.named.get(&server.id).cloned().unwrap_or_else(described_name);
-    if observation.containers.iter().any(|it| it.engine == engine && it.name == name) {
-        return None;
-    }
-    let publish = Published { ip: address.ip(), port: address.port(), container_port: described.port };
-    let like = Container::described(name.clone(), described.restart.clone(), engine.to_owned());
-    Some(MatchResult::Described { like: Box::new(like), publish, name })
-}
-
-/// Returns a sibling with a published port on the same engine, preferably of the same role.
-fn sibling(backend: &Backend, server: &super::Server, engine: &str) -> Option<((ServerId, Container), u16)> {
-    let is_here = |other: &&super::Server| other.container().is_some_and(|it| it.engine == engine);
-    let mut siblings: Vec<&super::Server> = backend.servers.iter().filter(is_here).collect();
-    siblings.sort_by_key(|other| other.role != server.role);
-    siblings.into_iter().find_map(|other| {
-        let container = other.container()?;
-        let address = other.state.as_ref()?.address?;
-        let published = container.published.iter().find(|p| p.port == address.port())?;
-        Some(((other.id.clone(), container.clone()), published.container_port))
-    })
-}
-
-/// Derives a name from the sibling's by replacing its server name, `mobile-app2` → `mobile-app1`, or else from the
-/// backend's and the server's names.
-fn name_like(sibling: &Container, sibling_id: &ServerId, id: &ServerId) -> String {
-    let legal = |name: &str| name.replace(':', "_");
-    match sibling.name.strip_suffix(&sibling_id.server) {
-        Some(stem) => legal(&format!("{stem}{}", id.server)),
-        None => legal(&format!("{}-{}", id.backend, id.server)),
     }
 }
 

@@ -6,6 +6,7 @@ use super::traffic::Balance;
 use super::*;
 use crate::observation::{Operational, ServerState};
 use crate::testing::World;
+use crate::topology::places::Places;
 
 /// Returns where the traffic of the backend mobile goes while these servers are out.
 fn forecast(world: &World, out: &[&str]) -> String {

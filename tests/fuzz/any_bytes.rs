@@ -12,7 +12,7 @@ use drainswap::adapters::docker::recreate::{Dialect, RawSettings, blueprint};
 use drainswap::adapters::events_file::events_in;
 use drainswap::adapters::haproxy::master::{ReloadReply, failed, workers};
 use drainswap::adapters::haproxy::reply::Replies;
-use drainswap::adapters::haproxy::saved_states;
+use drainswap::adapters::haproxy::state_file::saved_states;
 use drainswap::cfg::{self, Environment, SourceFile, Version};
 use drainswap::model::ids::ContainerId;
 use drainswap::observation::Pinned;

@@ -3,12 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tokio::time::sleep;
+
 use super::command::{Command, LONGEST_LINE};
-use super::reply::Replies;
-use super::{explain, garbled};
+use super::past_reload::past_reload;
+use super::reply::{self, Replies};
+use super::{HaproxySocket, READ_BACK_PAUSE, explain, garbled};
 use crate::model::ids::ServerId;
 use crate::observation::{AdminBits, AdminState};
 use crate::ports::LoadBalancerError;
+
+/// How often a new state is read back until it shows. A reader can see a half-applied state for some microseconds.
+const READ_BACKS: u32 = 10;
 
 /// The changes of one line.
 pub(super) struct Batch<'a> {
@@ -41,6 +47,56 @@ pub(super) fn batches<'a>(
         }
     }
     batches
+}
+
+impl HaproxySocket {
+    /// Applies these changes to servers, until all of them have the wanted state.
+    pub(super) async fn set_states<'a>(
+        &self,
+        states: &'a [(ServerId, AdminState)],
+        changes: impl Fn(&'a ServerId, AdminState) -> Vec<Command<'a>>,
+    ) -> Result<(), LoadBalancerError> {
+        let batches = batches(states, changes);
+        for batch in &batches {
+            self.set_batch(batch).await?;
+        }
+        if !batches.is_empty() {
+            self.save_states().await;
+        }
+        Ok(())
+    }
+
+    async fn set_batch(&self, batch: &Batch<'_>) -> Result<(), LoadBalancerError> {
+        let mut untaken = past_reload(|| self.set_once(batch), is_refused_by_a_stopping_process).await?;
+        let mut reads = 1;
+        while let Some(NotApplied { server, wanted, found }) = untaken {
+            if reads == READ_BACKS {
+                let command = Command::SetServerState(server, wanted).to_string();
+                return Err(LoadBalancerError::StateNotApplied { command, server: server.clone(), found });
+            }
+            reads += 1;
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a bounded read-back of a state that may be half-applied"
+            )]
+            sleep(READ_BACK_PAUSE).await;
+            untaken = batch.first_not_applied(&mut Replies::new(&self.ask(&batch.reads()).await?))?;
+        }
+        Ok(())
+    }
+
+    /// Changes servers and reads their states back with one line, so that the same process does both.
+    async fn set_once<'a>(&self, batch: &Batch<'a>) -> Result<Option<NotApplied<'a>>, LoadBalancerError> {
+        let answer = self.ask(&[batch.changes(), &batch.reads()].concat()).await?;
+        let mut replies = Replies::new(&answer);
+        batch.check_accepted(&mut replies)?;
+        batch.first_not_applied(&mut replies)
+    }
+}
+
+/// Returns whether a stopping process refused the command. A disabled backend causes the same answer, permanently.
+fn is_refused_by_a_stopping_process<T>(result: &Result<T, LoadBalancerError>) -> bool {
+    matches!(result, Err(LoadBalancerError::Refused { reply, .. }) if reply == reply::STOPPING)
 }
 
 impl<'a> Batch<'a> {

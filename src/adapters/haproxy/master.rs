@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::address::SocketAddress;
 use super::command::Command;
-use super::past_reload;
+use super::past_reload::past_reload;
 use super::reply::{Replies, ReplyError};
 use super::socket::{CHANGE_DEADLINE, DEADLINE, Endpoint, ExchangeError};
 use crate::model::ids::ServerId;

@@ -1,13 +1,15 @@
 //! The `server-state-file`, from which a new worker takes the server states at a reload.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Permissions;
 use std::io::{ErrorKind, Result, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use super::reply::Replies;
 use crate::adapters::regular_file;
 use crate::model::ids::ServerId;
+use crate::model::sanitize;
 use crate::observation::{AdminBits, AdminState};
 use crate::output_file;
 
@@ -119,6 +121,22 @@ pub(super) fn persistent_states(states: &str, unproven: &BTreeSet<ServerId>) -> 
         Some(words.join(" "))
     };
     states.split_inclusive('\n').filter_map(line).collect()
+}
+
+/// Reads the states from a `server-state-file`, which contains an answer to `show servers state`.
+///
+/// Returns `None` if it cannot be read.
+#[must_use]
+pub fn saved_states_in(file: &Path) -> Option<BTreeMap<ServerId, AdminState>> {
+    saved_states(&std::fs::read(file).ok()?)
+}
+
+/// Reads the states from the content of a `server-state-file`.
+#[must_use]
+pub fn saved_states(bytes: &[u8]) -> Option<BTreeMap<ServerId, AdminState>> {
+    let text = format!("{}\n\n", sanitize::lines(bytes).trim_end());
+    let rows = Replies::new(&text).servers_state().ok()?;
+    Some(rows.into_iter().map(|row| (row.id, row.admin.state())).collect())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::cfg::ServerSettings;
-use crate::observation::{AdminBits, Checking, Checks, Operational};
+use crate::observation::{AdminBits, Checking, Checks, Operational, ServerState};
 
 pub(crate) const INFO: &str = "Name: HAProxy\nVersion: 2.6.12\nPid: 7\nStopping: 0\n\n";
 const STAT: &str = "# pxname,svname,qcur,scur,slim,stot,status,check_status,type,iid,sid,\n";

@@ -1,7 +1,7 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::observation::{AdminBits, Operational};
+use crate::observation::{AdminBits, ContainerState, LabelSource, Operational};
 use crate::testing::World;
 
 /// One server with a host name, resolved to an address of this host, so that every rule can find its container.
