@@ -1,21 +1,28 @@
 //! The sites for simulated deploys.
 
+mod configurations;
+mod preparations;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use drainswap::adapters::memory::{
-    ContainerRecord, ImageBehavior, ImageCheck, Memory, ServerLine, SimulatedSite,
-};
+use drainswap::adapters::memory::{ImageBehavior, ImageCheck, Memory, SimulatedSite};
 use drainswap::cfg::{self, Configuration, Environment, SourceFile, Version};
 use drainswap::model::hook::{HookContext, HookPoint, SKIP};
-use drainswap::model::ids::ServerId;
 use drainswap::model::image::Image;
-use drainswap::observation::{AdminState, ContainerState};
 use drainswap::plan::scope::Scope;
 use drainswap::plan::silence_check::SilenceCheck;
 use drainswap::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 use drainswap::service::Container;
 use drainswap::service::container::Restart;
+
+use configurations::{
+    AGENTS, CROWDED, FIVE, FORGOTTEN, ORIGIN, OWN_CHECK, PAIR, PRIMARIES, SHARED, SORRY, TIED,
+};
+use preparations::{
+    forgotten, gone, in_maint, left_in_maint, sorry, stopped, with_kept, with_random_ports, without_agents,
+};
+pub use preparations::{is_forgotten, is_left};
 
 /// A site with the settings for a deploy of `mobile`.
 #[derive(Clone, Copy, Debug)]
@@ -66,119 +73,6 @@ const WELL: ImageBehavior = ImageBehavior {
 
 /// A healthcheck that passes as soon as the container serves.
 const CHECK: Option<ImageCheck> = Some(ImageCheck { every: 0, passes: true });
-
-const PAIR: &str = "
-backend mobile
-    option httpchk GET /health
-    default-server inter 200ms
-    server app1 127.0.0.1:50000 check
-    server app1b 127.0.0.1:50001 check backup
-";
-
-/// Only HAProxy's own checks can show whether a container serves.
-const OWN_CHECK: &str = "
-backend mobile
-    mode tcp
-    option redis-check
-    default-server inter 200ms
-    server app1 127.0.0.1:50000 check
-    server app1b 127.0.0.1:50001 check backup
-";
-
-const ORIGIN: &str = "
-backend mobile
-    option httpchk GET /health
-    default-server inter 200ms
-    server app1 127.0.0.1:50000 check
-    server app1b 127.0.0.1:50001 check backup
-    server app2 127.0.0.2:50000 check
-    server app2b 127.0.0.2:50001 check backup
-";
-
-const PRIMARIES: &str = "
-backend mobile
-    option httpchk GET /health
-    default-server inter 200ms
-    server app1 127.0.0.1:50000 check
-    server app2 127.0.0.2:50000 check
-    server app3 127.0.0.3:50000 check
-";
-
-const FIVE: &str = "
-backend mobile
-    option httpchk GET /health
-    default-server inter 200ms
-    server app1 127.0.0.1:50000 check
-    server app2 127.0.0.2:50000 check
-    server app3 127.0.0.3:50000 check
-    server app4 127.0.0.4:50000 check
-    server app5 127.0.0.5:50000 check
-";
-
-const SHARED: &str = "
-backend mobile
-    default-server inter 200ms
-    server app1 127.0.0.1:50000 check
-    server app2 127.0.0.2:50000 check
-backend tablet
-    default-server inter 200ms
-    server one 127.0.0.1:50000 check backup
-    server two 127.0.0.3:50000 check
-";
-
-const TIED: &str = "
-backend mobile
-    cookie SRV insert
-    default-server inter 200ms slowstart 400ms
-    server app1 127.0.0.1:50000 check cookie a
-    server app2 127.0.0.2:50000 check cookie b
-";
-
-const CROWDED: &str = "
-backend mobile
-    default-server inter 200ms maxconn 3
-    server app1 127.0.0.1:50000 check
-    server app1b 127.0.0.1:50001 check backup
-    server app2b 127.0.0.2:50001 check backup
-";
-
-/// A second server line for a container, at whose port nothing answers.
-const FORGOTTEN: &str = "
-backend mobile
-    option httpchk GET /health
-    default-server inter 200ms
-    server app1 127.0.0.1:50000 check
-    server app2 127.0.0.2:50000 check
-backend forgotten
-    default-server inter 200ms
-    server app1 127.0.0.1:50009 check
-";
-
-/// Agents that always answer "ready".
-const AGENTS: &str = "
-backend mobile
-    option httpchk GET /health
-    default-server inter 200ms agent-check agent-port 9000
-    server app1 127.0.0.1:50000 check
-    server app1b 127.0.0.2:50000 check
-";
-
-/// The running process has no agents yet; a reload adds them.
-fn without_agents(site: &mut SimulatedSite) {
-    let workers = site.haproxies.iter_mut().filter_map(|it| it.worker.as_mut());
-    workers.flat_map(|worker| &mut worker.lines).for_each(|line| line.agent = None);
-}
-
-/// A sorry server on a machine without containers, and a slot for a later server.
-const SORRY: &str = "
-backend mobile
-    option httpchk GET /health
-    default-server inter 200ms
-    server app1 127.0.0.1:50000 check
-    server app1b 127.0.0.1:50001 check backup
-    server sorry 192.0.2.7:80 backup
-    server slot 127.0.0.1:1 check disabled
-";
 
 fn usual(_: &mut Policy) {}
 
@@ -239,90 +133,6 @@ const STUBBORN: Scenario = Scenario {
     policy: |policy| policy.drain_timeout = Duration::from_secs(1),
     ..BASE
 };
-
-/// Returns the name of the container that an earlier run kept for a server.
-fn kept(name: &str) -> String {
-    format!("{name}.old-20261120T201500.000Z")
-}
-
-/// Adds a kept container with v2 next to every container.
-fn with_kept(site: &mut SimulatedSite) {
-    let running = site.engine.containers.iter();
-    let running: Vec<_> = running.filter_map(|it| Some((kept(&it.container.name), it.address()?))).collect();
-    for (name, address) in running {
-        site.engine.add_kept(&name, address, &image("v2"));
-    }
-}
-
-/// Makes the engine choose a new port whenever a container starts.
-fn with_random_ports(site: &mut SimulatedSite) {
-    site.engine.containers.iter_mut().for_each(|place| place.floats = true);
-}
-
-/// Returns the server lines of the backup.
-fn backups(site: &mut SimulatedSite) -> impl Iterator<Item = &mut ServerLine> {
-    let workers = site.haproxies.iter_mut().filter_map(|it| it.worker.as_mut());
-    workers.flat_map(|worker| &mut worker.lines).filter(|line| line.id.server == "app1b")
-}
-
-/// Returns the container of the backup.
-fn backup(site: &mut SimulatedSite) -> &mut ContainerRecord {
-    let mut all = site.engine.containers.iter_mut();
-    all.find(|place| place.container.name == "mobile-app1b").expect("a backup")
-}
-
-/// Sets the backup to maint, as an operator would.
-fn in_maint(site: &mut SimulatedSite) {
-    for line in backups(site) {
-        (line.admin, line.up, line.health) = (AdminState::Maint.bits(), false, 0);
-    }
-}
-
-/// Removes the containers behind the last two lines.
-fn sorry(site: &mut SimulatedSite) {
-    site.engine.containers.truncate(2);
-}
-
-/// Returns whether a server has no container, before and after the run.
-pub fn is_left(server: &ServerId) -> bool {
-    server.server == "sorry" || server.server == "slot"
-}
-
-/// Makes the first container publish the port of the forgotten line without listening at it.
-fn forgotten(site: &mut SimulatedSite) {
-    let unused = site.engine.containers.pop().expect("a container at the forgotten address").container;
-    site.engine.containers[0].container.published.extend(unused.published);
-    let workers = site.haproxies.iter_mut().filter_map(|it| it.worker.as_mut());
-    for line in workers.flat_map(|worker| &mut worker.lines).filter(|line| is_forgotten(&line.id)) {
-        (line.up, line.health, line.passed) = (false, 0, Some(false));
-    }
-}
-
-/// Returns whether a server has not served for a long time before the run.
-pub fn is_forgotten(server: &ServerId) -> bool {
-    server.backend == "forgotten"
-}
-
-/// Makes the backup run v2 and leaves it in maint.
-fn left_in_maint(site: &mut SimulatedSite) {
-    in_maint(site);
-    let Image::Registry { reference, digest } = image("v2") else { unreachable!("a registry's image") };
-    let container = &mut backup(site).container;
-    container.repo_digests = vec![format!("{}@{digest}", reference.repository)];
-    container.image.0 = digest;
-}
-
-/// Stops the backup's container, as seen by `HAProxy`.
-fn stopped(site: &mut SimulatedSite) {
-    backup(site).container.state = ContainerState::Stopped;
-    backups(site).for_each(|line| (line.up, line.health) = (false, 0));
-}
-
-/// Removes the backup's container.
-fn gone(site: &mut SimulatedSite) {
-    stopped(site);
-    site.engine.containers.retain(|place| place.container.name != "mobile-app1b");
-}
 
 /// Two lanes at a time, then one.
 const TWO_LANES: Scenario = Scenario { name: "two-lanes", haproxy_cfg: PRIMARIES, parallel: 2, ..BASE };
