@@ -17,8 +17,7 @@ check: ## Check what needs nothing but Rust: the format, the lints, the unit tes
 	cargo fmt --check
 	cargo clippy --locked --lib --bins -- -D warnings
 	cargo test --locked --lib --test tidy --test fuzz
-	cargo test --locked --test simulation stories
-	cargo test --locked --test simulation fixed_cases
+	cargo test --locked --test simulation -- stories fixed_cases a_few_faults
 
 parts: ## Install what the tests need: HAProxy, Docker, a registry, …
 	.ci/parts install

@@ -7,13 +7,10 @@ mod support;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use support::{Load, Mix, Need, Report, Stage, requirements};
+use support::{Load, Mix, Report, Stage};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    if !requirements(Need::ALL).await {
-        return ExitCode::FAILURE;
-    }
     heading("starting a registry, four containers with v1 and an HAProxy");
     let stage = Stage::origin().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "1500")]).await;

@@ -11,14 +11,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use support::{Load, Mix, Need, Stage, TlsEngine, requirements, wait_until};
+use support::{Load, Mix, Stage, TlsEngine, wait_until};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 #[tokio::main]
 async fn main() {
-    if !requirements(Need::ALL).await {
-        return;
-    }
     let stage = Stage::fleet().start().await;
     let second = TlsEngine::start().await;
     let (v1, v2) = (stage.reference("v1"), stage.image("v2", &[("VERSION", "v2")]).await);

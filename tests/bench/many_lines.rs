@@ -10,16 +10,13 @@ mod support;
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use support::{Ended, Need, Stage, requirements};
+use support::{Ended, Stage};
 
 /// The number of additional lines for the container of `app1`.
 const LINES: usize = 1_000;
 
 #[tokio::main]
 async fn main() {
-    if !requirements(Need::ALL).await {
-        return;
-    }
     let one = measure("1 line", "").await;
     // All lines in one backend, and each line in a separate backend.
     let mut together = "\nbackend many\n    option httpchk GET /health\n    server other {app2}\n".to_owned();

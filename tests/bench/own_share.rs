@@ -6,16 +6,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::{Load, Mix, Need, Stage, requirements};
+use support::{Load, Mix, Stage};
 
 /// The number of deploys, of four containers each.
 const DEPLOYS: usize = 5;
 
 #[tokio::main]
 async fn main() {
-    if !requirements(Need::ALL).await {
-        return;
-    }
     let stage = Stage::origin().start().await;
     let load = Load::start(stage.frontend(), Mix::full());
     load.answered(300).await;

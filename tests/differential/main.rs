@@ -92,14 +92,9 @@ fn try_all<S: AsRef<Sample> + Sync>(
     );
 }
 
-/// Returns the HAProxy under test. Without one of the required version, prints the reason, and the test must return.
-fn tested(since: Version) -> Option<Binary> {
-    let binary = binary::tested(since);
-    if binary.is_none() {
-        assert!(!required() || since > ANY, "no HAProxy is installed");
-        eprintln!("skipped: no HAProxy {since} or later is tested");
-    }
-    binary
+/// Returns the HAProxy under test, which a test needs.
+fn tested(since: Version) -> Binary {
+    binary::tested(since).unwrap_or_else(|| panic!("no HAProxy {since} or later: `make parts` installs one"))
 }
 
 /// The reason why a sample was skipped.
@@ -108,15 +103,12 @@ enum Skipped {
     Differs(String),
 }
 
-fn required() -> bool {
-    std::env::var("REQUIRE_E2E").is_ok_and(|value| value == "1")
-}
-
 /// Checks that the reader reports no error for files that HAProxy accepts, and an error for files that HAProxy refuses
 /// for a reason that the reader checks.
 #[test]
+#[ignore = "needs HAProxy: make test"]
 fn the_verdicts_agree() {
-    let Some(binary) = tested(ANY) else { return };
+    let binary = tested(ANY);
     let mut samples = corpus::all();
     samples.extend(corpus::extremes());
     try_all("verdicts", &binary, &samples, |binary, sample| {
@@ -140,9 +132,10 @@ fn the_verdicts_agree() {
 }
 
 #[test]
+#[ignore = "needs HAProxy: make test"]
 fn the_words_are_the_same() {
     // Older versions do not print the words.
-    let Some(binary) = tested(tokens::SINCE) else { return };
+    let binary = tested(tokens::SINCE);
     let mut samples = corpus::all();
     samples.extend(tokens::random_lines());
     try_all("lines", &binary, &samples, |binary, sample| {
@@ -151,8 +144,9 @@ fn the_words_are_the_same() {
 }
 
 #[test]
+#[ignore = "needs HAProxy: make test"]
 fn the_servers_are_the_same() {
-    let Some(binary) = tested(ANY) else { return };
+    let binary = tested(ANY);
     let samples = corpus::all();
     try_all("servers", &binary, &samples, |binary, sample| {
         running::compare(binary, sample, &read(sample, binary).1)
@@ -161,8 +155,9 @@ fn the_servers_are_the_same() {
 
 /// Checks that HAProxy accepts rendered backends, and that they match their descriptions.
 #[test]
+#[ignore = "needs HAProxy: make test"]
 fn rendered_backends_are_accepted() {
-    let Some(binary) = tested(ANY) else { return };
+    let binary = tested(ANY);
     let (files, taken, tried) = rendered::all(binary.version);
     eprintln!("HAProxy {}: {taken} of {tried} descriptions were taken", binary.version);
     assert!(
@@ -182,8 +177,9 @@ fn rendered_backends_are_accepted() {
 
 /// Checks that a health check sends the described request in spite of quoting and escaping.
 #[test]
+#[ignore = "needs HAProxy: make test"]
 fn rendered_checks_send_the_described_requests() {
-    let Some(binary) = tested(ANY) else { return };
+    let binary = tested(ANY);
     let name = &binary.build.version;
     match rendered::compare_checks(&binary) {
         Ok(count) => eprintln!("HAProxy {name}: {count} requests were as described"),

@@ -9,7 +9,6 @@ use std::time::Duration;
 use bollard::models::{ContainerCreateBody, HostConfig, PortBinding};
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 
-use crate::on_real_parts;
 use crate::support::{Application, Stage, get, wait_until};
 
 /// Starts a stage with an additional backend, whose server `one` has the other frontend's address until a test sets it.
@@ -68,10 +67,8 @@ async fn until_up(stage: &Stage, backend: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_container_at_whose_address_another_process_answers_is_not_replaced() {
-    if !on_real_parts().await {
-        return;
-    }
     let (stage, backend) = stage_with_web().await;
     let SocketAddr::V4(address) = stage.other_frontend() else { unreachable!("the stage has IPv4") };
     // The other process answers more slowly than drainswap waits for a container that has just stopped.
@@ -94,10 +91,8 @@ async fn a_container_at_whose_address_another_process_answers_is_not_replaced() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_port_chosen_by_docker_is_kept_and_restored() {
-    if !on_real_parts().await {
-        return;
-    }
     let (stage, backend) = stage_with_web().await;
     let (web, address) = serve_web(&stage, &backend).await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;

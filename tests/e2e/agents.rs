@@ -8,7 +8,6 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use crate::ends_with;
-use crate::on_real_parts;
 use crate::support::{Load, Mix, Stage, finish, wait_until};
 
 /// An agent that always gives the same answer.
@@ -53,10 +52,8 @@ async fn seen(stage: &Stage) -> Vec<(String, bool)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn an_agent_that_says_ready_does_not_end_a_drain() {
-    if !on_real_parts().await {
-        return;
-    }
     let agent = Agent::listen().await;
     let stage = Stage::pair().backend_line(&agent.line()).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "1000")]).await;
@@ -78,10 +75,8 @@ async fn an_agent_that_says_ready_does_not_end_a_drain() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn states_set_by_an_agent_stay() {
-    if !on_real_parts().await {
-        return;
-    }
     let agent = Agent::listen().await;
     let stage = Stage::pair().backend_line(&agent.line()).start().await;
     agent.says("drain");
@@ -100,10 +95,8 @@ async fn states_set_by_an_agent_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn an_agent_may_drain_servers_that_were_just_deployed() {
-    if !on_real_parts().await {
-        return;
-    }
     let agent = Agent::listen().await;
     let stage = Stage::pair().backend_line(&agent.line()).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;

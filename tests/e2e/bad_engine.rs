@@ -14,8 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::assert_in_service;
-use crate::on_real_parts;
-use crate::support::{Engine, Load, Mix, Need, Stage, TlsEngine, requirements, wait_until};
+use crate::support::{Engine, Load, Mix, Stage, TlsEngine, wait_until};
 use crate::versions;
 
 /// A failure of a call.
@@ -149,15 +148,14 @@ async fn request(client: &mut UnixStream) -> io::Result<Vec<u8>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn an_engine_whose_reply_is_lost_at_any_call_loses_no_container() {
     misbehaves_at_any_call(&[Fault::LostReply]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_stop_that_reaches_the_engine_late_stops_no_serving_container() {
-    if !on_real_parts().await {
-        return;
-    }
     let endpoint = Engine::endpoint();
     let real = Path::new(endpoint.strip_prefix("unix://").expect("an engine on this host"));
     let stage = Stage::pair().start().await;
@@ -177,17 +175,24 @@ async fn a_stop_that_reaches_the_engine_late_stops_no_serving_container() {
     stage.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "sweep: an engine refuses or misses each call of a deploy"]
-async fn an_engine_that_refuses_any_call_loses_no_container() {
-    misbehaves_at_any_call(&[Fault::Error, Fault::Unheard]).await;
+mod sweep {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "sweep: an engine refuses or misses each call of a deploy"]
+    async fn an_engine_that_refuses_any_call_loses_no_container() {
+        misbehaves_at_any_call(&[Fault::Error, Fault::Unheard]).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "sweep: the engine's daemon restarts at each call of a deploy"]
+    async fn a_daemon_that_is_restarted_at_any_call_loses_no_container_and_no_volume() {
+        assert!(is_restarted_at(0..usize::MAX).await >= 8, "hardly any call was met");
+    }
 }
 
 /// Runs a deploy for each fault at each call.
 async fn misbehaves_at_any_call(faults: &[Fault]) {
-    if !on_real_parts().await {
-        return;
-    }
     let endpoint = Engine::endpoint();
     let real = Path::new(endpoint.strip_prefix("unix://").expect("an engine on this host"));
     let stage = Stage::single().start().await;
@@ -221,23 +226,15 @@ async fn misbehaves_at_any_call(faults: &[Fault]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_daemon_that_is_restarted_during_a_deploy_loses_no_container_and_no_volume() {
     // One restart before the call and one after it.
     is_restarted_at(4..6).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "sweep: the engine's daemon restarts at each call of a deploy"]
-async fn a_daemon_that_is_restarted_at_any_call_loses_no_container_and_no_volume() {
-    assert!(is_restarted_at(0..usize::MAX).await >= 8, "hardly any call was met");
-}
-
 /// Runs a deploy for each of these calls and restarts the daemon at the call. Returns the number of restarts, because a
 /// deploy may have fewer calls than the range.
 async fn is_restarted_at(calls: Range<usize>) -> usize {
-    if !requirements(Need::ALL).await {
-        return usize::MAX;
-    }
     let stage = Stage::single().start().await;
     let engine = Arc::new(TlsEngine::start().await);
     let images = [stage.image("v2", &[("VERSION", "v2")]).await, stage.reference("v1")];
@@ -292,10 +289,8 @@ async fn is_restarted_at(calls: Range<usize>) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn each_container_is_replaced_on_the_engine_of_its_host() {
-    if !on_real_parts().await {
-        return;
-    }
     let endpoint = Engine::endpoint();
     let real = Path::new(endpoint.strip_prefix("unix://").expect("an engine on this host"));
     let stage = Stage::origin().start().await;

@@ -10,7 +10,6 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::assert_in_service;
-use crate::on_real_parts;
 use crate::support::{Load, Mix, Stage};
 use crate::versions;
 
@@ -97,17 +96,24 @@ async fn exchange(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_socket_that_gives_half_an_answer_at_any_moment_loses_nothing() {
-    misbehaves_at(MOMENTS.map(|at| (Fault::Half, at)).into()).await;
+    // The sweep tries the other moments.
+    misbehaves_at([0, 2, 5, 12].map(|at| (Fault::Half, at)).into()).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "sweep: the runtime socket closes, answers garbage or hangs at many moments of a deploy"]
-async fn a_socket_that_misbehaves_at_any_moment_loses_nothing() {
-    let mut faults: Vec<_> = MOMENTS.map(|at| (Fault::Closes, at)).into();
-    faults.extend(MOMENTS.map(|at| (Fault::Garbage, at)));
-    faults.extend([0, 3, 6].map(|at| (Fault::Hangs, at)));
-    misbehaves_at(faults).await;
+mod sweep {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "sweep: the runtime socket closes, answers garbage or hangs at many moments of a deploy"]
+    async fn a_socket_that_misbehaves_at_any_moment_loses_nothing() {
+        let mut faults: Vec<_> = MOMENTS.map(|at| (Fault::Closes, at)).into();
+        faults.extend(MOMENTS.map(|at| (Fault::Half, at)));
+        faults.extend(MOMENTS.map(|at| (Fault::Garbage, at)));
+        faults.extend([0, 3, 6].map(|at| (Fault::Hangs, at)));
+        misbehaves_at(faults).await;
+    }
 }
 
 /// The exchanges of a deploy at which the socket fails, by number.
@@ -115,9 +121,6 @@ const MOMENTS: [usize; 8] = [0, 1, 2, 3, 5, 9, 12, 15];
 
 /// Runs a deploy under load for each fault at its exchange.
 async fn misbehaves_at(faults: Vec<(Fault, usize)>) {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let images = [stage.image("v2", &[("VERSION", "v2")]).await, stage.reference("v1")];
     let load = Load::start(stage.frontend(), Mix { rate: 50, slow_one_in: 0, ..Mix::default() });

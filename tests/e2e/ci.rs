@@ -9,9 +9,8 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use crate::ends_with;
-use crate::on_real_parts;
 use crate::snapshot;
-use crate::support::{Need, Sshd, Stage, finish, program, requirements, wait_until};
+use crate::support::{Sshd, Stage, finish, program, wait_until};
 
 fn piped(mut command: Command) -> tokio::process::Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -19,10 +18,8 @@ fn piped(mut command: Command) -> tokio::process::Child {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_job_gets_its_log_and_its_files_and_deploys_without_them_too() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let at = |name: &str| stage.dir().join(name).display().to_string();
@@ -51,10 +48,8 @@ async fn a_job_gets_its_log_and_its_files_and_deploys_without_them_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_job_that_cannot_begin_is_annotated_on_the_line_that_is_wrong() {
-    if !requirements(&[Need::Haproxy]).await {
-        return;
-    }
     let dir = tempfile::tempdir().expect("a directory");
     let config = dir.path().join("haproxy.cfg");
     fs::write(&config, "backend mobile\n    server app1 127.0.0.1:8080 chekc\n").expect("write haproxy.cfg");
@@ -83,10 +78,8 @@ fn by_ssh(sshd: &Sshd, terminal: &str, there: &Command) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_run_over_ssh_finishes_after_its_job_is_killed() {
-    if !on_real_parts().await || !requirements(&[Need::Ssh]).await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let sshd = Sshd::start(&stage.dir().join("ssh"), "").await;
     // Without a terminal, a lost connection is only a closed pipe. With one, it is a SIGHUP and a lost terminal.
@@ -232,10 +225,8 @@ async fn any_image_name_is_one_word_on_the_remote_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn the_shipped_files_deploy_bring_their_files_and_stop() {
-    if !on_real_parts().await || !requirements(&[Need::Ssh]).await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let there = stage.command(&[]);
     let set = there.as_std().get_envs().filter_map(|(name, value)| Some((name.to_str()?, value?.to_str()?)));
@@ -289,10 +280,8 @@ async fn the_shipped_files_deploy_bring_their_files_and_stop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_run_can_be_stopped_from_another_process() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let before = snapshot(&stage).await;

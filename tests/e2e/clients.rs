@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 use crate::ends_with;
-use crate::on_real_parts;
 use crate::support::{Connection, Load, Mix, Processes, Stage, finish, wait_until};
 use crate::versions;
 
@@ -26,10 +25,8 @@ backend following
 ";
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_container_leaves_by_every_line_that_reaches_it() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).extra(OTHERS).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "300")]).await;
     let mix = || Mix { rate: 100, ..Mix::default() };
@@ -71,11 +68,9 @@ async fn http2_stream(frontend: SocketAddr, seconds: u64) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn websockets_and_http2_streams_end_whole() {
     let extra = "\nfrontend second\n    bind {other} proto h2\n    default_backend mobile\n";
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).extra(extra).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let mut websocket = Connection::websocket(stage.frontend()).await;

@@ -27,8 +27,9 @@ fn installed(site: &Site) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_new_file_is_installed_and_run_without_a_lost_request() {
-    let Some(site) = Site::here().await else { return };
+    let site = Site::here().await;
     let load = Load::start(site.frontend(), pages());
     load.answered(50).await;
     let before = site.haproxy.worker().await;
@@ -46,8 +47,9 @@ async fn a_new_file_is_installed_and_run_without_a_lost_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_file_that_haproxy_refuses_touches_nothing() {
-    let Some(site) = Site::here().await else { return };
+    let site = Site::here().await;
     let worker = site.haproxy.worker().await;
     let inode = fs::metadata(site.haproxy.config()).expect("haproxy.cfg").ino();
     // drainswap accepts the first file and HAProxy refuses it; for the second file, it is the other way round.
@@ -67,8 +69,9 @@ async fn a_file_that_haproxy_refuses_touches_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_reload_that_fails_brings_the_old_file_back() {
-    let Some(site) = Site::here().await else { return };
+    let site = Site::here().await;
     let load = Load::start(site.frontend(), pages());
     load.answered(50).await;
     // `haproxy -c` does not bind, so it does not notice that another process uses the port.
@@ -98,8 +101,9 @@ async fn a_reload_that_fails_brings_the_old_file_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn runtime_settings_are_restored_after_a_reload() {
-    let Some(site) = Site::here().await else { return };
+    let site = Site::here().await;
     let servers = site.servers(&["app1", "app1b", "app2", "app2b"]);
     site.apply(&site.text(&servers), &["--reload", "always"]).await.exits(0);
     site.haproxy.set_state("app1", "drain").await;
@@ -123,8 +127,9 @@ async fn port(site: &Site, server: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_refused_apply_of_an_installed_file_changes_no_server() {
-    let Some(site) = Site::here().await else { return };
+    let site = Site::here().await;
     let weight = async || site.haproxy.stat("app1").await["weight"].clone();
     let heavier = site.original().replacen(" check\n", " check weight 9\n", 1);
     // A copy has the same stats socket and server names, but HAProxy was not started with it.
@@ -141,8 +146,9 @@ async fn a_refused_apply_of_an_installed_file_changes_no_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_backend_that_another_drainswap_works_on_is_left_alone() {
-    let Some(site) = Site::here().await else { return };
+    let site = Site::here().await;
     site.apply(&site.original(), &[]).await.exits(0);
     let lock = fs::File::open(site.dir().join("state/mobile/lock")).expect("the lock of a backend");
     lock.lock().expect("lock it");
@@ -157,8 +163,9 @@ async fn a_backend_that_another_drainswap_works_on_is_left_alone() {
 
 /// Simulates a HAProxy in a container: a process with this name and its own mounts.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_file_that_a_container_has_mounted_by_itself_is_refused() {
-    let Some(site) = Site::here().await else { return };
+    let site = Site::here().await;
     let (file, point, program) =
         (site.write("copy.cfg", &site.original()), site.write("point", ""), site.dir().join("haproxy-there"));
     fs::copy("/bin/sleep", &program).expect("a program of that name");
@@ -189,8 +196,9 @@ async fn a_file_that_a_container_has_mounted_by_itself_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn links_owner_mode_and_attributes_stay() {
-    let Some(site) = Site::here().await else { return };
+    let site = Site::here().await;
     let (link, file) = (site.haproxy.config().to_owned(), site.dir().join("real.cfg"));
     fs::rename(&link, &file).expect("move haproxy.cfg");
     std::os::unix::fs::symlink(&file, &link).expect("make a link");
@@ -206,8 +214,9 @@ async fn links_owner_mode_and_attributes_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn changes_that_need_a_reload_are_refused_without_one() {
-    let Some(site) = Site::here().await else { return };
+    let site = Site::here().await;
     let new = site.original().replace("roundrobin", "leastconn");
     site.apply(&new, &["--reload", "never"]).await.exits(4).says(&["--reload never forbids it"]);
     assert_eq!(installed(&site), site.original());
@@ -219,8 +228,9 @@ async fn changes_that_need_a_reload_are_refused_without_one() {
 
 /// Tests Debian's `conf.d`, and a reload through a fake systemd or a command.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_file_of_a_folder_is_installed_and_haproxy_reloaded_by_others() {
-    let Some(site) = Site::with_file("conf.d/10-mobile.cfg").await else { return };
+    let site = Site::with_file("conf.d/10-mobile.cfg").await;
     let file = site.haproxy.config().join("10-mobile.cfg");
     let other = "backend other\n    server only 127.0.0.1:9\n";
     fs::write(site.haproxy.config().join("20-other.cfg"), other).expect("write a file");
@@ -259,8 +269,9 @@ async fn a_file_of_a_folder_is_installed_and_haproxy_reloaded_by_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn the_configuration_is_read_with_the_environment_of_the_service() {
-    let Some(site) = Site::here().await else { return };
+    let site = Site::here().await;
     let weighted = site.original().replace("check\n", "check weight \"$ONLY_HAPROXY_KNOWS\"\n");
     assert_ne!(weighted, site.original());
     site.apply(&weighted, &[]).await.exits(0).says(&["installed, and HAProxy runs it"]);
@@ -271,8 +282,9 @@ async fn the_configuration_is_read_with_the_environment_of_the_service() {
 
 /// The reload command may fail after it has reloaded HAProxy.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_worker_of_the_new_file_does_not_outlive_it() {
-    let Some(site) = Site::here().await else { return };
+    let site = Site::here().await;
     let before = site.haproxy.worker().await;
     let again = site.dir().join("again");
     let command = format!(
@@ -295,8 +307,9 @@ async fn a_worker_of_the_new_file_does_not_outlive_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn an_installed_file_that_haproxy_has_not_read_is_loaded() {
-    let Some(site) = Site::here().await else { return };
+    let site = Site::here().await;
     let more = site.text(&site.servers(&["app1", "app1b", "app2"]));
     fs::write(site.haproxy.config(), &more).expect("write haproxy.cfg by hand");
     site.apply(&more, &["--reload", "never"]).await.exits(4).says(&["mobile/app2"]);
@@ -306,8 +319,9 @@ async fn an_installed_file_that_haproxy_has_not_read_is_loaded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn mistakes_change_nothing() {
-    let Some(site) = Site::here().await else { return };
+    let site = Site::here().await;
     let worker = site.haproxy.worker().await;
     site.apply("", &[]).await.exits(4).says(&["the new file lacks the `stats socket`"]);
     let new = site.original().replace("roundrobin", "leastconn");
@@ -327,8 +341,9 @@ async fn mistakes_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_stop_request_leaves_no_partial_change() {
-    let Some(site) = Site::here().await else { return };
+    let site = Site::here().await;
     let new = site.original().replace("roundrobin", "leastconn");
     let apply = site.spawn_apply(&new, &[]);
     wait_until("the new file is there", Duration::from_secs(10), async || installed(&site) == new).await;
@@ -342,8 +357,9 @@ async fn a_stop_request_leaves_no_partial_change() {
 /// Kills an apply with a reload at many moments: the file is always complete, HAProxy always serves, and the next apply
 /// finishes the change.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn killed_at_any_moment_it_leaves_a_whole_file_and_haproxy_serving() {
-    let Some(site) = Site::here().await else { return };
+    let site = Site::here().await;
     let load = Load::start(site.frontend(), pages());
     load.answered(50).await;
     let texts = [site.original(), site.original().replace("roundrobin", "leastconn")];

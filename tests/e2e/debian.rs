@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::support::{Need, find, program, requirements};
+use crate::support::{find, program};
 
 /// A directory tree with its own dpkg database.
 struct Tree(TempDir);
@@ -66,10 +66,8 @@ fn judge(service: &Path) {
 }
 
 #[tokio::test]
+#[ignore = "needs real parts: make test"]
 async fn the_package_is_installed_and_removed_and_keeps_the_settings() {
-    if !requirements(&[Need::Dpkg]).await {
-        return;
-    }
     let built = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
     let package = package(built.path());
     let name = package.file_name().expect("a name").to_string_lossy().into_owned();

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::assert_in_service;
-use crate::on_real_parts;
 use crate::support::{Builder, Ended, Load, Mix, Report, Stage, wait_until};
 use crate::versions;
 
@@ -28,15 +27,13 @@ async fn deploy(stage: &Stage, mix: Mix, environment: &[(&str, &str)]) -> (Repor
 
 /// Starts a stage, deploys under a load, and removes the stage.
 async fn story(stage: Builder, mix: Mix, environment: &[(&str, &str)]) {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = stage.start().await;
     deploy(&stage, mix, environment).await;
     stage.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn four_polite_containers_are_replaced_without_a_lost_request() {
     // The checks that HAProxy makes unless it is told otherwise.
     let stage = Stage::origin().default_server("inter 2s fall 3 rise 2");
@@ -44,35 +41,38 @@ async fn four_polite_containers_are_replaced_without_a_lost_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn four_rude_containers_are_replaced_without_a_lost_request() {
     story(Stage::origin().env("TERM_KIND", "rude"), Mix::default(), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn one_primary_and_one_backup_are_enough() {
     story(Stage::pair(), Mix::default(), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn an_application_may_boot_slowly() {
     story(Stage::origin(), Mix::default(), &[("BOOT_MS", "2500")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn an_application_may_bind_its_port_only_when_booted() {
     story(Stage::origin(), Mix::default(), &[("BOOT_MS", "1500"), ("BOOT_KIND", "bind")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn without_an_http_check_any_answer_but_503_proves_the_new_container() {
     story(Stage::origin().connect_checks(), Mix::default(), &[("BOOT_MS", "1500")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn open_streams_end_whole() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::origin().start().await;
     let (report, _) = deploy(&stage, Mix::default().with_streams(Duration::from_millis(500), 3), &[]).await;
     let (whole, cut) = report.streams();
@@ -81,10 +81,8 @@ async fn open_streams_end_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_broken_deploy_of_another_tool_is_repaired() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::origin().start().await;
     stage.remove("app1").await;
     wait_until("HAProxy notices", Duration::from_secs(30), async || {
@@ -97,10 +95,8 @@ async fn a_broken_deploy_of_another_tool_is_repaired() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_broken_backup_is_replaced_before_the_primary_leaves() {
-    if !on_real_parts().await {
-        return;
-    }
     // docker-proxy passes a layer-4 check for an application that answers every request with 503.
     let stage = Stage::pair().connect_checks().start().await;
     let broken = stage.image("never-ready", &[("FAIL", "never-ready")]).await;
@@ -117,10 +113,8 @@ async fn a_broken_backup_is_replaced_before_the_primary_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_container_behind_two_backends_is_drained_in_both() {
-    if !on_real_parts().await {
-        return;
-    }
     let other = "\nbackend other\n    option httpchk GET /health\n    server one {app1} check\n    server two {app2} check\n";
     let stage = Stage::origin().extra(other).start().await;
     let (_, ended) = deploy(&stage, Mix::default(), &[]).await;
@@ -129,10 +123,8 @@ async fn a_container_behind_two_backends_is_drained_in_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_deploy_of_the_running_image_does_nothing() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let before = crate::snapshot(&stage).await;
     let v1 = stage.reference("v1");
@@ -143,10 +135,8 @@ async fn a_deploy_of_the_running_image_does_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn every_event_is_one_json_object_and_the_last_is_the_outcome() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let image = stage.image("v2", &[("VERSION", "v2")]).await;
     let plan =

@@ -3,14 +3,11 @@
 use std::process::Command;
 
 use crate::assert_in_service;
-use crate::on_real_parts;
 use crate::support::{Processes, Stage};
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn leftovers_are_found_and_safe_ones_are_fixed() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
     // Other tests may use the same engine, so only findings about this stage count.
     let ended = stage.drainswap(&["doctor"]).await.exits(0);

@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::assert_in_service;
 use crate::at_each_event;
 use crate::ends_with;
-use crate::on_real_parts;
 use crate::support::{Answer, Load, Mix, Processes, Stage, get, wait_until};
 use crate::versions;
 
@@ -17,10 +16,8 @@ async fn sticky() -> Stage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn maint_moves_persistent_clients() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = sticky().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let load = Load::start(stage.frontend(), Mix::default());
@@ -37,10 +34,8 @@ async fn maint_moves_persistent_clients() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn sessions_are_shut_down_one_by_one_on_request() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let mut streams = vec![stage.open_stream(60).await];
@@ -61,12 +56,10 @@ async fn sessions_are_shut_down_one_by_one_on_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_queue_for_the_primary_moves_to_the_backup() {
     let stage =
         Stage::pair().default_server("inter 2s fall 3 rise 2 maxconn 2").backend_line("timeout queue 9s");
-    if !on_real_parts().await {
-        return;
-    }
     let stage = stage.start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     // The stream occupies one of two sessions of app1 until the end, and five requests share the other one.
@@ -85,10 +78,8 @@ async fn a_queue_for_the_primary_moves_to_the_backup() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn sessions_of_an_old_worker_are_shut_down_by_address() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let stream = stage.open_stream(90).await;
@@ -106,10 +97,8 @@ async fn sessions_of_an_old_worker_are_shut_down_by_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_check_that_fails_too_late_is_overridden() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().default_server("inter 5s fall 3 rise 9 slowstart 4s").start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let load = Load::start(stage.frontend(), Mix { rate: 100, ..Mix::default() });
@@ -129,10 +118,8 @@ async fn a_check_that_fails_too_late_is_overridden() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn the_next_server_leaves_after_the_previous_one_carries_its_share() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::origin().default_server("inter 2s fall 3 rise 2 slowstart 4s").start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let load = Load::start(stage.frontend(), Mix::default());
@@ -146,10 +133,8 @@ async fn the_next_server_leaves_after_the_previous_one_carries_its_share() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_server_is_put_back_when_its_takeover_servers_fail() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let stream = stage.open_stream(60).await;

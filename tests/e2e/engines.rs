@@ -9,10 +9,7 @@ use crate::assert_in_service;
 use crate::at_each_event;
 use crate::ends_with;
 use crate::snapshot;
-use crate::support::{
-    CertificateKind, Ended, Engine, Load, Mix, Need, Sshd, Stage, TlsEngine, finish, may_run, requirements,
-    wait_until,
-};
+use crate::support::{CertificateKind, Ended, Engine, Load, Mix, Sshd, Stage, TlsEngine, finish, wait_until};
 use crate::versions;
 
 /// Starts drainswap with an engine behind an sshd, as the leader of a process group.
@@ -29,10 +26,8 @@ async fn by_ssh(stage: &Stage, sshd: &Sshd, socket: &str, arguments: &[&str]) ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_deploy_over_ssh_uses_one_connection() {
-    if !requirements(&[Need::Haproxy, Need::Registry, Need::Docker, Need::Ssh]).await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let sshd = Sshd::start(&stage.dir().join("ssh"), "").await;
     let socket = Engine::endpoint().trim_start_matches("unix://").to_owned();
@@ -51,10 +46,8 @@ async fn a_deploy_over_ssh_uses_one_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn ssh_failures_explain_the_fix_and_change_nothing() {
-    if !requirements(&[Need::Haproxy, Need::Registry, Need::Docker, Need::Ssh]).await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let before = snapshot(&stage).await;
     let deploy = ["deploy", "mobile", "--image", &stage.image("v2", &[("VERSION", "v2")]).await];
@@ -82,10 +75,8 @@ async fn ssh_failures_explain_the_fix_and_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn ctrl_c_at_a_terminal_keeps_the_ssh_connection_for_the_undo() {
-    if !requirements(&[Need::Haproxy, Need::Registry, Need::Docker, Need::Ssh]).await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("FAIL", "never-ready")]).await;
     let sshd = Sshd::start(&stage.dir().join("ssh"), "").await;
@@ -141,10 +132,8 @@ async fn move_to(engine: &TlsEngine, stage: &Stage) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn an_image_that_exceeds_the_disk_fails_the_deploy_without_changes() {
-    if !requirements(Need::ALL).await {
-        return;
-    }
     let stage = Stage::single().start().await;
     let engine = TlsEngine::start_small(40).await;
     let large = stage.large_image("large", 24).await;
@@ -177,10 +166,8 @@ async fn an_image_that_exceeds_the_disk_fails_the_deploy_without_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn an_engine_with_tls_accepts_trusted_clients_only() {
-    if !requirements(Need::ALL).await {
-        return;
-    }
     let stage = Stage::single().start().await;
     let engine = TlsEngine::start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
@@ -209,39 +196,43 @@ async fn an_engine_with_tls_accepts_trusted_clients_only() {
     stage.close().await;
 }
 
-/// Runs only if the engine may be restarted, as with `.ci/engines`.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "sweep: restarts a separate engine"]
-async fn an_engine_that_is_restarted_in_the_middle_leaves_one_version() {
-    let Ok(pid_file) = std::env::var("DRAINSWAP_ENGINE_PID") else {
-        assert!(!may_run(&["no engine that may be restarted (.ci/engines)".to_owned()]));
-        return;
-    };
-    for at in ["created", "drained", "container_kept", "container_started", "lane_finished"] {
-        let stage = Stage::pair().start().await;
-        let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
-        let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json"]);
-        let mut is_restarted = false;
-        let said = at_each_event(&mut deploy, async |event| {
-            if event == at && !is_restarted {
-                is_restarted = true;
-                let pid = std::fs::read_to_string(&pid_file).expect("its process");
-                let killed = std::process::Command::new("kill").args(["-TERM", pid.trim()]).status();
-                assert!(killed.is_ok_and(|status| status.success()), "kill {pid}");
-            }
-        })
-        .await;
-        assert!(is_restarted, "{said}");
-        let code = deploy.wait().await.expect("its end").code();
-        wait_until("the engine answers", Duration::from_secs(60), async || Engine::connect().await.is_ok())
+mod sweep {
+    use super::*;
+
+    /// Runs only if the engine may be restarted, as with `.ci/engines`.
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "sweep: restarts a separate engine"]
+    async fn an_engine_that_is_restarted_in_the_middle_leaves_one_version() {
+        let pid_file =
+            std::env::var("DRAINSWAP_ENGINE_PID").expect("an engine that may be restarted (.ci/engines)");
+        for at in ["created", "drained", "container_kept", "container_started", "lane_finished"] {
+            let stage = Stage::pair().start().await;
+            let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+            let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json"]);
+            let mut is_restarted = false;
+            let said = at_each_event(&mut deploy, async |event| {
+                if event == at && !is_restarted {
+                    is_restarted = true;
+                    let pid = std::fs::read_to_string(&pid_file).expect("its process");
+                    let killed = std::process::Command::new("kill").args(["-TERM", pid.trim()]).status();
+                    assert!(killed.is_ok_and(|status| status.success()), "kill {pid}");
+                }
+            })
             .await;
-        // The run is refused before any change or rolled back; an unfinished run is resumed.
-        let expected = if matches!(code, Some(5 | 10)) { "v1" } else { "v2" };
-        if !matches!(code, Some(0 | 5 | 10)) {
-            stage.drainswap(&["resume", "mobile"]).await.exits(0);
+            assert!(is_restarted, "{said}");
+            let code = deploy.wait().await.expect("its end").code();
+            wait_until("the engine answers", Duration::from_secs(60), async || {
+                Engine::connect().await.is_ok()
+            })
+            .await;
+            // The run is refused before any change or rolled back; an unfinished run is resumed.
+            let expected = if matches!(code, Some(5 | 10)) { "v1" } else { "v2" };
+            if !matches!(code, Some(0 | 5 | 10)) {
+                stage.drainswap(&["resume", "mobile"]).await.exits(0);
+            }
+            assert_eq!(versions(&stage).await, [expected; 2], "at {at}: {code:?} {said}");
+            assert_in_service(&stage).await;
+            stage.close().await;
         }
-        assert_eq!(versions(&stage).await, [expected; 2], "at {at}: {code:?} {said}");
-        assert_in_service(&stage).await;
-        stage.close().await;
     }
 }

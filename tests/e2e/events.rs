@@ -11,7 +11,6 @@ use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
 use crate::assert_in_service;
-use crate::on_real_parts;
 use crate::support::{Stage, finish};
 use crate::versions;
 
@@ -32,10 +31,8 @@ fn kinds(path: &std::path::Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_deploy_continues_when_its_readers_close() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let (v2, v3) =
         (stage.image("v2", &[("VERSION", "v2")]).await, stage.image("v3", &[("VERSION", "v3")]).await);
@@ -82,10 +79,8 @@ async fn a_deploy_continues_when_its_readers_close() {
 
 /// Ctrl-S on a terminal has the same effect.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_deploy_continues_when_its_readers_stop_reading() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     for (version, form) in [("v2", &["--ci", "none"]), ("v3", &["--ci", "gitlab"]), ("v4", &["-o", "json"])] {
         let image = stage.image(version, &[("VERSION", version)]).await;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::assert_in_service;
 use crate::at_each_event;
-use crate::on_real_parts;
 use crate::round_trip::{docker, inspect};
 use crate::snapshot;
 use crate::support::{Ended, Load, Mix, Stage, program, wait_until};
@@ -29,10 +28,8 @@ async fn failing_deploy(stage: &Stage, environment: &[(&str, &str)], flags: &[&s
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn an_image_that_exits_at_once_is_rolled_back_and_its_log_shown() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let ended = failing_deploy(&stage, &[("FAIL", "exit")], &[], 10).await;
     ended.says(&["the container exited with code 3", "fatal: FAIL=exit, giving up", "rolled back"]);
@@ -40,10 +37,8 @@ async fn an_image_that_exits_at_once_is_rolled_back_and_its_log_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn an_image_that_never_gets_ready_is_rolled_back_and_its_last_answer_shown() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::origin().start().await;
     let ended = failing_deploy(&stage, &[("FAIL", "never-ready")], &["--ready-timeout", "3s"], 10).await;
     ended.says(&["did not answer within 3 s (--ready-timeout)", "503", "log |", "rolled back"]);
@@ -51,10 +46,8 @@ async fn an_image_that_never_gets_ready_is_rolled_back_and_its_last_answer_shown
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn an_image_whose_health_check_answers_500_is_rolled_back() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::origin().start().await;
     let ended = failing_deploy(&stage, &[("FAIL", "unhealthy")], &["--ready-timeout", "3s"], 10).await;
     ended.says(&["GET /health → 500", "rolled back"]);
@@ -62,10 +55,8 @@ async fn an_image_whose_health_check_answers_500_is_rolled_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn probe_and_rise_find_failures_that_the_check_misses() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::origin().start().await;
     let asked = ["--probe", "/", "--ready-timeout", "3s"];
     failing_deploy(&stage, &[("FAIL", "pages")], &asked, 10).await.says(&["GET / → 500", "rolled back"]);
@@ -88,10 +79,8 @@ async fn probe_and_rise_find_failures_that_the_check_misses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn servers_replaced_before_the_failure_are_rolled_back_too() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::origin().start().await;
     let broken = [("VERSION", "v2"), ("FAIL", "exit"), ("FAIL_ONLY", "app2")];
     let ended = failing_deploy(&stage, &broken, &[], 10).await;
@@ -100,10 +89,8 @@ async fn servers_replaced_before_the_failure_are_rolled_back_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn on_failure_stop_keeps_replaced_servers() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::origin().start().await;
     let image = stage.image("broken", &[("VERSION", "v2"), ("FAIL", "exit"), ("FAIL_ONLY", "app2")]).await;
     let flags = ["deploy", "mobile", "--image", &image, "--on-failure", "stop"];
@@ -118,10 +105,8 @@ async fn on_failure_stop_keeps_replaced_servers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn an_image_that_cannot_be_pulled_changes_nothing() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let before = snapshot(&stage).await;
     let missing = stage.reference("no-such-tag");
@@ -148,10 +133,8 @@ async fn an_image_that_cannot_be_pulled_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_container_that_cannot_be_recreated_stays_unchanged() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let source = stage.dir().join("source");
     std::fs::create_dir(&source).expect("a directory to mount");
@@ -174,10 +157,8 @@ async fn a_container_that_cannot_be_recreated_stays_unchanged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_drain_that_does_not_end_is_undone_or_forced() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let mut stream = stage.open_stream(60).await;
@@ -237,10 +218,8 @@ fn run_printed(commands: &[String]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_stuck_run_can_be_resumed() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let (mounted, _) = stuck(&stage, &v2).await;
@@ -252,10 +231,8 @@ async fn a_stuck_run_can_be_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_stuck_run_prints_commands_for_manual_recovery() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let load = Load::start(stage.frontend(), Mix::default());
@@ -294,10 +271,8 @@ async fn a_stuck_run_prints_commands_for_manual_recovery() {
 
 /// Another tool may clean up stopped containers in the middle of a run (`docker container prune`).
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_server_whose_old_container_was_removed_gets_its_own_settings_again() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::primaries().start().await;
     let (id, v1, name) = (stage.id().to_owned(), stage.reference("v1"), stage.container_name("app1"));
     let _volumes = Volumes(id.clone());
@@ -353,10 +328,8 @@ async fn is_down(stage: &Stage) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_line_that_never_answered_fails_neither_a_deploy_nor_its_undo() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().extra(FORGOTTEN).start().await;
     wait_until("the forgotten line is down", Duration::from_secs(20), async || is_down(&stage).await).await;
     failing_deploy(&stage, &[("FAIL", "exit")], &[], 10).await.says(&[

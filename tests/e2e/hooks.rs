@@ -1,7 +1,6 @@
 //! Hooks: commands that run during a deploy.
 
 use crate::assert_in_service;
-use crate::on_real_parts;
 use crate::snapshot;
 use crate::support::{Ended, Load, Mix, Stage};
 use crate::versions;
@@ -15,10 +14,8 @@ async fn deploy(stage: &Stage, image: &str, hooks: &str, flags: &[&str]) -> Ende
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn hooks_get_the_context_and_can_fail_or_skip() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let before = snapshot(&stage).await;

@@ -10,7 +10,6 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::assert_in_service;
 use crate::ends_with;
-use crate::on_real_parts;
 use crate::snapshot;
 use crate::support::{Load, Mix, Processes, Stage, finish, wait_until};
 use crate::versions;
@@ -23,10 +22,8 @@ fn signal(child: &tokio::process::Child, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn ctrl_c_during_a_drain_puts_the_server_back() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::origin().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let load = Load::start(stage.frontend(), Mix::default().with_streams(Duration::from_secs(1), 3));
@@ -43,10 +40,8 @@ async fn ctrl_c_during_a_drain_puts_the_server_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn status_watch_repeats_until_ctrl_c() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let mut watch = stage.spawn(&["status", "--watch=1s"]);
     let mut lines = BufReader::new(watch.stdout.take().expect("a pipe")).lines();
@@ -62,10 +57,8 @@ async fn status_watch_repeats_until_ctrl_c() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_second_ctrl_c_undoes_a_booting_container() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("FAIL", "never-ready")]).await;
     let load = Load::start(stage.frontend(), Mix::default());
@@ -89,10 +82,8 @@ async fn a_second_ctrl_c_undoes_a_booting_container() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_killed_run_is_noticed_and_can_be_rolled_back() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::origin().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "60000")]).await;
     leave_a_run_of_a_clock_that_was_ahead(&stage);
@@ -206,41 +197,40 @@ async fn finish_quietly(deploy: tokio::process::Child) {
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "sweep: kill -9 at each kind of event"]
-async fn a_run_killed_at_any_event_is_resumed_without_a_lost_request() {
-    if !on_real_parts().await {
-        return;
-    }
-    let stage = Stage::pair().start().await;
-    let images = [stage.image("v2", &[("VERSION", "v2")]).await, stage.reference("v1")];
-    let load = Load::start(stage.frontend(), Mix::default());
-    load.answered(100).await;
-    let mut killed = 0;
-    for (index, moment) in MOMENTS.into_iter().enumerate() {
-        let (image, wanted) = (&images[index % 2], ["v2", "v1"][index % 2]);
-        let was_killed = kill_at(&stage, &["deploy", "mobile", "--image", image], moment, 1).await;
-        killed += usize::from(was_killed);
-        if was_killed {
-            stage.drainswap(&["resume", "mobile", "--dry-run"]).await.exits(0);
-            let resumed = stage.drainswap(&["resume"]).await;
-            assert_eq!(resumed.code, 0, "killed at {moment}: {}", resumed.stderr);
+mod sweep {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "sweep: kill -9 at each kind of event"]
+    async fn a_run_killed_at_any_event_is_resumed_without_a_lost_request() {
+        let stage = Stage::pair().start().await;
+        let images = [stage.image("v2", &[("VERSION", "v2")]).await, stage.reference("v1")];
+        let load = Load::start(stage.frontend(), Mix::default());
+        load.answered(100).await;
+        let mut killed = 0;
+        for (index, moment) in MOMENTS.into_iter().enumerate() {
+            let (image, wanted) = (&images[index % 2], ["v2", "v1"][index % 2]);
+            let was_killed = kill_at(&stage, &["deploy", "mobile", "--image", image], moment, 1).await;
+            killed += usize::from(was_killed);
+            if was_killed {
+                stage.drainswap(&["resume", "mobile", "--dry-run"]).await.exits(0);
+                let resumed = stage.drainswap(&["resume"]).await;
+                assert_eq!(resumed.code, 0, "killed at {moment}: {}", resumed.stderr);
+            }
+            assert_eq!(versions(&stage).await, [wanted; 2], "killed at {moment}");
+            assert_in_service(&stage).await;
+            stage.drainswap(&["resume", "mobile"]).await.exits(0).says(&["nothing to resume"]);
         }
-        assert_eq!(versions(&stage).await, [wanted; 2], "killed at {moment}");
-        assert_in_service(&stage).await;
-        stage.drainswap(&["resume", "mobile"]).await.exits(0).says(&["nothing to resume"]);
+        let report = load.stop().await;
+        assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
+        assert!(killed >= 7, "only {killed} of them were met");
+        stage.close().await;
     }
-    let report = load.stop().await;
-    assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
-    assert!(killed >= 7, "only {killed} of them were met");
-    stage.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_killed_resume_is_resumed_and_rolled_back_as_one_deploy() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::origin().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let load = Load::start(stage.frontend(), Mix::default());
@@ -262,10 +252,8 @@ async fn a_killed_resume_is_resumed_and_rolled_back_as_one_deploy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_second_run_waits_for_the_first() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "2000")]).await;
     let first = stage.spawn(&["deploy", "mobile", "--image", &v2]);
@@ -279,10 +267,8 @@ async fn a_second_run_waits_for_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_reload_during_a_drain_is_noticed_and_no_container_stopped() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().processes(Processes::Workers).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let mut stream = stage.open_stream(60).await;
@@ -299,10 +285,8 @@ async fn a_reload_during_a_drain_is_noticed_and_no_container_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_reload_gives_a_booting_container_no_requests() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().processes(Processes::Workers).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "5000")]).await;
     let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);

@@ -14,7 +14,6 @@ use tokio::process::Child;
 use tokio::time::{Instant, timeout};
 
 use crate::assert_in_service;
-use crate::on_real_parts;
 use crate::support::{Load, Mix, Stage};
 use crate::versions;
 
@@ -128,33 +127,46 @@ fn latest_journal(stage: &Stage) -> PathBuf {
     journals.max().expect("a journal")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "sweep: fifty deploys, each killed around another record of its journal"]
-async fn a_run_killed_around_any_record_is_resumed_without_a_lost_request() {
-    if !on_real_parts().await {
-        return;
-    }
-    let stage = Stage::pair().start().await;
-    let images = [stage.reference("v1"), stage.image("v2", &[("VERSION", "v2")]).await];
-    stage.drainswap(&["deploy", "mobile", "--image", &images[1]]).await.exits(0);
-    let load = Load::start(stage.frontend(), Mix { rate: 100, slow_one_in: 0, ..Mix::default() });
-    load.answered(100).await;
-    let (mut killed, mut whole) = (0, Vec::new());
-    for (index, (record, moment)) in moments(&latest_journal(&stage)).into_iter().enumerate() {
-        let (image, wanted) = (&images[index % 2], ["v1", "v2"][index % 2]);
-        if !is_killed(&stage, image, moment).await {
-            whole.push(record);
-            continue;
+mod sweep {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "sweep: fifty deploys, each killed around another record of its journal"]
+    async fn a_run_killed_around_any_record_is_resumed_without_a_lost_request() {
+        let stage = Stage::pair().start().await;
+        let images = [stage.reference("v1"), stage.image("v2", &[("VERSION", "v2")]).await];
+        stage.drainswap(&["deploy", "mobile", "--image", &images[1]]).await.exits(0);
+        let load = Load::start(stage.frontend(), Mix { rate: 100, slow_one_in: 0, ..Mix::default() });
+        load.answered(100).await;
+        let (mut killed, mut whole) = (0, Vec::new());
+        for (index, (record, moment)) in moments(&latest_journal(&stage)).into_iter().enumerate() {
+            let (image, wanted) = (&images[index % 2], ["v1", "v2"][index % 2]);
+            if !is_killed(&stage, image, moment).await {
+                whole.push(record);
+                continue;
+            }
+            killed += 1;
+            let now = [stage.haproxy.status("app1").await, stage.haproxy.status("app1b").await];
+            eprintln!("killed {moment:?}, {record}: app1 and app1b are in {now:?}");
+            comes_to_its_end(&stage, image, wanted, &format!("killed {moment:?}, {record}")).await;
         }
-        killed += 1;
-        let now = [stage.haproxy.status("app1").await, stage.haproxy.status("app1b").await];
-        eprintln!("killed {moment:?}, {record}: app1 and app1b are in {now:?}");
-        comes_to_its_end(&stage, image, wanted, &format!("killed {moment:?}, {record}")).await;
+        let report = load.stop().await;
+        assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
+        assert!(killed >= 50, "only {killed} records were met; not {whole:?}");
+        stage.close().await;
     }
-    let report = load.stop().await;
-    assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
-    assert!(killed >= 50, "only {killed} records were met; not {whole:?}");
-    stage.close().await;
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "sweep: fifteen deploys, each killed at a random moment"]
+    async fn a_run_killed_at_a_random_moment_is_resumed_without_a_lost_request() {
+        killed_at_random_moments(15, 1).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "sweep: ten deploys, each killed at a random moment, as is its resume"]
+    async fn a_run_killed_twice_at_random_moments_is_resumed_without_a_lost_request() {
+        killed_at_random_moments(10, 2).await;
+    }
 }
 
 /// Resumes a killed deploy, and fails unless every server is in service with the given version afterwards.
@@ -177,26 +189,11 @@ async fn is_killed_after(moment: Duration, mut process: Child) -> bool {
     true
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "sweep: fifteen deploys, each killed at a random moment"]
-async fn a_run_killed_at_a_random_moment_is_resumed_without_a_lost_request() {
-    killed_at_random_moments(15, 1).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "sweep: ten deploys, each killed at a random moment, as is its resume"]
-async fn a_run_killed_twice_at_random_moments_is_resumed_without_a_lost_request() {
-    killed_at_random_moments(10, 2).await;
-}
-
 /// Deploys under load, and kills the deploy and each resume except the last one at random moments: within the duration
 /// of a complete deploy, or half of it for a resume. Repeats this for the given number of deploys. `TEST_SEED` repeats
 /// the moments of a failed test.
 #[expect(clippy::print_stderr, reason = "the seed repeats the moments")]
 async fn killed_at_random_moments(deploys: usize, kills: usize) {
-    if !on_real_parts().await {
-        return;
-    }
     let seed =
         std::env::var("TEST_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
     eprintln!("TEST_SEED={seed}");

@@ -9,7 +9,6 @@ use crate::assert_in_service;
 use crate::at_each_event;
 use crate::bad_socket::Between;
 use crate::ends_with;
-use crate::on_real_parts;
 use crate::snapshot;
 use crate::support::{Load, Mix, Processes, SecondBalancer, Stage, finish, wait_until};
 use crate::versions;
@@ -28,10 +27,8 @@ fn mix() -> Mix {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_server_leaves_and_returns_on_all_load_balancers() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
     let second = stage.second().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "500")]).await;
@@ -60,10 +57,8 @@ async fn a_server_leaves_and_returns_on_all_load_balancers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_load_balancer_without_answers_stops_the_deploy_or_is_left_out() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let before = snapshot(&stage).await;
@@ -81,10 +76,8 @@ async fn a_load_balancer_without_answers_stops_the_deploy_or_is_left_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_load_balancer_that_dies_during_a_deploy_causes_an_undo_on_the_others() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
     let mut second = stage.second().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
@@ -103,10 +96,8 @@ async fn a_load_balancer_that_dies_during_a_deploy_causes_an_undo_on_the_others(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_load_balancer_restarted_at_every_step_costs_the_other_no_request() {
-    if !on_real_parts().await {
-        return;
-    }
     let mut stage = Stage::pair().processes(Processes::WorkersAndSocket).state_file().start().await;
     let second = stage.second().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "700")]).await;
@@ -135,10 +126,8 @@ async fn a_load_balancer_restarted_at_every_step_costs_the_other_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_load_balancer_that_returns_gets_the_current_states() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
     let mut second = stage.second().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "4000")]).await;
@@ -167,10 +156,8 @@ async fn a_load_balancer_that_returns_gets_the_current_states() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_load_balancer_that_missed_one_server_keeps_its_floor_at_the_next() {
-    if !on_real_parts().await {
-        return;
-    }
     // Each primary is the only server that can take over from the other.
     let stage = Stage::primaries().processes(Processes::WorkersAndSocket).start().await;
     let second = stage.second().await;
@@ -220,10 +207,8 @@ async fn a_load_balancer_that_missed_one_server_keeps_its_floor_at_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_single_move_applies_to_all_load_balancers_or_none() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
     let second = stage.second().await;
     stage.drainswap(&[&["drain", "mobile/app1"], &both(&stage, &second)[..]].concat()).await.exits(0);

@@ -1,4 +1,7 @@
 //! End-to-end tests with real parts: HAProxy, Docker, a registry, and a load that notices every lost request.
+//!
+//! They are ignored unless they are asked for: `.ci/parts test` installs the parts and runs them. A missing part fails a
+//! test. Those in a module `sweep` run in `make sweep` only.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -59,12 +62,7 @@ use std::collections::BTreeMap;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
-use support::{Need, Stage, requirements, wait_until};
-
-/// Returns whether the test can run on this machine. If not, prints the reason, or fails if the test is required.
-async fn on_real_parts() -> bool {
-    requirements(Need::ALL).await
-}
+use support::{Stage, wait_until};
 
 /// Returns the version that each server answers directly, without HAProxy.
 async fn versions(stage: &Stage) -> Vec<String> {

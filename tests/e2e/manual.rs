@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use crate::support::{Need, program, requirements};
+use crate::support::program;
 
 fn drainswap(arguments: &[&str]) -> Output {
     let output = Command::new(program()).args(arguments).output().expect("start drainswap");
@@ -57,10 +57,8 @@ fn every_shell_has_a_completion() {
 }
 
 #[tokio::test]
+#[ignore = "needs real parts: make test"]
 async fn the_manual_pages_render_without_warnings() {
-    if !requirements(&[Need::Groff]).await {
-        return;
-    }
     let dir = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
     let pages = dir.path().join("man1");
     drainswap(&["man", path(&pages)]);

@@ -6,7 +6,6 @@ use drainswap::adapters::docker::{DockerEngine, Endpoint};
 use drainswap::observation::LabelSource;
 use drainswap::ports::ContainerEngine;
 
-use crate::on_real_parts;
 use crate::snapshot;
 use crate::support::{Processes, Stage};
 
@@ -22,10 +21,8 @@ async fn reload_with(stage: &Stage, section: &str) -> String {
 
 /// Another team's image claims to be behind this team's server.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_label_inside_an_image_claims_no_server() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     // Every stage on this engine has a mobile/app1, but this backend's name is unique.
@@ -70,10 +67,8 @@ async fn a_label_inside_an_image_claims_no_server() {
 
 /// A listen section was removed from haproxy.cfg, but HAProxy was not reloaded.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_server_that_only_haproxy_knows_keeps_its_container() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let (other, app1) = (stage.other_frontend(), stage.server("app1").address);

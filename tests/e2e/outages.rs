@@ -5,7 +5,6 @@ use serde_json::Value;
 use crate::assert_in_service;
 use crate::at_each_event;
 use crate::ends_with;
-use crate::on_real_parts;
 use crate::support::Stage;
 use crate::versions;
 
@@ -43,10 +42,8 @@ fn outage(events: &[Value]) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn the_old_container_returns_at_once_when_the_others_fail_during_a_boot() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().default_server("inter 100ms fall 2 rise 1").start().await;
     let slow = stage.image("slow", &[("VERSION", "slow"), ("BOOT_MS", "120000")]).await;
     let (code, events) = deploy_without_backup(&stage, &slow, &["--ready-timeout", "100s"]).await;

@@ -2,7 +2,6 @@
 
 use crate::assert_in_service;
 use crate::ends_with;
-use crate::on_real_parts;
 use crate::support::{Load, Mix, Stage};
 use crate::versions;
 
@@ -14,10 +13,8 @@ async fn own_checked() -> Stage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_container_gets_requests_when_the_check_of_haproxy_passes() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = own_checked().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "2500"), ("BOOT_KIND", "503")]).await;
     let load = Load::start(stage.frontend(), Mix::default());
@@ -40,10 +37,8 @@ async fn a_container_gets_requests_when_the_check_of_haproxy_passes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_container_that_never_passes_the_check_of_haproxy_is_undone() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = own_checked().await;
     let broken = stage.image("broken", &[("FAIL", "never-ready")]).await;
     let load = Load::start(stage.frontend(), Mix::default());

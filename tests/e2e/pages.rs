@@ -7,8 +7,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use crate::ends_with;
-use crate::on_real_parts;
-use crate::support::{Load, Mix, Need, Stage, finish, program, requirements};
+use crate::support::{Load, Mix, Stage, finish, program};
 
 /// A text that would take over the page if it were not escaped.
 const ATTACK: &str =
@@ -43,10 +42,8 @@ async fn browse_with(page: &Path, options: &[&str]) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_page_with_hostile_names_runs_no_script_and_loads_nothing() {
-    if !requirements(&[Need::Chromium]).await {
-        return;
-    }
     let dir = tempfile::tempdir().expect("a directory");
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let read = |path: &str| fs::read_to_string(fixtures.join(path)).expect(path);
@@ -113,6 +110,7 @@ async fn fits_a_phone_by_day_and_by_night(page: &Path) {
 }
 
 #[tokio::test]
+#[ignore = "needs real parts: make test"]
 async fn an_unwritable_page_is_a_usage_error() {
     let dir = tempfile::tempdir().expect("a directory");
     let backend = dir.path().join("state/mobile");
@@ -129,10 +127,8 @@ async fn an_unwritable_page_is_a_usage_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn the_page_shows_requests_by_version() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "3000")]).await;
     let load = Load::start(stage.frontend(), Mix::default());

@@ -1,13 +1,11 @@
 //! Podman, which has Docker's API with some differences.
 
-use crate::support::{Need, Podman, Stage, requirements};
+use crate::support::{Podman, Stage};
 use crate::versions;
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_podman_container_is_replaced_and_rolled_back() {
-    if !requirements(&[Need::ALL, &[Need::Podman]].concat()).await {
-        return;
-    }
     let stage = Stage::single().start().await;
     let podman = Podman::start().await;
     let (v1, v2) = (podman.image("v1"), podman.image("v2"));

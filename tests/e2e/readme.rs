@@ -7,7 +7,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
 use crate::at_each_event;
-use crate::on_real_parts;
 use crate::support::{Ended, Engine, Processes, Stage, Typed, commands, finish, pages, program};
 
 /// The commands that this test skips, each with its reason.
@@ -142,7 +141,7 @@ async fn types_every_command_of(page: &str) {
     let mut typed = commands(page);
     let has_first_deploy = typed.iter().any(|it| it.line.contains("drainswap init"));
     typed.retain(|it| NOT_HERE.iter().all(|(not_here, _)| !it.line.starts_with(not_here)));
-    if typed.is_empty() || !on_real_parts().await {
+    if typed.is_empty() {
         return;
     }
     let mut reader = Reader::new().await;
@@ -166,6 +165,7 @@ macro_rules! pages {
 
         $(
             #[tokio::test(flavor = "multi_thread")]
+            #[ignore = "needs real parts: make test"]
             async fn $test() {
                 types_every_command_of($page).await;
             }

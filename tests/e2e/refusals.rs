@@ -2,7 +2,6 @@
 
 use std::process::Stdio;
 
-use crate::on_real_parts;
 use crate::snapshot;
 use crate::support::{Ended, Stage, finish};
 
@@ -22,10 +21,8 @@ impl Stage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn errors_for_wrong_names_and_files_suggest_a_fix() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let before = snapshot(&stage).await;
     let v1 = stage.reference("v1");
@@ -61,10 +58,8 @@ async fn errors_for_wrong_names_and_files_suggest_a_fix() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn sockets_and_engines_that_do_not_answer_are_named() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let before = snapshot(&stage).await;
     let none =
@@ -81,10 +76,8 @@ async fn sockets_and_engines_that_do_not_answer_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_socket_without_level_admin_is_refused_before_anything_is_done() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().stats_level("operator").start().await;
     let before = snapshot(&stage).await;
     stage.drainswap(&DEPLOY).await.exits(3).says(&["has level operator", "level admin"]);
@@ -103,10 +96,8 @@ async fn a_socket_without_level_admin_is_refused_before_anything_is_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_server_without_a_container_is_refused_if_its_backend_has_none() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().extra("\nbackend other\n    server one 127.0.0.9:9 check\n").start().await;
     let before = snapshot(&stage).await;
     let v1 = stage.reference("v1");
@@ -122,10 +113,8 @@ async fn a_server_without_a_container_is_refused_if_its_backend_has_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn the_last_server_stays_in_rotation() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let before = snapshot(&stage).await;
@@ -143,10 +132,8 @@ async fn the_last_server_stays_in_rotation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn the_same_backend_is_not_deployed_twice_at_once() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let stream = stage.open_stream(60).await;

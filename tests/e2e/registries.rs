@@ -15,7 +15,6 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::ends_with;
-use crate::on_real_parts;
 use crate::snapshot;
 use crate::support::{Ended, PASSWORD, Ports, Registry, Stage, TokenServer, USER, finish, wait_until};
 use crate::versions;
@@ -57,10 +56,8 @@ async fn guarded() -> (Stage, Registry, Ports) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_registry_gets_the_password_from_the_docker_configuration() {
-    if !on_real_parts().await {
-        return;
-    }
     let (stage, guarded, _ports) = guarded().await;
     let address = guarded.address();
     let image = |version: &str| format!("{}:{version}", guarded.repository());
@@ -102,10 +99,8 @@ async fn a_registry_gets_the_password_from_the_docker_configuration() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_login_in_the_settings_has_precedence_and_its_password_is_read_at_each_login() {
-    if !on_real_parts().await {
-        return;
-    }
     let (stage, guarded, _ports) = guarded().await;
     let address = guarded.address();
     let image = |version: &str| format!("{}:{version}", guarded.repository());
@@ -145,10 +140,8 @@ async fn a_login_in_the_settings_has_precedence_and_its_password_is_read_at_each
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn an_expired_token_fails_the_deploy_without_changes() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let (ports, tokens) = (Ports::reserve(1), TokenServer::start(stage.dir()).await);
     let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports.at(0));
@@ -179,10 +172,8 @@ async fn an_expired_token_fails_the_deploy_without_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn each_engine_gets_the_image_for_its_platform_or_the_deploy_is_refused() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     for version in ["v2", "v3", "v4", "v5"] {
         stage.image(version, &[("VERSION", version)]).await;
@@ -300,10 +291,8 @@ impl HalfPulled {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_stalled_pull_can_be_cancelled_without_changes() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let before = snapshot(&stage).await;
     let pull = HalfPulled::start(&stage).await;
@@ -317,10 +306,8 @@ async fn a_stalled_pull_can_be_cancelled_without_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_registry_that_dies_during_a_pull_fails_the_deploy_without_changes() {
-    if !on_real_parts().await {
-        return;
-    }
     let mut stage = Stage::pair().start().await;
     let before = snapshot(&stage).await;
     let pull = HalfPulled::start(&stage).await;

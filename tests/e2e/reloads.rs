@@ -9,7 +9,6 @@ use tokio::process::Child;
 
 use crate::at_each_event;
 use crate::ends_with;
-use crate::on_real_parts;
 use crate::support::{Builder, Load, Mix, Processes, Stage, finish, wait_for, wait_until};
 
 /// Describes a pair of servers behind an HAProxy that keeps states over reloads.
@@ -39,10 +38,8 @@ fn mix() -> Mix {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_reload_at_every_step_costs_no_request() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "700")]).await;
     let load = Load::start(stage.frontend(), mix());
@@ -70,10 +67,8 @@ async fn a_reload_at_every_step_costs_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_drain_waits_for_the_sessions_of_old_workers() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     // One stream in a worker that is already old at the start of the deploy, and one in a worker that becomes old
@@ -93,10 +88,8 @@ async fn a_drain_waits_for_the_sessions_of_old_workers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_restart_during_a_drain_is_noticed_and_the_drain_restored() {
-    if !on_real_parts().await {
-        return;
-    }
     let mut stage = pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "2000")]).await;
     let stream = stage.open_stream(60).await;
@@ -115,10 +108,8 @@ async fn a_restart_during_a_drain_is_noticed_and_the_drain_restored() {
 
 /// While HAProxy is down, no requests are served. The deploy continues at any step when HAProxy is back.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_deploy_survives_a_restart_at_every_step() {
-    if !on_real_parts().await {
-        return;
-    }
     let mut stage = pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "700")]).await;
     let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json"]);
@@ -138,10 +129,8 @@ async fn a_deploy_survives_a_restart_at_every_step() {
 
 /// A server that a reload has removed needs no recovery: its container is unchanged, and the run ends.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_server_removed_by_a_reload_is_reported_and_needs_no_recovery() {
-    if !on_real_parts().await {
-        return;
-    }
     // Without a state file, which would restore the drain when the server's line returns.
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "3000")]).await;

@@ -8,7 +8,6 @@ use tokio::time::{Instant, timeout};
 
 use crate::assert_in_service;
 use crate::at_each_event;
-use crate::on_real_parts;
 use crate::support::{Load, Mix, Stage, finish};
 use crate::versions;
 
@@ -38,10 +37,8 @@ fn pid(id: u32) -> Pid {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn the_first_signal_at_any_event_stops_soon_and_sighup_does_not() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "500")]).await;
     let load = Load::start(stage.frontend(), Mix { rate: 100, slow_one_in: 50, ..Mix::default() });
@@ -79,10 +76,8 @@ async fn the_first_signal_at_any_event_stops_soon_and_sighup_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_slow_stop_reports_its_reason() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "9000")]).await;
     let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
@@ -100,10 +95,8 @@ async fn a_slow_stop_reports_its_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_stop_command_after_a_ctrl_c_does_not_count_as_a_second() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "9000")]).await;
     let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);

@@ -7,7 +7,6 @@ use tokio::process::Child;
 use crate::assert_in_service;
 use crate::at_each_event;
 use crate::ends_with;
-use crate::on_real_parts;
 use crate::support::{Ended, Load, Mix, Stage, finish, wait_until};
 use crate::versions;
 
@@ -16,10 +15,8 @@ const TABLET: &str = "\nbackend tablet\n    option httpchk GET /health\n    serv
                       server two {app1b} check backup\n";
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn backends_that_share_containers_are_deployed_one_after_the_other() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().extra(TABLET).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "1500")]).await;
     let (v1, wait) = (stage.reference("v1"), ["--lock-wait", "2m"]);
@@ -57,10 +54,8 @@ async fn backends_that_share_containers_are_deployed_one_after_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_killed_run_must_be_resumed_before_another_uses_its_containers() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().extra(TABLET).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "2000")]).await;
     let mut killed = stage.spawn(&["deploy", "tablet", "--image", &v2]);
@@ -86,10 +81,8 @@ async fn from_elsewhere(stage: &Stage, arguments: &[&str]) -> Ended {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_run_with_another_state_directory_is_left_alone_at_every_event() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "3000")]).await;
     let v3 = stage.image("v3", &[("VERSION", "v3")]).await;
@@ -128,10 +121,8 @@ async fn a_run_with_another_state_directory_is_left_alone_at_every_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn of_two_runs_with_separate_state_directories_at_most_one_continues() {
-    if !on_real_parts().await {
-        return;
-    }
     let stage = Stage::pair().start().await;
     let images =
         [stage.image("v2", &[("VERSION", "v2")]).await, stage.image("v3", &[("VERSION", "v3")]).await];

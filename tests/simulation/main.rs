@@ -218,7 +218,6 @@ fn pairs(what: &str, count: usize, faults: &[Fault]) {
 
 /// A quick random selection of all faults, or more faults on the scenario in `DRAINSWAP_SCENARIO`.
 #[test]
-#[ignore = "part of the other tests"]
 fn a_few_faults_of_every_kind() {
     let only = std::env::var("DRAINSWAP_SCENARIO").ok().filter(|name| !name.is_empty());
     let scenarios = only.map_or_else(|| ALL.to_vec(), |name| vec![Scenario::named(&name)]);

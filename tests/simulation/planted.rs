@@ -141,7 +141,7 @@ fn build(copy: &Path) -> PathBuf {
 /// Returns whether the copy's sweep finds nothing with a bug.
 fn sweeps_clean(simulation: &Path, bug: &str) -> bool {
     let mut sweep = Command::new(simulation);
-    sweep.args(["--ignored", "a_few_faults_of_every_kind"]).env_remove("DRAINSWAP_SCENARIO");
+    sweep.arg("a_few_faults_of_every_kind").env_remove("DRAINSWAP_SCENARIO");
     is_clean(sweep, bug, " cases failed:")
 }
 

@@ -10,15 +10,6 @@ pub struct Ansible {
     bin: PathBuf,
 }
 
-fn home() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/ansible")
-}
-
-/// Returns whether both are installed.
-pub fn are_installed() -> bool {
-    ["oldest", "newest"].iter().all(|name| home().join(name).join("complete").exists())
-}
-
 fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
     if !output.status.success() {
@@ -30,12 +21,18 @@ fn run(command: &mut Command) -> Result<String, String> {
 impl Ansible {
     /// Returns the oldest ansible-core that the collection supports with this Python.
     pub fn oldest() -> Self {
-        Self { bin: home().join("oldest/bin") }
+        Self::named("oldest")
     }
 
     /// Returns the newest ansible-core for this Python.
     pub fn newest() -> Self {
-        Self { bin: home().join("newest/bin") }
+        Self::named("newest")
+    }
+
+    fn named(name: &str) -> Self {
+        let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/ansible").join(name);
+        assert!(home.join("complete").exists(), "Ansible is not installed: `make parts` installs it");
+        Self { bin: home.join("bin") }
     }
 
     /// Returns a command of Ansible that finds the collection, the program, and the binary modules under their names.

@@ -31,7 +31,7 @@ impl Builder {
             config: Config::default(),
             environment: Vec::new(),
             processes: Processes::One,
-            binary: binary().unwrap_or_default(),
+            binary: binary(),
         }
     }
 

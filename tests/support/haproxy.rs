@@ -1,7 +1,7 @@
 //! A real HAProxy in the foreground and its runtime socket.
 
 use super::layout::BACKEND;
-use super::process::{Process, find};
+use super::process::{Process, installed};
 use super::under_test::named;
 use super::wait::{wait_for, wait_until};
 use std::collections::HashMap;
@@ -12,8 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 /// Returns the binary under test.
-pub fn binary() -> Option<PathBuf> {
-    named().or_else(|| find("haproxy"))
+pub fn binary() -> PathBuf {
+    named().unwrap_or_else(|| installed("haproxy"))
 }
 
 /// A variable that is only set in HAProxy's environment, and its value.

@@ -2,9 +2,6 @@
 //!
 //! ```no_run
 //! # async fn story() {
-//! if !support::requirements(support::Need::ALL).await {
-//!     return;
-//! }
 //! let stage = support::Stage::origin().start().await;
 //! let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
 //! let load = support::Load::start(stage.frontend(), support::Mix::default());
@@ -38,7 +35,6 @@ mod ports;
 mod process;
 mod registry;
 mod report;
-mod requirements;
 mod site;
 mod sshd;
 mod stage;
@@ -61,10 +57,9 @@ pub use load::{Load, Mix, Streams};
 pub use markdown::{Block, Typed, blocks, commands, pages};
 pub use podman::Podman;
 pub use ports::Ports;
-pub use process::{Process, find};
+pub use process::{Process, find, installed};
 pub use registry::{PASSWORD, Registry, USER};
 pub use report::{Kind, Outcome, Record, Report};
-pub use requirements::{Need, may_run, requirements};
 pub use site::Site;
 pub use sshd::Sshd;
 pub use stage::{SecondBalancer, Stage};

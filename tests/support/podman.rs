@@ -1,7 +1,7 @@
 //! A separate Podman service with Docker's API on a socket. Its containers use the host's network.
 
 use super::image::root_fs;
-use super::process::{Process, find};
+use super::process::{Process, find, installed};
 use super::wait::wait_until;
 use std::io::Write;
 use std::net::SocketAddrV4;
@@ -121,7 +121,7 @@ impl Drop for Podman {
 /// Returns a `podman` command for the storage in a directory.
 fn command(dir: &TempDir) -> Command {
     let at = |name: &str| dir.path().join(name).display().to_string();
-    let mut command = Command::new(find("podman").expect("podman"));
+    let mut command = Command::new(installed("podman"));
     command.args(["--root", &at("root"), "--runroot", &at("run"), "--tmpdir", &at("tmp")]);
     command.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]);
     // Podman prefers crun if both are installed, but crun cannot start containers with hybrid control groups.

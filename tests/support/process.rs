@@ -79,3 +79,8 @@ pub fn find(program: &str) -> Option<PathBuf> {
     let daemons = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
     std::env::split_paths(&path).chain(daemons).map(|dir| dir.join(program)).find(|file| file.is_file())
 }
+
+/// Finds a program that a test needs, and fails the test without it.
+pub fn installed(program: &str) -> PathBuf {
+    find(program).unwrap_or_else(|| panic!("{program} is not installed: `make parts` installs it"))
+}

@@ -1,7 +1,7 @@
 //! A real registry for a stage.
 
 use super::http::get;
-use super::process::{Process, find};
+use super::process::{Process, installed};
 use super::token_server::TokenServer;
 use super::wait::wait_until;
 use reqwest::Method;
@@ -62,7 +62,7 @@ impl Registry {
             storage.display()
         );
         fs::write(&config, text).expect("write the registry's configuration");
-        let program = find("docker-registry").expect("docker-registry is installed");
+        let program = installed("docker-registry");
         let mut command = Command::new(program);
         let process = Process::start(command.arg("serve").arg(config), &dir.join("registry.log"));
         wait_until("the registry answers", Duration::from_secs(20), async || {

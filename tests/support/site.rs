@@ -5,7 +5,6 @@ use super::application::Application;
 use super::haproxy::{Haproxy, Processes, binary};
 use super::http::{Connection, get};
 use super::ports::Ports;
-use super::requirements::{Need, requirements};
 use super::tool::{Ended, finish, program};
 use super::wait::wait_until;
 use std::fs;
@@ -32,17 +31,14 @@ pub struct Site {
 }
 
 impl Site {
-    /// Starts a site with `haproxy.cfg`, or returns `None` if HAProxy is not installed.
-    pub async fn here() -> Option<Self> {
+    /// Starts a site with `haproxy.cfg`.
+    pub async fn here() -> Self {
         Self::with_file("haproxy.cfg").await
     }
 
     /// Starts a site with the configuration at another path below the site's directory.
-    pub async fn with_file(file: &str) -> Option<Self> {
-        if !requirements(&[Need::Haproxy]).await {
-            return None;
-        }
-        Some(Self::start(&binary().expect("HAProxy is installed"), file).await)
+    pub async fn with_file(file: &str) -> Self {
+        Self::start(&binary(), file).await
     }
 
     /// Starts HAProxy with a file at the given path below the site's directory, and the applications.

@@ -1,7 +1,7 @@
 //! An OpenSSH server on loopback with its own keys, and an `ssh` client that knows them.
 
 use super::ports::Ports;
-use super::process::{Process, find};
+use super::process::{Process, installed};
 use super::wait::wait_until;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -36,7 +36,7 @@ impl Sshd {
             ports.at(0)
         );
         fs::write(dir.join("sshd_config"), config).expect("write sshd's configuration");
-        let mut command = Command::new(find("sshd").expect("sshd is installed"));
+        let mut command = Command::new(installed("sshd"));
         command.args(["-D", "-e", "-f"]).arg(dir.join("sshd_config"));
         let process = Process::start(&mut command, &dir.join("sshd.log"));
         let sshd = Self { process, ports, dir: dir.to_owned() };
@@ -74,7 +74,7 @@ impl Sshd {
              GlobalKnownHostsFile /dev/null\nStrictHostKeyChecking yes\n"
         );
         fs::write(self.dir.join("ssh_config"), config).expect("write ssh's configuration");
-        let ssh = find("ssh").expect("ssh is installed");
+        let ssh = installed("ssh");
         self.program("ssh", &format!("{} -F {at}/ssh_config", ssh.display()));
     }
 
@@ -92,7 +92,7 @@ impl Sshd {
             format!("Host {host}\nHostName 127.0.0.1\nPort {port}\nHostKeyAlias [127.0.0.1]:{port}\n");
         let config = fs::read_to_string(self.dir.join("ssh_config")).expect("read ssh's configuration");
         fs::write(self.dir.join("ssh_config"), config + &place).expect("write ssh's configuration");
-        let scp = find("scp").expect("scp is installed");
+        let scp = installed("scp");
         self.program("scp", &format!("{} -S {at}/bin/ssh", scp.display()));
     }
 

@@ -1,7 +1,7 @@
 //! A separate Docker daemon on a socket and on TCP, where it requires client certificates. It can be restarted.
 
 use super::ports::{Ports, random};
-use super::process::{Process, find};
+use super::process::{Process, find, installed};
 use super::wait::wait_until;
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd,
@@ -113,7 +113,7 @@ impl TlsEngine {
             vec!["addr", "add", &format!("10.214.{number}.1/24"), "dev", &bridge],
             vec!["link", "set", &bridge, "up"],
         ] {
-            let done = Command::new(find("ip").expect("ip")).args(&arguments).status();
+            let done = Command::new(installed("ip")).args(&arguments).status();
             assert!(done.is_ok_and(|status| status.success()), "ip {arguments:?}");
         }
         let port = ports.at(0);
@@ -197,7 +197,7 @@ fn daemons(dir: &Path, bridge: &str, port: u16) -> (Process, Process) {
         at("containerd.sock")
     );
     fs::write(at("containerd.toml"), config).expect("write a configuration");
-    let mut containerd = Command::new(find("containerd").expect("containerd"));
+    let mut containerd = Command::new(installed("containerd"));
     let containerd =
         Process::start(containerd.arg("--config").arg(at("containerd.toml")), &dir.join("containerd.log"));
     let config = serde_json::json!({
@@ -221,7 +221,7 @@ fn daemons(dir: &Path, bridge: &str, port: u16) -> (Process, Process) {
 
 fn dockerd_in(dir: &Path) -> Process {
     let at = |name: &str| dir.join(name).display().to_string();
-    let mut dockerd = Command::new(find("dockerd").expect("dockerd"));
+    let mut dockerd = Command::new(installed("dockerd"));
     dockerd.args(["--config-file", &at("daemon.json"), "--pidfile", &at("dockerd.pid")]);
     Process::start(&mut dockerd, &dir.join("dockerd.log"))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Waits until the condition holds, and panics with `what` if it does not hold within `limit`.
 pub async fn wait_until(what: &str, limit: Duration, mut condition: impl AsyncFnMut() -> bool) {

@@ -19,8 +19,9 @@ fn with_state_file(site: &Site, backend: &str) -> (String, PathBuf) {
 
 /// HAProxy takes the port of a checked server from its `server-state-file`, even if haproxy.cfg has another one.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_state_file_does_not_keep_old_settings() {
-    let Some(site) = Site::here().await else { return };
+    let site = Site::here().await;
     let [app1, app2, app2b] = ["app1", "app2", "app2b"].map(|name| site.servers(&[name]));
     let (text, kept) = with_state_file(&site, &(app1.clone() + &app2));
     site.apply(&text, &["--reload", "always"]).await.exits(0);
@@ -77,8 +78,9 @@ async fn a_state_file_does_not_keep_old_settings() {
 
 /// After a reload, a server that is down in the state file gets no requests, and without a check never again.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
 async fn a_state_file_does_not_keep_that_a_server_was_down() {
-    let Some(site) = Site::here().await else { return };
+    let site = Site::here().await;
     let servers = site.servers(&["app1", "app2"]).replacen(" check\n", "\n", 1);
     let (text, kept) = with_state_file(&site, &servers);
     site.apply(&text, &["--reload", "always"]).await.exits(0);
