@@ -213,3 +213,24 @@ fn the_readme_is_short() {
     let lines = markdown::read("README.md").lines().count();
     assert!(lines <= 150, "README.md has {lines} lines: move something to docs/");
 }
+
+/// Tests with real parts that need none of them.
+const WITHOUT_PARTS: [&str; 2] =
+    ["any_image_name_is_one_word_on_the_remote_host", "the_memory_keeps_the_contract"];
+
+/// `cargo test` skips what it cannot run: a test that starts a stage is ignored, and `.ci/parts test` runs it.
+#[test]
+fn every_test_with_real_parts_is_ignored() {
+    let mut found = 0;
+    for path in rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e")) {
+        let text = fs::read_to_string(&path).expect("a test");
+        for test in text.split("#[tokio::test").skip(1) {
+            let (attributes, rest) = test.split_once("async fn ").expect("a function");
+            let name = rest.split('(').next().unwrap_or_default();
+            let is_free = WITHOUT_PARTS.contains(&name);
+            assert_eq!(attributes.contains("#[ignore = "), !is_free, "{}: {name}", path.display());
+            found += 1;
+        }
+    }
+    assert!(found > 100, "only {found} tests");
+}
