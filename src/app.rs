@@ -9,8 +9,9 @@ pub mod error;
 pub mod exit;
 mod history;
 mod init;
-mod inputs;
 mod journals;
+mod live_site;
+mod loaded_config;
 mod manual;
 mod moves;
 mod names;
@@ -21,9 +22,11 @@ mod report;
 mod reporters;
 mod resume;
 mod run;
+mod runtime_sockets;
 mod sampler;
 pub mod schema;
 mod screen;
+mod session;
 mod signals;
 mod status;
 mod stop;
@@ -110,7 +113,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
             if left == Exit::Done { app.deploy(&goal, &policy).await } else { Ok(left) }
         }
         Command::Rollback { backend, to, policy, dry_run } => {
-            app.rollback(&backend, to.as_deref(), &policy, dry_run).await
+            Box::pin(app.rollback(&backend, to.as_deref(), &policy, dry_run)).await
         }
         Command::Resume { adopt: Some(run), undo, policy, dry_run, .. } => {
             app.adopt(&run, undo, dry_run, &policy).await

@@ -6,6 +6,7 @@ mod invocation;
 mod message;
 pub mod mount;
 mod process;
+mod processes;
 mod running;
 mod unit;
 
@@ -18,12 +19,13 @@ use super::haproxy::address::SocketAddress;
 use super::haproxy::master::MasterSocket;
 use super::{config_files, environment, haproxy_binary};
 use crate::cfg::{self, SourceFile};
-pub use contained::{Contained, ContainerAccessError, ReachableHaproxy, in_containers};
+pub use contained::{Contained, ContainerAccessError, ReachableHaproxy};
 use invocation::Invocation;
 pub use message::Message;
 use process::TrustReason;
-pub use process::{Process, Unidentified, all_haproxys, listening_at};
-pub use running::{Running, started_with};
+pub use process::{Process, Unidentified};
+pub use processes::Processes;
+pub use running::Running;
 pub use unit::Unit;
 
 /// A way to run HAProxy.

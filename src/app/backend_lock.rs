@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::App;
 use super::doctor::open_run;
-use super::inputs::{LiveSite, SystemClock};
 use super::journals::Runs;
+use super::live_site::SystemClock;
+use super::session::Session;
 use crate::adapters::journal_file::{BackendDir, LockError, StoredRun};
 use crate::adapters::lock_file::Lock;
 use crate::app::error::{Error, Unfinished};
-use crate::cfg::Configuration;
 use crate::model::ids::RunId;
 use crate::plan::{LbQuorum, Plan};
 use crate::ports::WallClock;
@@ -21,9 +21,6 @@ use crate::site::wait::retry;
 
 /// The interval between attempts to take another run's lock.
 pub(super) const LOCK_EVERY: Duration = Duration::from_secs(1);
-
-/// The configuration and the site that a decision is based on.
-pub(super) type PlanInputs<'a> = (&'a Configuration, &'a LiveSite);
 
 /// A backend that this process has locked.
 pub(super) struct BackendLock {
@@ -35,6 +32,12 @@ pub(super) struct BackendLock {
     /// Every locked backend, including this one.
     names: BTreeSet<String>,
     locks: Vec<Lock>,
+}
+
+/// A session whose backend is locked. It was opened after the last wait for a lock.
+pub(super) struct LockedSession {
+    pub(super) session: Session,
+    pub(super) held: BackendLock,
 }
 
 impl BackendLock {
@@ -83,8 +86,8 @@ impl BackendLock {
 
 impl App {
     /// Locks a backend for this process. Waits up to `--lock-wait` for another process.
-    pub(super) async fn lock(&self, backend: &str, identity: &SiteIdentity) -> Result<BackendLock, Error> {
-        self.lock_named(backend, BTreeSet::from([backend.to_owned()]), identity).await
+    pub(super) async fn lock(&self, session: Session, backend: &str) -> Result<LockedSession, Error> {
+        self.lock_named(session, backend, BTreeSet::from([backend.to_owned()])).await
     }
 
     /// Locks a backend for a cleanup. Returns `None` if a run on it is unfinished, since that run needs its containers.
@@ -93,7 +96,9 @@ impl App {
         backend: &str,
         identity: &SiteIdentity,
     ) -> Result<Option<BackendLock>, Error> {
-        let held = self.lock(backend, identity).await?;
+        let names = BTreeSet::from([backend.to_owned()]);
+        let locks = self.lock_all(&names).await?;
+        let held = self.with_locks(locks, backend, names, identity)?;
         Ok(Some(held).filter(|held| held.unfinished().is_none()))
     }
 
@@ -101,22 +106,22 @@ impl App {
     /// twice at once. If more locks are needed, all of them are taken again and the decision is repeated.
     pub(super) async fn lock_and_plan<T>(
         &self,
-        mut held: BackendLock,
-        scene: PlanInputs<'_>,
-        decide: impl AsyncFn(&BackendLock) -> Result<(T, Vec<String>), Error>,
-    ) -> Result<(BackendLock, T), Error> {
+        mut locked: LockedSession,
+        decide: impl AsyncFn(&LockedSession) -> Result<(T, Vec<String>), Error>,
+    ) -> Result<(LockedSession, T), Error> {
         loop {
-            let (decided, touched) = decide(&held).await?;
-            if touched.iter().all(|name| held.names.contains(name)) {
-                self.refuse_others(&held, &touched, scene).await?;
-                return Ok((held, decided));
+            let (decided, touched) = decide(&locked).await?;
+            if touched.iter().all(|name| locked.held.names.contains(name)) {
+                self.refuse_others(&locked, &touched).await?;
+                return Ok((locked, decided));
             }
+            let LockedSession { session, held } = locked;
             let BackendLock { backend, mut names, locks, adopted, .. } = held;
             names.extend(touched);
             drop(locks);
-            held = self.lock_named(&backend, names, &scene.1.identity).await?;
+            locked = self.lock_named(session, &backend, names).await?;
             if let Some(run) = adopted {
-                held.adopt(&run);
+                locked.held.adopt(&run);
             }
         }
     }
@@ -124,11 +129,25 @@ impl App {
     /// Locks the backends in the order of their names, to avoid deadlock.
     async fn lock_named(
         &self,
+        session: Session,
+        backend: &str,
+        names: BTreeSet<String>,
+    ) -> Result<LockedSession, Error> {
+        let (locks, has_waited) = self.take_locks(&names).await?;
+        // The former holder may have installed another haproxy.cfg.
+        let session = if has_waited { Box::pin(self.reopen(&session)).await? } else { session };
+        let held = self.with_locks(locks, backend, names, &session.site.identity)?;
+        Ok(LockedSession { session, held })
+    }
+
+    /// Reads the runs on a backend, once these locks are held.
+    fn with_locks(
+        &self,
+        locks: Vec<Lock>,
         backend: &str,
         names: BTreeSet<String>,
         identity: &SiteIdentity,
     ) -> Result<BackendLock, Error> {
-        let locks = self.lock_all(&names).await?;
         let dir = BackendDir::new(&self.settings.state_dir, backend);
         let runs = self.runs_on(identity, backend)?;
         Ok(BackendLock { backend: backend.to_owned(), dir, runs, adopted: None, names, locks })
@@ -136,16 +155,21 @@ impl App {
 
     /// Returns the locks of these backends. Waits up to `--lock-wait` for them.
     pub(super) async fn lock_all(&self, names: &BTreeSet<String>) -> Result<Vec<Lock>, Error> {
+        Ok(self.take_locks(names).await?.0)
+    }
+
+    /// Returns the locks of these backends, and whether they had to be waited for.
+    async fn take_locks(&self, names: &BTreeSet<String>) -> Result<(Vec<Lock>, bool), Error> {
         let since = now();
         let limit = self.settings.lock_wait;
-        let (mut locks, mut is_told) = (Vec::new(), limit.is_zero());
+        let (mut locks, mut has_waited) = (Vec::new(), false);
         let is_busy = |error: &Error| matches!(error, Error::Lock(LockError::Busy { .. }));
         retry(LOCK_EVERY, limit, is_busy, async || {
             for name in names.iter().skip(locks.len()) {
                 match BackendDir::new(&self.settings.state_dir, name).lock(name, &since) {
                     Ok(lock) => locks.push(lock),
                     Err(error) => {
-                        if !std::mem::replace(&mut is_told, true) {
+                        if !std::mem::replace(&mut has_waited, true) && !limit.is_zero() {
                             self.note(&format!("waiting up to {} s: {error}", limit.as_secs()));
                         }
                         return Err(error.into());
@@ -155,32 +179,26 @@ impl App {
             Ok(())
         })
         .await?;
-        Ok(locks)
+        Ok((locks, has_waited))
     }
 
     /// Refuses to start a run while another one is unfinished.
-    pub(super) async fn refuse_unfinished(
-        &self,
-        held: &BackendLock,
-        scene: PlanInputs<'_>,
-    ) -> Result<(), Error> {
-        match held.unfinished() {
-            Some(stored) if self.blocks_new_run(stored, scene).await? => Err(self.unfinished_run(stored)),
+    pub(super) async fn refuse_unfinished(&self, locked: &LockedSession) -> Result<(), Error> {
+        match locked.held.unfinished() {
+            Some(stored) if self.blocks_new_run(stored, &locked.session).await? => {
+                Err(self.unfinished_run(stored))
+            }
             Some(_) | None => Ok(()),
         }
     }
 
     /// Returns whether an unfinished run still holds servers or containers. A run that ended stuck does not, once the
     /// operator has repaired what it left, or has removed both of its containers for a new deploy.
-    async fn blocks_new_run(
-        &self,
-        stored: &StoredRun,
-        (configuration, site): PlanInputs<'_>,
-    ) -> Result<bool, Error> {
+    async fn blocks_new_run(&self, stored: &StoredRun, session: &Session) -> Result<bool, Error> {
         if stored.run.progress.outcome.is_none() {
             return Ok(true);
         }
-        let (observation, topology) = self.observe(configuration, site, LbQuorum::Reachable).await?;
+        let (observation, topology) = self.observe(session, LbQuorum::Reachable).await?;
         let is_open = open_run(stored).is_some_and(|run| run.is_open(&topology));
         Ok(is_open && stored.run.is_left_in(&observation.containers))
     }
@@ -227,14 +245,10 @@ impl App {
     }
 
     /// Refuses if a killed run on another backend holds servers of this one.
-    async fn refuse_others(
-        &self,
-        held: &BackendLock,
-        touched: &[String],
-        scene: PlanInputs<'_>,
-    ) -> Result<(), Error> {
-        for stored in self.unfinished_on(&scene.1.identity, touched)? {
-            if stored.run.plan.backend != held.backend && self.blocks_new_run(&stored, scene).await? {
+    async fn refuse_others(&self, locked: &LockedSession, touched: &[String]) -> Result<(), Error> {
+        let LockedSession { session, held } = locked;
+        for stored in self.unfinished_on(&session.site.identity, touched)? {
+            if stored.run.plan.backend != held.backend && self.blocks_new_run(&stored, session).await? {
                 return Err(self.unfinished_run(&stored));
             }
         }

@@ -5,14 +5,14 @@
 use std::path::{Path, PathBuf};
 
 use super::App;
-use super::inputs::connectable;
+use super::runtime_sockets::connectable;
 use crate::adapters::docker::{DockerEngine, Endpoint};
 use crate::adapters::haproxy::address::SocketAddress;
 use crate::adapters::haproxy_service::{
-    Contained, ContainerAccessError, KnownService, Process, ReachableHaproxy, Running, all_haproxys,
-    in_containers, listening_at, variables_of,
+    Contained, ContainerAccessError, KnownService, Process, Processes, ReachableHaproxy, Running,
+    variables_of,
 };
-use crate::adapters::{config_files, environment, haproxy_binary};
+use crate::adapters::{environment, haproxy_binary};
 use crate::app::error::Error;
 use crate::cfg::{self, Address, Configuration, Environment, Host, SourceFile, is_of_one_host};
 use crate::model::command_line::shell;
@@ -33,20 +33,24 @@ pub(super) struct InContainer {
 
 impl App {
     /// Returns the HAProxy in a container that listens at a socket of this host: the socket that is named, or the one
-    /// in this host's default haproxy.cfg. Returns `None` if a configuration is named, or if HAProxy reads the very
-    /// file of this host.
-    pub(super) async fn in_container(&self) -> Result<Option<InContainer>, Error> {
+    /// in this host's default haproxy.cfg, whose files are `here`. Returns `None` if a configuration is named, or if
+    /// HAProxy reads the very file of this host.
+    pub(super) async fn in_container(
+        &self,
+        here: &[SourceFile],
+        all: &Processes,
+    ) -> Result<Option<InContainer>, Error> {
         if self.settings.is_config_named {
             return Ok(None);
         }
-        let mut processes = in_containers();
+        let mut processes = all.in_containers();
         if processes.is_empty() {
             return Ok(None);
         }
-        let Some(socket) = self.socket_of_this_host() else { return Ok(None) };
-        match listening_at(&socket).await {
+        let Some(socket) = self.socket_of_this_host(here) else { return Ok(None) };
+        match all.listening_at(&socket).await {
             Some(listening) => processes.retain(|process| process.is_beside(&listening)),
-            None if all_haproxys().any(|it| it.reads_here(&self.settings.haproxy_config)) => return Ok(None),
+            None if all.haproxys().any(|it| it.reads_here(&self.settings.haproxy_config)) => return Ok(None),
             None => {}
         }
         let mut found = self.contained(processes).await;
@@ -63,12 +67,11 @@ impl App {
         Ok(Some(InContainer { files: contained.files()?, contained, socket }))
     }
 
-    /// Returns the path of the first runtime socket that is named, or else of the one in the default haproxy.cfg.
-    fn socket_of_this_host(&self) -> Option<PathBuf> {
+    /// Returns the path of the first runtime socket that is named, or else of the one in these files.
+    fn socket_of_this_host(&self, here: &[SourceFile]) -> Option<PathBuf> {
         let mut sockets = self.named_sockets().unwrap_or_default();
         if sockets.is_empty() {
-            let files = config_files::read(&self.settings.haproxy_config).unwrap_or_default();
-            sockets = self.first_sockets(&files, None);
+            sockets = self.first_sockets(here, None);
         }
         match sockets.into_iter().next()? {
             SocketAddress::Unix(path) => Some(path),
@@ -142,9 +145,13 @@ impl App {
     }
 
     /// Refuses a missing file or socket if a HAProxy in a container may be the right one, and names the candidates.
-    pub(super) async fn refuse_where_a_container_is_meant(&self, missing: String) -> Result<(), Error> {
+    pub(super) async fn refuse_where_a_container_is_meant(
+        &self,
+        missing: String,
+        all: &Processes,
+    ) -> Result<(), Error> {
         let candidates: Vec<ReachableHaproxy> =
-            self.contained(in_containers()).await.iter().flat_map(|it| self.candidates(it)).collect();
+            self.contained(all.in_containers()).await.iter().flat_map(|it| self.candidates(it)).collect();
         if candidates.is_empty() {
             Ok(())
         } else {

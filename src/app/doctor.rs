@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::inputs::SystemClock;
+use super::live_site::SystemClock;
+use super::session::{Access, Session};
 use super::{App, print, print_object};
 use crate::adapters::haproxy::state_file::saved_states_in;
 use crate::adapters::journal_file::StoredRun;
@@ -27,12 +28,12 @@ impl App {
         keep: Option<usize>,
         exit_code: bool,
     ) -> Result<Exit, Error> {
-        let (configuration, load_balancers) = self.load_balancers_to_look_at().await?;
-        let site = self.site(&configuration, &[], load_balancers).await?;
-        let (observation, topology) = self.observe(&configuration, &site, LbQuorum::Reachable).await?;
+        let session = self.open(Access::Look, &[]).await?;
+        let (observation, topology) = self.observe(&session, LbQuorum::Reachable).await?;
+        let (configuration, Session { site, .. }) = (session.configuration(), &session);
         let kept = configuration.server_state_file.as_deref().and_then(saved_states_in);
         let runs = self.runs(keep, &site.identity)?;
-        let findings = examine(&configuration, &kept, &observation, &topology, &runs, &self.typed);
+        let findings = examine(configuration, &kept, &observation, &topology, &runs, &self.typed);
         let mut left = Vec::new();
         for finding in findings {
             match &finding.left_over {

@@ -7,9 +7,10 @@ use comfy_table::presets::NOTHING;
 use serde::Serialize;
 use serde_json::json;
 
-use super::inputs::LiveSite;
 use super::journals::Runs;
-use super::{App, known_backend, print, print_object};
+use super::live_site::LiveSite;
+use super::session::{Access, Session};
+use super::{App, print, print_object};
 use crate::app::error::Error;
 use crate::app::exit::Exit;
 use crate::cli::Output;
@@ -65,11 +66,10 @@ struct Row {
 
 impl App {
     pub(super) async fn history(&self, backend: &str) -> Result<Exit, Error> {
-        let (configuration, load_balancers) = self.load_balancers().await?;
-        known_backend(&configuration, backend)?;
-        let site = self.site(&configuration, &[backend.to_owned()], load_balancers).await?;
+        let session = self.open(Access::Plan, &[backend.to_owned()]).await?;
+        let Session { site, .. } = &session;
         let Runs { own: runs, foreign } = self.runs_on(&site.identity, backend)?;
-        let (observation, topology) = self.observe(&configuration, &site, LbQuorum::Reachable).await?;
+        let (observation, topology) = self.observe(&session, LbQuorum::Reachable).await?;
         let revisions = revisions(runs.iter().map(|stored| &stored.run));
         let last = revisions.first().and_then(|revision| revision.takes_back.first());
         let run = runs.iter().map(|stored| &stored.run.plan).find(|plan| Some(&plan.run) == last);
@@ -90,7 +90,7 @@ impl App {
                 at: revision.at,
                 approved: revision.deployed_by.as_ref().and_then(approved),
                 images: each_once(revision.servers.values().map(|returned| returned.image.clone())),
-                way: rollback_method(&site, &observation, revision).await?,
+                way: rollback_method(site, &observation, revision).await?,
             });
         }
         match self.output {

@@ -3,15 +3,17 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use super::inputs::{LoadedConfig, configured_socket, refuse_errors};
+use super::loaded_config::{LoadedConfig, refuse_errors};
+use super::runtime_sockets::configured_socket;
 use super::{App, print_as_is, typed};
 use crate::adapters::docker::Endpoint;
 use crate::adapters::environment;
-use crate::adapters::haproxy_service::{KnownService, Unit, started_with, unit_is_active};
+use crate::adapters::haproxy_service::{Processes, Unit, unit_is_active};
 use crate::app::error::Error;
 use crate::app::exit::Exit;
-use crate::cfg::{Configuration, Level};
+use crate::cfg::Level;
 use crate::cli::{Globals, Init};
 use crate::model::image::ImageReference;
 use crate::plan::LbQuorum;
@@ -32,29 +34,32 @@ pub(super) async fn init(globals: &Globals, wanted: &Init) -> Result<Exit, Error
         write(file, &typed, None, wanted.force)?;
         return Ok(Exit::Done);
     }
+    let processes = Rc::new(Processes::default());
     if typed.haproxy_config.is_empty() {
-        typed.haproxy_config = running_files(&typed).await;
+        typed.haproxy_config = running_files(&typed, &processes).await;
     }
     let app = App::new(Settings::typed(&typed), &typed);
-    let LoadedConfig { document, configuration, known } = app.load_config().await?;
-    refuse_errors(&document, &configuration)?;
-    let looked = Box::pin(app.topology()).await;
-    write(file, &typed, Some(&found(&configuration, looked.as_ref().ok(), &known)), wanted.force)?;
+    let loaded = app.load_config_among(processes).await?;
+    refuse_errors(&loaded.document, &loaded.configuration)?;
+    let looked = Box::pin(app.topology(&loaded)).await;
+    write(file, &typed, Some(&found(&loaded, looked.as_ref().ok())), wanted.force)?;
     app.note(&next(file, &looked));
     Ok(Exit::Done)
 }
 
 /// Returns the files of the HAProxy that runs here and answers at the runtime socket in them. Returns none if there is
 /// no such HAProxy, or if several run with different files.
-async fn running_files(typed: &Globals) -> Vec<PathBuf> {
+async fn running_files(typed: &Globals, processes: &Rc<Processes>) -> Vec<PathBuf> {
     let mut running = Vec::new();
-    for files in started_with() {
+    for files in processes.started_with() {
         // Debian's package installs a haproxy.cfg that may be unused.
         if files == [Path::new(DEFAULT_CONFIG)] {
             continue;
         }
         let globals = Globals { haproxy_config: files.clone(), quiet: true, ..typed.clone() };
-        let reading = App::new(Settings::typed(&globals), &globals).load_config().await;
+        // These files are read to find the right ones, without the notes of a command that works with them.
+        let app = App::new(Settings::typed(&globals), &globals);
+        let reading = app.load_config_among(Rc::clone(processes)).await;
         if reading.is_ok_and(|reading| reading.known.running.process.is_some()) {
             running.push(files);
         }
@@ -116,16 +121,18 @@ fn next(file: &Path, looked: &Result<Topology, Error>) -> String {
 
 impl App {
     /// Returns the containers behind every backend, as seen now.
-    async fn topology(&self) -> Result<Topology, Error> {
-        let (configuration, load_balancers) = self.load_balancers_to_look_at().await?;
-        let site = self.site(&configuration, &[], load_balancers).await?;
-        let (_, topology) = self.observe(&configuration, &site, LbQuorum::Reachable).await?;
+    async fn topology(&self, loaded: &LoadedConfig) -> Result<Topology, Error> {
+        let load_balancers = self.connect(loaded, Level::User).await?;
+        let site = self.site(&loaded.configuration, &[], load_balancers).await?;
+        let places = &self.settings.places;
+        let (_, topology) = site.observe(&loaded.configuration, places, LbQuorum::Reachable).await?;
         Ok(topology)
     }
 }
 
 /// Collects the facts about this machine that the new file shows.
-fn found(configuration: &Configuration, topology: Option<&Topology>, known: &KnownService) -> DetectedSetup {
+fn found(loaded: &LoadedConfig, topology: Option<&Topology>) -> DetectedSetup {
+    let LoadedConfig { configuration, known, .. } = loaded;
     let endpoint = Endpoint::read(None, &environment::variables());
     let behind = |backend: &str, server: &str| {
         let Some(topology) = topology else { return "could not be inspected".to_owned() };

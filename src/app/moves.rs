@@ -6,7 +6,7 @@ mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::inputs::require_admin;
+use super::runtime_sockets::require_admin;
 use super::{App, known_server};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::http_probe::HttpProber;
@@ -14,7 +14,7 @@ use crate::adapters::journal_file::{BackendDir, HistoryError, StoredRun};
 use crate::adapters::lock_file::LockState;
 use crate::app::error::{Error, nearest};
 use crate::app::exit::Exit;
-use crate::cfg::Configuration;
+use crate::cfg::{Configuration, Level};
 use crate::cli::{MaintFlags, Move, OnOff};
 use crate::deploy::{Tracked, takeover};
 use crate::model::ids::{ServerId, ServerName};
@@ -41,7 +41,9 @@ impl App {
         asked: &Move,
         leave: &MaintFlags,
     ) -> Result<Exit, Error> {
-        let (configuration, load_balancers) = self.load_balancers().await?;
+        let loaded = self.load_config().await?;
+        let load_balancers = self.connect(&loaded, Level::Admin).await?;
+        let configuration = loaded.configuration;
         let servers = match named(&configuration, &asked.server) {
             Err(error) if asked.if_exists && error.exit() == Exit::Usage => {
                 self.note(&format!("nothing to do: {error}"));

@@ -3,14 +3,14 @@
 use std::path::{Component, Path, PathBuf};
 use std::slice::from_ref;
 
-use super::backend_lock::BackendLock;
-use super::inputs::{LiveSite, require_admin};
+use super::backend_lock::LockedSession;
+use super::session::{Access, Session};
 use super::signals::with_signals;
-use super::{App, known_backend, print_as_is};
+use super::{App, print_as_is};
 use crate::adapters::private_file;
 use crate::app::error::{Error, time_since};
 use crate::app::exit::Exit;
-use crate::cfg::{self, Configuration};
+use crate::cfg;
 use crate::cli::{DeployOrPlan, Output, PolicyFlags};
 use crate::model::image::{Image, ImageReference};
 use crate::observation::Observation;
@@ -60,24 +60,20 @@ impl App {
         refuse_other(path, &approved, typed, flags)?;
         self.settings.described()?;
         let backend = &approved.plan.backend;
-        let (configuration, load_balancers) = self.load_balancers().await?;
-        known_backend(&configuration, backend)?;
-        require_admin(&load_balancers).await?;
-        let site = self.site(&configuration, from_ref(backend), load_balancers).await?;
+        let session = self.open(Access::Change, from_ref(backend)).await?;
         if dry_run {
-            self.show(&self.approve(path, &approved, flags, (&configuration, &site)).await?)?;
+            self.show(&self.approve(path, &approved, flags, &session).await?)?;
             return Ok(Exit::Done);
         }
-        let held = self.lock(backend, &site.identity).await?;
-        let scene = (&configuration, &site);
-        let decide = async |held: &BackendLock| {
-            self.refuse_unfinished(held, scene).await?;
-            let plan = self.approve(path, &approved, flags, (&configuration, &site)).await?;
+        let locked = self.lock(session, backend).await?;
+        let decide = async |locked: &LockedSession| {
+            self.refuse_unfinished(locked).await?;
+            let plan = self.approve(path, &approved, flags, &locked.session).await?;
             let touched = plan.backends();
             Ok((plan, touched))
         };
-        let (held, plan) = self.lock_and_plan(held, scene, decide).await?;
-        with_signals(async |stop| self.execute(&site, &plan, &held, stop).await).await
+        let (locked, plan) = Box::pin(self.lock_and_plan(locked, decide)).await?;
+        with_signals(async |stop| self.execute(&locked, &plan, stop).await).await
     }
 
     /// Builds the plan again, and returns it if nothing has changed since its approval.
@@ -86,21 +82,21 @@ impl App {
         path: &Path,
         approved: &PlanFile,
         flags: &PolicyFlags,
-        (configuration, site): (&Configuration, &LiveSite),
+        session: &Session,
     ) -> Result<Plan, Error> {
         let target = Target::Everywhere(approved.basis.image.clone());
         let policy = approved.plan.policy.clone();
         let goal = self.goal(&approved.plan.backend, RunKind::Deploy, target, flags);
         let goal = Goal { policy, ..goal };
-        let (observation, topology) = self.observe_for(configuration, site, &goal).await?;
-        let plan = match self.build(site, &observation, &topology, &goal).await {
+        let (observation, topology) = self.observe_for(session, &goal).await?;
+        let plan = match self.build(session, &observation, &topology, &goal).await {
             Ok(plan) => Ok(plan),
             Err(Error::Refused(refusals)) => Err(refusals),
             Err(error) => return Err(error),
         };
-        let image = self.resolved(site, &approved.basis.image).await?;
-        let now = self.plan_basis(image, &observation, plan.as_ref().unwrap_or(&approved.plan)).await?;
-        let (at, age) = (approved.plan.at, site.clock.now().duration_since(approved.plan.at));
+        let image = self.resolved(session, &approved.basis.image).await?;
+        let now = self.plan_basis(session, image, &observation, plan.as_ref().unwrap_or(&approved.plan));
+        let (at, age) = (approved.plan.at, session.site.clock.now().duration_since(approved.plan.at));
         let drift = drift(approved, &now, &plan);
         let (Ok(plan), []) = (plan, &drift[..]) else {
             return Err(Error::PlanDrifted { path: named(path), at, age, drift });
@@ -112,32 +108,34 @@ impl App {
     }
 
     /// Returns the facts that a plan is based on.
-    pub(super) async fn plan_basis(
+    pub(super) fn plan_basis(
         &self,
+        session: &Session,
         image: Image,
         seen: &Observation,
         plan: &Plan,
-    ) -> Result<PlanBasis, Error> {
-        let (document, _) = self.document().await?;
-        let files = document
+    ) -> PlanBasis {
+        let files = session
+            .loaded
+            .document
             .files
             .iter()
             .map(|file| ReadFile { file: absolute_path(&file.path), sha256: cfg::fingerprint(file) });
         let description =
             self.settings.descriptions().get(&plan.backend).map(|it| cfg::sha256(format!("{it:?}")));
         let hooks = self.settings.hooks.iter().map(|(moment, command)| (*moment, cfg::sha256(command)));
-        Ok(PlanBasis {
+        PlanBasis {
             image,
             configuration: files.collect(),
             servers: seen_servers(&seen.load_balancers, plan),
             settings: self.settings.written_policy(),
             description,
             hooks: hooks.collect(),
-        })
+        }
     }
 
     /// Resolves the image's name again.
-    async fn resolved(&self, site: &LiveSite, image: &Image) -> Result<Image, Error> {
+    async fn resolved(&self, session: &Session, image: &Image) -> Result<Image, Error> {
         let reference = match image {
             Image::Registry { reference, .. } => reference.clone(),
             Image::Local { reference, .. } => match reference.parse() {
@@ -146,7 +144,7 @@ impl App {
                 Err(_) => return Ok(image.clone()),
             },
         };
-        Ok(self.resolve(site.engines.first()?, &reference).await?)
+        Ok(self.resolve(session.site.engines.first()?, &reference).await?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `drainswap promote`: deploys in one place what another runs.
 
-use super::{App, known_backend};
+use super::App;
+use super::session::Access;
 use crate::app::error::Error;
 use crate::app::exit::Exit;
 use crate::cli::{DeployGoal, PolicyFlags};
@@ -28,11 +29,9 @@ impl App {
 
     /// Returns the image that every server of the backend runs here, by digest.
     async fn promotable_image(&self, backend: &str) -> Result<ImageReference, Error> {
-        let (configuration, load_balancers) = self.load_balancers().await?;
-        known_backend(&configuration, backend)?;
-        let site = self.site(&configuration, &[backend.to_owned()], load_balancers).await?;
-        let (_, topology) = self.observe(&configuration, &site, LbQuorum::All).await?;
-        let runs = self.runs_on(&site.identity, backend)?.own;
+        let session = self.open(Access::Plan, &[backend.to_owned()]).await?;
+        let (_, topology) = self.observe(&session, LbQuorum::All).await?;
+        let runs = self.runs_on(&session.site.identity, backend)?.own;
         let last = runs.last().map(|stored| stored.run.progress.outcome.as_ref());
         let found = topology.backend(backend).map(|backend| promotable_image(backend, last));
         let found = found.ok_or_else(|| Error::NoBackend {

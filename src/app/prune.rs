@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::inputs::LiveSite;
-use super::{App, known_backend};
+use super::App;
+use super::live_site::LiveSite;
+use super::session::{Access, Session};
 use crate::adapters::journal_file::{BackendDir, StoredRun};
 use crate::app::error::Error;
 use crate::app::exit::Exit;
@@ -24,17 +25,14 @@ impl App {
         keep: Option<usize>,
         dry_run: bool,
     ) -> Result<Exit, Error> {
-        let (configuration, load_balancers) = self.load_balancers().await?;
-        for name in wanted {
-            known_backend(&configuration, name)?;
-        }
+        let session = self.open(Access::Plan, wanted).await?;
+        let Session { site, .. } = &session;
         let keep = self.settings.keep(keep);
-        let site = self.site(&configuration, wanted, load_balancers).await?;
         let known = self.every_run(&site.identity)?;
         let known: Vec<&Run> = known.iter().flat_map(|runs| &runs.own).map(|stored| &stored.run).collect();
         let (mut gone, mut old_images, mut needed) = (BTreeSet::new(), Vec::new(), Vec::new());
         let mut names = 0;
-        for proxy in with_servers(&configuration) {
+        for proxy in with_servers(session.configuration()) {
             let backend = &proxy.name;
             let runs = self.runs_at(&site.identity, &BackendDir::new(&self.settings.state_dir, backend))?;
             let of = |runs: &[StoredRun]| revisions(runs.iter().map(|stored| &stored.run));
@@ -52,17 +50,17 @@ impl App {
                 continue;
             };
             let replaced = held.containers();
-            gone.extend(self.prune_containers(&site, &replaced, &known, keep, dry_run).await?);
+            gone.extend(self.prune_containers(site, &replaced, &known, keep, dry_run).await?);
             let latest = images(&revisions[..keep.min(revisions.len())]);
             needed.extend(latest.iter().cloned());
             of_backend.extend(latest);
             let servers = proxy.servers.iter().map(|it| ServerId::new(backend, &it.name));
-            names += self.prune_names(&site, servers, &of_backend, dry_run).await?;
+            names += self.prune_names(site, servers, &of_backend, dry_run).await?;
             old_images.extend(unneeded(&revisions, keep));
         }
         old_images.retain(|image| !needed.contains(image));
-        self.keep_described(&site, &mut old_images).await;
-        let images = self.prune_images(&site, &old_images, &gone, dry_run).await?;
+        self.keep_described(site, &mut old_images).await;
+        let images = self.prune_images(site, &old_images, &gone, dry_run).await?;
         if gone.is_empty() && images + names == 0 {
             self.note("nothing to remove");
         }

@@ -6,15 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::slice::from_ref;
 
-use super::backend_lock::{BackendLock, PlanInputs};
-use super::inputs::{LiveSite, require_admin};
+use super::backend_lock::{BackendLock, LockedSession};
+use super::live_site::LiveSite;
+use super::session::{Access, Session};
 use super::signals::with_signals;
 use super::{App, known_backend};
 use crate::adapters::events_file::EventsFile;
 use crate::adapters::journal_file::{BackendDir, JournalFile, StoredRun};
 use crate::app::error::Error;
 use crate::app::exit::Exit;
-use crate::cfg::Configuration;
+use crate::cfg::Level;
 use crate::cli::{Output, PolicyFlags};
 use crate::deploy::{Executor, StopRequest};
 use crate::model::ids::RunId;
@@ -74,13 +75,15 @@ impl App {
             return Ok(Vec::new());
         }
         let mut own = Vec::new();
-        let (configuration, load_balancers) = self.load_balancers().await?;
+        let loaded = self.load_config().await?;
+        let load_balancers = self.connect(&loaded, Level::Admin).await?;
+        let configuration = &loaded.configuration;
         for backend in candidates {
-            let identity = if known_backend(&configuration, &backend).is_ok() {
+            let identity = if known_backend(configuration, &backend).is_ok() {
                 let backends = from_ref(&backend);
-                self.site(&configuration, backends, load_balancers.clone()).await?.identity
+                self.site(configuration, backends, load_balancers.clone()).await?.identity
             } else {
-                self.site_identity(&configuration, &load_balancers)
+                self.site_identity(configuration, &load_balancers)
             };
             let runs = self.runs_on(&identity, &backend)?;
             runs.unfinished_elsewhere().for_each(|it| self.note(&format!("note: {}", self.foreign_run(it))));
@@ -100,27 +103,25 @@ impl App {
         if !dry_run {
             self.events()?;
         }
-        let (configuration, load_balancers) = self.load_balancers().await?;
-        known_backend(&configuration, backend)?;
-        require_admin(&load_balancers).await?;
-        let site = self.site(&configuration, from_ref(&backend.to_owned()), load_balancers).await?;
-        let mut held = self.lock(backend, &site.identity).await?;
+        let session = self.open(Access::Change, from_ref(&backend.to_owned())).await?;
+        let mut locked = self.lock(session, backend).await?;
         if let Some(run) = adopted {
-            self.record_adoption(&mut held, run, &site, dry_run).await?;
+            self.record_adoption(&mut locked.held, run, &locked.session.site, dry_run).await?;
         }
+        let LockedSession { session, held } = &locked;
         let Some(unfinished) = held.unfinished() else {
             // A finished run is only adopted.
-            return if adopted.is_some() { Ok(Exit::Done) } else { self.nothing_to_resume(&held) };
+            return if adopted.is_some() { Ok(Exit::Done) } else { self.nothing_to_resume(held) };
         };
         let policy = with_flags(flags, unfinished.run.plan.policy.clone());
         if undo {
-            return self.roll_back_unfinished(&configuration, &site, held, policy, dry_run).await;
+            return Box::pin(self.roll_back_unfinished(locked, policy, dry_run)).await;
         }
         self.settings.described()?;
         if dry_run {
             self.show_in_flight(unfinished);
-            let goal = self.goal_of(&held, unfinished, &policy)?;
-            match self.plan_for(&configuration, &site, &goal).await {
+            let goal = self.goal_of(held, unfinished, &policy)?;
+            match self.plan_for(session, &goal).await {
                 Ok(plan) => self.show(&plan)?,
                 Err(error) => {
                     self.note(&format!("cannot plan the rest of the run yet: {error}"));
@@ -128,23 +129,22 @@ impl App {
             }
             return Ok(Exit::Done);
         }
-        let scene = (&configuration, &site);
-        let (held, unfinished) = self.lock_unfinished(held, scene).await?;
-        let Some(unfinished) = unfinished else { return self.nothing_to_resume(&held) };
-        with_signals(async |stop| {
-            let outcome = self.finish_in_flight(&configuration, &site, &unfinished, (&policy, &stop)).await?;
+        let (locked, unfinished) = self.lock_unfinished(locked).await?;
+        let Some(unfinished) = unfinished else { return self.nothing_to_resume(&locked.held) };
+        Box::pin(with_signals(async |stop| {
+            let outcome = self.finish_in_flight(&locked.session, &unfinished, (&policy, &stop)).await?;
             if !matches!(outcome, Outcome::Cancelled { .. }) {
                 return Ok((&outcome).into());
             }
-            let decide = async |held: &BackendLock| {
+            let decide = async |LockedSession { session, held }: &LockedSession| {
                 let goal = self.goal_of(held, &unfinished, &policy)?;
-                let plan = self.plan_for(&configuration, &site, &goal).await?;
+                let plan = self.plan_for(session, &goal).await?;
                 let touched = plan.backends();
                 Ok((Plan { continues: Some(unfinished.run.plan.first_run().clone()), ..plan }, touched))
             };
-            let (held, plan) = self.lock_and_plan(held, scene, decide).await?;
-            self.execute(&site, &plan, &held, stop).await
-        })
+            let (locked, plan) = self.lock_and_plan(locked, decide).await?;
+            self.execute(&locked, &plan, stop).await
+        }))
         .await
     }
 
@@ -185,43 +185,40 @@ impl App {
     /// Locks every backend that the unfinished run touches. Another process may have finished that run in the meantime.
     async fn lock_unfinished(
         &self,
-        held: BackendLock,
-        scene: PlanInputs<'_>,
-    ) -> Result<(BackendLock, Option<StoredRun>), Error> {
-        let decide = async |held: &BackendLock| {
-            let unfinished = held.unfinished().cloned();
+        locked: LockedSession,
+    ) -> Result<(LockedSession, Option<StoredRun>), Error> {
+        let decide = async |locked: &LockedSession| {
+            let unfinished = locked.held.unfinished().cloned();
             let touched = unfinished.as_ref().map(|stored| stored.run.plan.backends()).unwrap_or_default();
             Ok((unfinished, touched))
         };
-        self.lock_and_plan(held, scene, decide).await
+        self.lock_and_plan(locked, decide).await
     }
 
     /// Returns what an unfinished run continues with: its plan, updated to the current HAProxy processes, and its
     /// journal.
-    async fn reopen(
+    async fn reopen_run(
         &self,
-        configuration: &Configuration,
-        site: &LiveSite,
+        session: &Session,
         unfinished: &StoredRun,
         policy: Policy,
     ) -> Result<(Plan, JournalFile), Error> {
-        let (seen, _) = self.observe(configuration, site, policy.lb_quorum).await?;
+        let (seen, _) = self.observe(session, policy.lb_quorum).await?;
         let workers = seen.load_balancers.iter().map(Worker::of).collect();
         Ok((Plan { workers, policy, ..unfinished.run.plan.clone() }, unfinished.reopen()?))
     }
 
     async fn finish_in_flight(
         &self,
-        configuration: &Configuration,
-        site: &LiveSite,
+        session: &Session,
         unfinished: &StoredRun,
         (policy, stop): (&Policy, &StopRequest),
     ) -> Result<Outcome, Error> {
         self.show_in_flight(unfinished);
-        let (plan, mut journal) = self.reopen(configuration, site, unfinished, policy.clone()).await?;
+        let (plan, mut journal) = self.reopen_run(session, unfinished, policy.clone()).await?;
         let mut listener = self.listener()?;
         listener.add(self.events_of(&plan));
-        let run = Executor::new(&plan, site, &mut journal, stop.clone(), &mut listener)?;
+        let run = Executor::new(&plan, &session.site, &mut journal, stop.clone(), &mut listener)?;
         let outcome = Box::pin(run.finish_in_flight(&unfinished.run)).await;
         // After a request to stop, the rest is not started.
         if matches!(outcome, Outcome::Cancelled { .. }) && stop.asked.is_cancelled() {
@@ -245,13 +242,11 @@ impl App {
     /// Undoes an unfinished run within these limits.
     pub(super) async fn roll_back_unfinished(
         &self,
-        configuration: &Configuration,
-        site: &LiveSite,
-        held: BackendLock,
+        locked: LockedSession,
         policy: Policy,
         dry_run: bool,
     ) -> Result<Exit, Error> {
-        let (held, unfinished) = self.lock_unfinished(held, (configuration, site)).await?;
+        let (LockedSession { session, held }, unfinished) = self.lock_unfinished(locked).await?;
         let Some(unfinished) = unfinished else { return self.nothing_to_resume(&held) };
         self.show_undo(&unfinished);
         if dry_run {
@@ -263,11 +258,11 @@ impl App {
             }
             return Ok(Exit::Done);
         }
-        let (plan, mut journal) = self.reopen(configuration, site, &unfinished, policy).await?;
+        let (plan, mut journal) = self.reopen_run(&session, &unfinished, policy).await?;
         let mut listener = self.listener()?;
         listener.add(self.events_of(&plan));
         // Requests to stop are ignored: a half-undone run is worse than a finished or an undone one.
-        let run = Executor::new(&plan, site, &mut journal, StopRequest::default(), &mut listener)?;
+        let run = Executor::new(&plan, &session.site, &mut journal, StopRequest::default(), &mut listener)?;
         let outcome = with_signals(async |_| Box::pin(run.roll_back_unfinished(&unfinished.run)).await).await;
         // A run that had already succeeded is complete now.
         let is_whole = matches!(outcome, Outcome::Cancelled { .. });

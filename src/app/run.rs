@@ -5,16 +5,15 @@ use std::path::Path;
 use std::slice::from_ref;
 use std::time::Duration;
 
-use super::backend_lock::BackendLock;
-use super::inputs::{LiveSite, require_admin};
+use super::backend_lock::{BackendLock, LockedSession};
 use super::names::{known_scope, nearest_image};
 use super::sampler::sample;
+use super::session::{Access, Session};
 use super::signals::with_signals;
-use super::{App, known_backend, print, print_object};
+use super::{App, print, print_object};
 use crate::adapters::journal_file::StoredRun;
 use crate::app::error::Error;
 use crate::app::exit::Exit;
-use crate::cfg::Configuration;
 use crate::cli::{DeployGoal, Output, PolicyFlags};
 use crate::deploy::{Executor, StopRequest};
 use crate::model::ids::RunId;
@@ -23,7 +22,7 @@ use crate::observation::Observation;
 use crate::plan::{Goal, LbQuorum, Plan, Policy, RunKind, Target, build, other_runs};
 use crate::ports::{ContainerEngine, EngineError, WallClock};
 use crate::run::event::{Event, EventKind, Reporter};
-use crate::run::history;
+use crate::run::history::{self, Revision};
 use crate::run::outcome::Outcome;
 use crate::site::wait::wait_with_ticks;
 use crate::topology::Topology;
@@ -48,42 +47,36 @@ impl App {
         save: Option<&Path>,
     ) -> Result<Exit, Error> {
         self.settings.described()?;
-        let (configuration, load_balancers) = self.load_balancers().await?;
-        known_backend(&configuration, &goal.backend)?;
-        let site = self.site(&configuration, from_ref(&goal.backend), load_balancers).await?;
-        let target = self.target(goal, &configuration, &site).await?;
+        let session = self.open(Access::Plan, from_ref(&goal.backend)).await?;
+        let target = self.target(goal, &session).await?;
         let goal = self.goal(&goal.backend, RunKind::Deploy, target, flags);
-        let (observation, topology) = self.observe_for(&configuration, &site, &goal).await?;
-        let plan = self.build(&site, &observation, &topology, &goal).await?;
+        let (observation, topology) = self.observe_for(&session, &goal).await?;
+        let plan = self.build(&session, &observation, &topology, &goal).await?;
         match (save, &goal.target) {
             (Some(path), Target::Everywhere(image)) => {
-                self.save(&plan, self.plan_basis(image.clone(), &observation, &plan).await?, path)?;
+                self.save(&plan, self.plan_basis(&session, image.clone(), &observation, &plan), path)?;
             }
             (_, Target::Everywhere(_) | Target::Each(_)) => self.show(&plan)?,
         }
-        self.warn_of_unfinished(&goal.backend, &site.identity);
+        self.warn_of_unfinished(&goal.backend, &session.site.identity);
         Ok(if exit_code && !plan.is_empty() { Exit::Pending } else { Exit::Done })
     }
 
     pub(super) async fn deploy(&self, asked: &DeployGoal, flags: &PolicyFlags) -> Result<Exit, Error> {
         self.events()?;
         self.settings.described()?;
-        let (configuration, load_balancers) = self.load_balancers().await?;
-        known_backend(&configuration, &asked.backend)?;
-        require_admin(&load_balancers).await?;
-        let site = self.site(&configuration, from_ref(&asked.backend), load_balancers).await?;
-        let held = self.lock(&asked.backend, &site.identity).await?;
-        let scene = (&configuration, &site);
-        let decide = async |held: &BackendLock| {
-            self.refuse_unfinished(held, scene).await?;
-            let target = self.target(asked, &configuration, &site).await?;
+        let session = self.open(Access::Change, from_ref(&asked.backend)).await?;
+        let locked = self.lock(session, &asked.backend).await?;
+        let decide = async |locked: &LockedSession| {
+            self.refuse_unfinished(locked).await?;
+            let target = self.target(asked, &locked.session).await?;
             let goal = self.goal(&asked.backend, RunKind::Deploy, target, flags);
-            let plan = self.plan_for(&configuration, &site, &goal).await?;
+            let plan = self.plan_for(&locked.session, &goal).await?;
             let touched = plan.backends();
             Ok((plan, touched))
         };
-        let (held, plan) = self.lock_and_plan(held, scene, decide).await?;
-        with_signals(async |stop| self.execute(&site, &plan, &held, stop).await).await
+        let (locked, plan) = self.lock_and_plan(locked, decide).await?;
+        with_signals(async |stop| self.execute(&locked, &plan, stop).await).await
     }
 
     pub(super) async fn rollback(
@@ -96,60 +89,59 @@ impl App {
         if !dry_run {
             self.events()?;
         }
-        let (configuration, load_balancers) = self.load_balancers().await?;
-        known_backend(&configuration, backend)?;
-        require_admin(&load_balancers).await?;
-        let site = self.site(&configuration, &[backend.to_owned()], load_balancers).await?;
-        let held = self.lock(backend, &site.identity).await?;
-        let scene = (&configuration, &site);
-        if let Err(Error::Unfinished { .. }) = self.refuse_unfinished(&held, scene).await {
+        let session = self.open(Access::Change, &[backend.to_owned()]).await?;
+        let locked = self.lock(session, backend).await?;
+        if let Err(Error::Unfinished { .. }) = self.refuse_unfinished(&locked).await {
             let policy = self.settings.policy(flags);
-            return self.roll_back_unfinished(&configuration, &site, held, policy, dry_run).await;
+            return Box::pin(self.roll_back_unfinished(locked, policy, dry_run)).await;
         }
-        let decide = async |held: &BackendLock| {
-            self.refuse_unfinished(held, scene).await?;
-            let mut revisions = history::revisions(held.runs().map(|stored| &stored.run)).into_iter();
-            let former = match to {
-                Some(to) => revisions.find(|former| former.matches(to)),
-                None => revisions.next(),
-            };
-            let is_meant = |stored: &&StoredRun| to.is_some_and(|to| stored.run.plan.run.0 == to);
-            if former.is_none() {
-                if let Some(foreign) = held.foreign().iter().find(is_meant) {
-                    return Err(self.foreign_run(foreign));
-                }
-                self.note_foreign(backend, held.foreign());
-            }
-            let former = former.ok_or_else(|| match to {
-                Some(to) => Error::RevisionNotFound {
-                    backend: backend.to_owned(),
-                    to: to.to_owned(),
-                    history: self.typed.command(&["history", backend]),
-                },
-                None => Error::NothingToRollBack { backend: backend.to_owned() },
-            })?;
+        let decide = async |locked: &LockedSession| {
+            self.refuse_unfinished(locked).await?;
+            let former = self.revision(&locked.held, to)?;
             let target = Target::Each(former.servers);
             let goal = self.goal(backend, RunKind::Rollback, target, flags);
             let goal = Goal { takes_back: former.takes_back, ..goal };
-            let plan = self.plan_for(&configuration, &site, &goal).await?;
+            let plan = self.plan_for(&locked.session, &goal).await?;
             let touched = plan.backends();
             Ok((plan, touched))
         };
-        let (held, plan) = self.lock_and_plan(held, scene, decide).await?;
+        let (locked, plan) = self.lock_and_plan(locked, decide).await?;
         if dry_run {
             self.show(&plan)?;
             return Ok(Exit::Done);
         }
-        with_signals(async |stop| self.execute(&site, &plan, &held, stop).await).await
+        with_signals(async |stop| self.execute(&locked, &plan, stop).await).await
+    }
+
+    /// Returns the revision of `--to`, or else the one before the current one.
+    fn revision(&self, held: &BackendLock, to: Option<&str>) -> Result<Revision, Error> {
+        let backend = held.backend();
+        let mut revisions = history::revisions(held.runs().map(|stored| &stored.run)).into_iter();
+        let former = match to {
+            Some(to) => revisions.find(|former| former.matches(to)),
+            None => revisions.next(),
+        };
+        if let Some(former) = former {
+            return Ok(former);
+        }
+        let is_meant = |stored: &&StoredRun| to.is_some_and(|to| stored.run.plan.run.0 == to);
+        if let Some(foreign) = held.foreign().iter().find(is_meant) {
+            return Err(self.foreign_run(foreign));
+        }
+        self.note_foreign(backend, held.foreign());
+        Err(match to {
+            Some(to) => Error::RevisionNotFound {
+                backend: backend.to_owned(),
+                to: to.to_owned(),
+                history: self.typed.command(&["history", backend]),
+            },
+            None => Error::NothingToRollBack { backend: backend.to_owned() },
+        })
     }
 
     /// Returns the image of `--image`, or else that of the service's description.
-    async fn target(
-        &self,
-        asked: &DeployGoal,
-        configuration: &Configuration,
-        site: &LiveSite,
-    ) -> Result<Target, Error> {
+    async fn target(&self, asked: &DeployGoal, session: &Session) -> Result<Target, Error> {
+        let site = &session.site;
         let no_image = || Error::NoImage { backend: asked.backend.clone() };
         let described = || site.descriptions.get(&asked.backend)?.image.as_ref();
         let reference = asked.image.as_ref().or_else(described).ok_or_else(no_image)?;
@@ -161,7 +153,7 @@ impl App {
         if !matches!(error, EngineError::NoSuchImage { .. } | EngineError::Registry { .. }) {
             return Err(error.into());
         }
-        let runs = self.running_images(&asked.backend, configuration, site).await;
+        let runs = self.running_images(&asked.backend, session).await;
         let nearest = nearest_image(reference, &runs).map(|image| image.to_string());
         if nearest.is_none() && matches!(error, EngineError::Registry { .. }) {
             return Err(error.into());
@@ -184,13 +176,8 @@ impl App {
     }
 
     /// Returns the images of the containers behind a backend, or none if they cannot be seen now.
-    async fn running_images(
-        &self,
-        backend: &str,
-        configuration: &Configuration,
-        site: &LiveSite,
-    ) -> Vec<String> {
-        let looked = self.observe(configuration, site, LbQuorum::Reachable).await;
+    async fn running_images(&self, backend: &str, session: &Session) -> Vec<String> {
+        let looked = self.observe(session, LbQuorum::Reachable).await;
         let Ok((_, topology)) = looked else { return Vec::new() };
         let servers = topology.backend(backend).into_iter().flat_map(|backend| &backend.servers);
         let images = servers.filter_map(|server| Some(by_tag(&server.container()?.image_reference)));
@@ -210,27 +197,21 @@ impl App {
         }
     }
 
-    pub(super) async fn plan_for(
-        &self,
-        configuration: &Configuration,
-        site: &LiveSite,
-        goal: &Goal,
-    ) -> Result<Plan, Error> {
-        let (observation, topology) = self.observe_for(configuration, site, goal).await?;
-        self.build(site, &observation, &topology, goal).await
+    pub(super) async fn plan_for(&self, session: &Session, goal: &Goal) -> Result<Plan, Error> {
+        let (observation, topology) = self.observe_for(session, goal).await?;
+        self.build(session, &observation, &topology, goal).await
     }
 
     /// Observes the site for the plan of a goal.
     pub(super) async fn observe_for(
         &self,
-        configuration: &Configuration,
-        site: &LiveSite,
+        session: &Session,
         goal: &Goal,
     ) -> Result<(Observation, Topology), Error> {
-        known_scope(configuration, &goal.backend, &goal.policy.scope)?;
-        let (mut observation, topology) = self.observe(configuration, site, goal.policy.lb_quorum).await?;
+        known_scope(session.configuration(), &goal.backend, &goal.policy.scope)?;
+        let (mut observation, topology) = self.observe(session, goal.policy.lb_quorum).await?;
         let mut runs: Vec<_> =
-            self.every_run(&site.identity)?.into_iter().flat_map(|runs| runs.own).collect();
+            self.every_run(&session.site.identity)?.into_iter().flat_map(|runs| runs.own).collect();
         runs.sort_by_key(|stored| stored.run.plan.at);
         observation.left_out = history::left_out(runs.iter().map(|stored| &stored.run));
         observation.left_out.extend(other_runs::servers_in_flight(
@@ -240,7 +221,7 @@ impl App {
         ));
         if goal.purpose == RunKind::Deploy {
             let asked = topology.backends.iter().filter(|backend| backend.name == goal.backend);
-            observation.drift = site.drift(asked).await?;
+            observation.drift = session.site.drift(asked).await?;
         }
         Ok((observation, topology))
     }
@@ -248,7 +229,7 @@ impl App {
     /// Builds the plan for a goal, with the differences between every new container and the old one.
     pub(super) async fn build(
         &self,
-        site: &LiveSite,
+        session: &Session,
         observation: &Observation,
         topology: &Topology,
         goal: &Goal,
@@ -260,6 +241,7 @@ impl App {
         if !others.is_empty() {
             return Err(Error::Refused(others));
         }
+        let site = &session.site;
         self.refuse_foreign(&plan, &site.identity)?;
         let run = plan.run.clone();
         for replacement in plan.lanes.iter_mut().filter_map(|lane| lane.replacement.as_mut()) {
@@ -284,11 +266,12 @@ impl App {
 
     pub(super) async fn execute(
         &self,
-        site: &LiveSite,
+        locked: &LockedSession,
         plan: &Plan,
-        held: &BackendLock,
         stop: StopRequest,
     ) -> Result<Exit, Error> {
+        let LockedSession { session, held } = locked;
+        let site = &session.site;
         let mut listener = self.listener()?;
         if plan.is_empty() {
             let outcome = Outcome::Unchanged { rest: plan.rest.clone() };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use super::inputs::LiveSite;
+use super::live_site::LiveSite;
 use crate::model::ids::ServerId;
 use crate::plan::Plan;
 use crate::ports::{LoadBalancer, WallClock};

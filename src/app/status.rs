@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::screen::Screen;
-use super::{App, known_backend, print, print_object};
+use super::session::{Access, Session};
+use super::{App, print, print_object};
 use crate::adapters::journal_file::{BackendDir, HistoryError};
 use crate::app::error::Error;
 use crate::app::exit::Exit;
@@ -88,12 +89,9 @@ impl App {
     }
 
     async fn read_status(&self, wanted: &[String]) -> Result<Status, Error> {
-        let (configuration, load_balancers) = self.load_balancers_to_look_at().await?;
-        for name in wanted {
-            known_backend(&configuration, name)?;
-        }
-        let site = self.site(&configuration, wanted, load_balancers).await?;
-        let (observation, topology) = self.observe(&configuration, &site, LbQuorum::All).await?;
+        let session = self.open(Access::Look, wanted).await?;
+        let Session { site, .. } = &session;
+        let (observation, topology) = self.observe(&session, LbQuorum::All).await?;
         let shown = |backend: &&crate::topology::Backend| wanted.is_empty() || wanted.contains(&backend.name);
         let backends: Vec<_> = topology.backends.iter().filter(shown).collect();
         let mut notes = Vec::new();
@@ -121,7 +119,7 @@ impl App {
                 ));
             }
         }
-        let diverging = divergences(&configuration, &observation.load_balancers);
+        let diverging = divergences(session.configuration(), &observation.load_balancers);
         let is_shown = |it: &&Divergence| backends.iter().any(|backend| backend.name == it.server.backend);
         notes.extend(diverging.iter().filter(is_shown).map(ToString::to_string));
         let balances = backends.iter().map(|backend| Balance::of(backend));

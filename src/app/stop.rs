@@ -23,8 +23,7 @@ impl App {
             LockState::Free => {
                 // A backend without any run is known from haproxy.cfg alone.
                 if !dir.exists() {
-                    let (_, configuration) = self.document().await?;
-                    known_backend(&configuration, backend)?;
+                    known_backend(&self.load_config().await?.configuration, backend)?;
                 }
                 self.note(&format!("no run on backend {backend}"));
                 return Ok(Exit::Done);

@@ -48,6 +48,7 @@ mod reloads;
 mod rollback;
 mod round_trip;
 mod secrets;
+mod session;
 mod signals;
 mod single_moves;
 mod sites;

@@ -64,22 +64,6 @@ impl fmt::Display for ReachableHaproxy {
     }
 }
 
-/// Returns the HAProxy processes in containers: those in a container's control group, with other mounts than this host.
-/// Leaves out the workers of a master.
-///
-/// A program whose name only starts with haproxy, such as an exporter or a script, has no configuration files among its
-/// arguments.
-#[must_use]
-pub fn in_containers() -> Vec<Process> {
-    let is_elsewhere = |it: &Process| it.container.is_some() && !it.is_here();
-    let is_haproxy = |it: &Process| it.is_called_haproxy() && !it.invocation.files().is_empty();
-    let mut found: Vec<Process> =
-        process::all_haproxys().filter(|it| is_elsewhere(it) && is_haproxy(it)).collect();
-    let pids: Vec<u32> = found.iter().map(|process| process.pid).collect();
-    found.retain(|process| !pids.contains(&process.parent));
-    found
-}
-
 impl Contained {
     /// Returns the HAProxy of a process in a container that its engine lists.
     ///

@@ -11,8 +11,6 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use tokio::net::UnixStream;
-
 use super::super::{bounded, root_only};
 use super::invocation::Invocation;
 use crate::model::ids::ContainerId;
@@ -225,13 +223,13 @@ impl Process {
     }
 }
 
-/// Returns the HAProxy process that listens at a Unix socket.
-///
-/// Returns `None` after a reload, because the kernel keeps reporting the process that first listened.
-pub async fn listening_at(socket: &Path) -> Option<Process> {
-    let stream = UnixStream::connect(socket).await.ok()?;
-    let pid = stream.peer_cred().ok()?.pid()?;
-    Process::read(u32::try_from(pid).ok()?).ok()
+/// Returns the process, if this caller may trust it, with the reason for the trust.
+pub(super) fn with_trust(
+    process: Result<Process, Unidentified>,
+) -> Result<(Process, TrustReason), Unidentified> {
+    let process = process?;
+    let grounds = process.trust_reason(rustix::process::getuid().as_raw())?;
+    Ok((process, grounds))
 }
 
 /// Returns the PIDs of the children of a process.
@@ -263,11 +261,6 @@ fn container_in(cgroup: &str) -> Option<ContainerId> {
     words.rfind(is_id).map(|id| ContainerId(id.to_owned()))
 }
 
-/// Returns all HAProxy processes that the caller may read.
-pub fn all_haproxys() -> impl Iterator<Item = Process> {
-    all().into_iter().filter_map(|pid| Process::read(pid).ok())
-}
-
 /// Returns the PIDs of all processes.
 pub fn all() -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -287,7 +280,7 @@ fn nul_separated(bytes: &[u8]) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const NOBODY: u32 = 65534;
@@ -331,7 +324,7 @@ mod tests {
     }
 
     /// Starts a process named haproxy that exits when its input ends.
-    fn haproxy(directory: &Path) -> std::process::Child {
+    pub(in super::super) fn haproxy(directory: &Path) -> std::process::Child {
         let binary = directory.join("haproxy");
         std::fs::copy("/bin/cat", &binary).unwrap();
         std::process::Command::new(&binary).stdin(std::process::Stdio::piped()).spawn().unwrap()

@@ -8,7 +8,8 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::contained::Contained;
-use super::process::{self, Process, TrustReason, Unidentified};
+use super::process::{self, Process, TrustReason, Unidentified, with_trust};
+use super::processes::Processes;
 use crate::adapters::haproxy::address::SocketAddress;
 use crate::adapters::haproxy::reply::Replies;
 use crate::adapters::haproxy::socket::{DEADLINE, Endpoint, ExchangeError};
@@ -49,9 +50,9 @@ impl Running {
     /// Finds the HAProxy that reads these files, through the runtime sockets and then through systemd.
     ///
     /// Ignores sockets that do not answer.
-    pub async fn find(sockets: &[SocketAddress], files: &[PathBuf]) -> Self {
+    pub async fn find(sockets: &[SocketAddress], files: &[PathBuf], all: &Processes) -> Self {
         let mut running = Self::default();
-        let asked = join_all(sockets.iter().map(identify)).await;
+        let asked = join_all(sockets.iter().map(|socket| identify(socket, all))).await;
         for (socket, identity) in sockets.iter().zip(asked) {
             let Some(Identity { version, process }) = identity else { continue };
             running.version = running.version.or(version);
@@ -72,7 +73,7 @@ impl Running {
             && let Some(main) = main_process().await
         {
             let processes = [main].into_iter().chain(process::children(main));
-            let mut found = processes.filter_map(|pid| counted(Process::read(pid)).ok());
+            let mut found = processes.filter_map(|pid| with_trust(all.get(pid)).ok());
             running.process = found.find(|(process, _)| process.invocation.reads(files));
         }
         if running.process.is_some() {
@@ -115,7 +116,7 @@ impl Running {
 }
 
 /// Identifies the HAProxy at a socket. Returns `None` if there is no answer, or only one of an unexpected user.
-async fn identify(socket: &SocketAddress) -> Option<Identity> {
+async fn identify(socket: &SocketAddress, all: &Processes) -> Option<Identity> {
     // HAProxy replaces its socket at a reload. A missing socket will not appear.
     if let SocketAddress::Unix(path) = socket
         && !path.exists()
@@ -135,22 +136,16 @@ async fn identify(socket: &SocketAddress) -> Option<Identity> {
     };
     let answer = String::from_utf8_lossy(&answer);
     let info = Replies::new(&answer).info().ok()?;
-    let process = if is_remote { Err(Unidentified::Remote) } else { of_worker(info.pid) };
+    let process = if is_remote { Err(Unidentified::Remote) } else { of_worker(info.pid, all) };
     let is_proven = stranger.is_none_or(|uid| process.as_ref().is_ok_and(|(process, _)| process.uid == uid));
     is_proven.then(|| Identity { version: info.version.parse().ok(), process })
 }
 
 /// Returns the trusted process: the master, or else the worker. A worker may have dropped root, but root chose the
 /// arguments of its master.
-fn of_worker(pid: u32) -> Result<(Process, TrustReason), Unidentified> {
-    let worker = Process::read(pid)?;
-    counted(Process::read(worker.parent)).or_else(|_| counted(Ok(worker)))
-}
-
-fn counted(process: Result<Process, Unidentified>) -> Result<(Process, TrustReason), Unidentified> {
-    let process = process?;
-    let grounds = process.trust_reason(rustix::process::getuid().as_raw())?;
-    Ok((process, grounds))
+fn of_worker(pid: u32, all: &Processes) -> Result<(Process, TrustReason), Unidentified> {
+    let worker = all.get(pid)?;
+    with_trust(all.get(worker.parent)).or_else(|_| with_trust(Ok(worker)))
 }
 
 /// Returns the main process of systemd's HAProxy service.
@@ -163,17 +158,4 @@ async fn main_process() -> Option<u32> {
     let output = timeout(SYSTEMD, command.output()).await.ok()?.ok()?;
     let pid = String::from_utf8_lossy(&output.stdout).trim().parse().ok()?;
     (pid != 0).then_some(pid)
-}
-
-/// Returns the files that the HAProxy processes of root and of the caller were started with here.
-///
-/// It is not known yet which of these processes answers at the runtime socket of its configuration.
-#[must_use]
-pub fn started_with() -> Vec<Vec<PathBuf>> {
-    let own = |pid| counted(Process::read(pid)).ok().filter(|(_, grounds)| *grounds == TrustReason::Owner);
-    let files = process::all().into_iter().filter_map(own).map(|(process, _)| process.invocation.files());
-    let mut files: Vec<_> = files.filter(|files| !files.is_empty()).collect();
-    files.sort();
-    files.dedup();
-    files
 }

@@ -17,7 +17,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::super::backend_lock;
 use super::super::contained::refuse_to_install;
-use super::super::inputs::{SystemClock, refuse_errors};
+use super::super::live_site::SystemClock;
+use super::super::loaded_config::refuse_errors;
 use super::super::{App, print_object};
 use super::desired::DesiredConfig;
 use super::diff::diff;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::super::contained::refuse_to_check;
-use super::super::inputs::LoadedConfig;
+use super::super::loaded_config::LoadedConfig;
 use super::super::{App, print, print_object, reporters};
 use crate::adapters::haproxy_service::{CheckReport, HaproxyService};
 use crate::app::error::Error;
@@ -14,7 +14,7 @@ use crate::report::ci::Ci;
 
 impl App {
     pub(super) async fn config_check(&self, with_haproxy: bool) -> Result<Exit, Error> {
-        let LoadedConfig { document, configuration, known } = self.load_config().await?;
+        let LoadedConfig { document, configuration, known, .. } = self.load_config().await?;
         let asked = if with_haproxy {
             refuse_to_check(&known.running)?;
             self.note_other_version(&known);

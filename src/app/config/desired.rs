@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::App;
-use super::super::inputs::LoadedConfig;
+use super::super::loaded_config::LoadedConfig;
 use crate::adapters::haproxy_service::KnownService;
 use crate::app::error::Error;
 use crate::cfg::{self, ConfigChange, Configuration, Document, Environment, SourceFile, edit};
@@ -36,7 +36,7 @@ impl DesiredConfig {
 impl App {
     /// Renders the services into their backends, or reads the file of `--from`.
     pub(super) async fn desired_config(&self, wanted: &DesiredConfigArgs) -> Result<DesiredConfig, Error> {
-        let LoadedConfig { document, configuration, known } = self.load_config().await?;
+        let LoadedConfig { document, configuration, known, .. } = self.load_config().await?;
         let old = (document, configuration);
         if wanted.target.is_some() {
             // A target outside the configuration is always an error, whatever changes.

@@ -4,6 +4,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::{Value, json};
 
+use super::super::loaded_config::LoadedConfig;
 use super::super::{App, print, print_object};
 use crate::app::error::{Error, nearest};
 use crate::app::exit::Exit;
@@ -12,7 +13,7 @@ use crate::cli::Output;
 
 impl App {
     pub(super) async fn config_show(&self, names: &[String]) -> Result<Exit, Error> {
-        let (document, configuration) = self.document().await?;
+        let LoadedConfig { document, configuration, .. } = self.load_config().await?;
         for name in names {
             known(&configuration, name)?;
         }
