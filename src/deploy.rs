@@ -47,7 +47,7 @@ use ledger::Ledger;
 use watch::OutageWatch;
 
 use crate::model::hook::HookPoint;
-use crate::model::ids::{ContainerId, ServerId};
+use crate::model::ids::{ContainerId, LaneId, ServerId};
 use crate::observation::AdminState;
 use crate::plan::rest::OutOfService;
 use crate::plan::undo::is_replaced;
@@ -156,14 +156,15 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             site: Some(Box::new(self.site.identity.of(plan))),
         };
         self.ledger.open(&opened).await.map_err(StepError::from)?;
-        self.emit(EventKind::RunStarted {
+        self.emit_run(EventKind::RunStarted {
             backend: plan.backend.clone(),
             purpose: plan.purpose,
             lanes: plan.lanes.iter().map(crate::plan::Lane::ids).collect(),
+            waves: plan.waves().into_iter().map(|wave| wave.map(LaneId::at).collect()).collect(),
             images: plan.images.clone(),
         });
         for message in &plan.warnings {
-            self.emit(EventKind::Warned { message: message.clone() });
+            self.emit_run(EventKind::Warned { message: message.clone() });
         }
         let result = self.prepare_and_run().await;
         match result {
@@ -274,7 +275,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             let is_replaced = |lane: &usize| self.at(*lane).is(Mark::Out) && is_replaced(&self.begun(*lane));
             let seen_through =
                 self.all_lanes().filter(is_replaced).flat_map(|lane| self.plan.lanes[lane].ids());
-            self.emit(EventKind::StopRequested { at_once: asked > 1, seen_through: seen_through.collect() });
+            self.emit_run(EventKind::StopRequested {
+                at_once: asked > 1,
+                seen_through: seen_through.collect(),
+            });
         }
     }
 
@@ -291,8 +295,14 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
-    fn emit(&self, fact: EventKind) {
-        self.emitter.emit(fact);
+    /// Reports an event of a lane.
+    fn emit(&self, lane: usize, kind: EventKind) {
+        self.emitter.emit(Some(LaneId::at(lane)), kind);
+    }
+
+    /// Reports an event that belongs to no lane.
+    fn emit_run(&self, kind: EventKind) {
+        self.emitter.emit(None, kind);
     }
 }
 

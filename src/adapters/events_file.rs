@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::regular_file;
 use crate::model::sanitize;
-use crate::run::event::{Event, Reporter};
+use crate::run::event::{Event, Reporter, name_lanes};
 
 /// Runs per backend whose events are kept.
 const KEPT: usize = 100;
@@ -46,15 +46,17 @@ impl EventsFile {
 #[must_use]
 pub fn events_in(bytes: &[u8]) -> Vec<Event> {
     let text = String::from_utf8_lossy(bytes);
-    let mut events: Vec<Event> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let mut events: Vec<Event> = text.lines().filter_map(|line| Event::from_json(line).ok()).collect();
     events.sort_by_key(|event| event.at);
+    name_lanes(&mut events);
     events
 }
 
 impl Reporter for EventsFile {
     fn report(&mut self, event: &Event) {
         let Some(file) = &mut self.file else { return };
-        let written = serde_json::to_string(event)
+        let written = event
+            .to_json()
             .map_err(std::io::Error::other)
             .and_then(|line| file.write_all((sanitize::json(&line) + "\n").as_bytes()));
         if written.is_err() {

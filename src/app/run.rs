@@ -277,9 +277,9 @@ impl App {
             let outcome = Outcome::Unchanged { rest: plan.rest.clone() };
             let ended = EventKind::RunEnded { outcome, took_ms: 0, own_ms: None };
             let warned = plan.warnings.iter().map(|message| EventKind::Warned { message: message.clone() });
-            for fact in warned.chain([ended]) {
+            for kind in warned.chain([ended]) {
                 let (version, at) = (crate::run::event::VERSION, site.clock.now());
-                listener.report(&Event { version, at, run: plan.run.clone(), fact });
+                listener.report(&Event { version, at, run: plan.run.clone(), lane: None, kind });
             }
             return Ok(Exit::Done);
         }

@@ -32,7 +32,8 @@ pub(super) async fn sample(site: &LiveSite, plan: &Plan, listener: &mut impl Rep
         }
         if !servers.is_empty() {
             let (version, at, run) = (VERSION, site.clock.now(), plan.run.clone());
-            listener.report(&Event { version, at, run, fact: EventKind::Sampled { servers } });
+            let kind = EventKind::Sampled { servers };
+            listener.report(&Event { version, at, run, lane: None, kind });
         }
     }
 }

@@ -86,7 +86,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 "HAProxy sends {} to {address} now, because its container has a new address. A reload resolves {} again and must get that address",
                 server.id, name.name
             );
-            self.emit(EventKind::Warned { message });
+            self.emit(lane, EventKind::Warned { message });
         }
         Ok(())
     }

@@ -114,7 +114,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             (Waited::TimedOut, Some(server)) => {
                 let message =
                     format!("the agent of {server} is still being queried and may change the server's state");
-                self.emit(EventKind::Warned { message });
+                self.emit(lane, EventKind::Warned { message });
             }
             (Waited::Done(()) | Waited::TimedOut, _) => {}
         }

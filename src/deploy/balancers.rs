@@ -161,7 +161,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.watch.forget(name);
         if self.fleet.mark_stale(name) {
             let message = format!("{name} does not answer; the run goes on with the other load balancers");
-            self.emit(EventKind::Warned { message });
+            self.emit_run(EventKind::Warned { message });
         }
     }
 
@@ -181,7 +181,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                     return Err(StepError::Reloaded { was, is: seen.pid });
                 }
                 Some(was) if self.fleet.reports_reload(&seen.name, seen.pid) => {
-                    self.emit(EventKind::HaproxyReloaded { was, is: seen.pid });
+                    self.emit_run(EventKind::HaproxyReloaded { was, is: seen.pid });
                 }
                 Some(_) | None => {}
             }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::recovery::{TRY_EVERY, TRY_FOR};
 use super::{Executor, Mark, ReplacementOnEngine, StepError, millis};
 use crate::model::command_line::shell;
-use crate::model::ids::ContainerId;
+use crate::model::ids::{ContainerId, LaneId};
 use crate::model::image::{Image, previous};
 use crate::model::probe::{Probe, distinct};
 use crate::model::words::list;
@@ -57,7 +57,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 {
     pub(super) async fn pull(&self, image: &Image) -> Result<(), StepError> {
         let begun = Instant::now();
-        self.emit(EventKind::PullStarted { image: image.clone() });
+        self.emit_run(EventKind::PullStarted { image: image.clone() });
         let (sender, mut receiver) = tokio::sync::watch::channel(Vec::<PullProgress>::new());
         let sender = &sender;
         let creates = |(it, _): &ReplacementOnEngine<'_, E>| it.is_created() && it.image == *image;
@@ -87,13 +87,13 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                         has_broken_off = true;
                         let message =
                             format!("the registry closed the connection while the engine pulled {image}; the engine retries");
-                        self.emit(EventKind::Warned { message });
+                        self.emit_run(EventKind::Warned { message });
                     }
-                    self.emit(pull_progress(&names, &now));
+                    self.emit_run(pull_progress(&names, &now));
                 }
             }
         }
-        self.emit(EventKind::Pulled { image: image.clone(), took_ms: millis(begun) });
+        self.emit_run(EventKind::Pulled { image: image.clone(), took_ms: millis(begun) });
         Ok(())
     }
 
@@ -161,7 +161,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         self.record_done(lane, Step::Create).await?;
         let (container, like) = (replacement.candidate_name(&self.plan.run), replacement.like.name.clone());
         let servers = self.lane_of(lane).ids();
-        self.emit(EventKind::Created { servers, container, like });
+        self.emit(lane, EventKind::Created { servers, container, like });
         Ok(())
     }
 
@@ -169,6 +169,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// if that takes long.
     pub(super) async fn await_answer<T>(
         &self,
+        lane: usize,
         call: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
         let mut seconds = 0;
@@ -179,7 +180,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 let message = format!(
                     "the engine has not answered for {seconds} s: drainswap does nothing else until it does, for ten minutes at most"
                 );
-                self.emit(EventKind::Warned { message });
+                self.emit(lane, EventKind::Warned { message });
             }
         })
         .await
@@ -188,7 +189,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// Waits until a lane's engine has answered its earlier calls, or can no longer carry them out.
     pub(super) async fn wait_for_lane_engine(&self, lane: usize) -> Result<(), StepError> {
         match self.at(lane).swap {
-            Some((_, engine)) => self.wait_for_engine(engine).await,
+            Some((_, engine)) => self.wait_for_engine(Some(lane), engine).await,
             None => Ok(()),
         }
     }
@@ -202,7 +203,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         container: &ContainerId,
     ) -> Result<(), StepError> {
         if engine.is_stopping(container) && self.at(lane).is(Mark::Out) {
-            self.await_answer(engine.stop(container)).await?;
+            self.await_answer(lane, engine.stop(container)).await?;
         }
         Ok(())
     }
@@ -212,12 +213,17 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         self.old_container(lane).is_some_and(|(old, engine)| engine.is_stopping(&old.id))
     }
 
-    pub(super) async fn wait_for_engine(&self, engine: &TrackedEngine<E>) -> Result<(), StepError> {
+    /// Waits the same for an engine, for one lane or for the run.
+    pub(super) async fn wait_for_engine(
+        &self,
+        lane: Option<usize>,
+        engine: &TrackedEngine<E>,
+    ) -> Result<(), StepError> {
         for call in engine.unanswered() {
             let message = format!(
                 "the engine has not answered the call to {call}, and may still carry it out: drainswap does not touch that container until this is settled"
             );
-            self.emit(EventKind::Warned { message });
+            self.emitter.emit(lane.map(LaneId::at), EventKind::Warned { message });
         }
         Ok(engine.settle().await?)
     }
@@ -232,12 +238,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     ) -> Result<(), StepError> {
         let begun = Instant::now();
         let (container, as_name) = (old.name.clone(), replacement.kept_name(&self.plan.run));
-        self.await_answer(engine.set_restart(&old.id, &RestartPolicy::never())).await?;
-        self.await_answer(engine.stop(&old.id)).await?;
-        self.await_answer(engine.rename(&old.id, &as_name)).await?;
+        self.await_answer(lane, engine.set_restart(&old.id, &RestartPolicy::never())).await?;
+        self.await_answer(lane, engine.stop(&old.id)).await?;
+        self.await_answer(lane, engine.rename(&old.id, &as_name)).await?;
         let took_ms = millis(begun);
         self.at(lane).time(|timing| timing.engine_ms += took_ms);
-        self.emit(EventKind::ContainerStopped { container, as_name, took_ms });
+        self.emit(lane, EventKind::ContainerStopped { container, as_name, took_ms });
         Ok(())
     }
 
@@ -250,11 +256,11 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let begun = Instant::now();
         self.finish_pending_stop(lane, engine, new).await?;
         let name = replacement.name.clone();
-        self.await_answer(engine.rename(new, &name)).await?;
-        self.await_answer(engine.start(new)).await?;
+        self.await_answer(lane, engine.rename(new, &name)).await?;
+        self.await_answer(lane, engine.start(new)).await?;
         let took_ms = millis(begun);
         self.at(lane).time(|timing| timing.engine_ms += took_ms);
-        self.emit(EventKind::ContainerStarted { container: name, took_ms });
+        self.emit(lane, EventKind::ContainerStarted { container: name, took_ms });
         Ok(())
     }
 
@@ -289,7 +295,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 if *why != last {
                     last.clone_from(why);
                     let server = self.lane_of(lane).name().clone();
-                    self.emit(EventKind::NotReadyYet { server, answer: why.clone() });
+                    self.emit(lane, EventKind::NotReadyYet { server, answer: why.clone() });
                 }
             }
             if answer.is_ready() {
@@ -306,7 +312,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 let message = format!(
                     "{servers}: Docker did not report the old container healthy again within {within} s ({last}). It answers, so it is put back in service"
                 );
-                self.emit(EventKind::Warned { message });
+                self.emit(lane, EventKind::Warned { message });
                 waited = Waited::Done(answer);
             }
         }
@@ -314,11 +320,14 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             Waited::Done(answer) => {
                 self.at(lane).time(|timing| timing.boot_ms = booted_after);
                 let servers = self.lane_of(lane).ids();
-                self.emit(EventKind::BecameReady {
-                    servers,
-                    answer: answer.detail().to_owned(),
-                    took_ms: millis(begun),
-                });
+                self.emit(
+                    lane,
+                    EventKind::BecameReady {
+                        servers,
+                        answer: answer.detail().to_owned(),
+                        took_ms: millis(begun),
+                    },
+                );
                 Ok(())
             }
             Waited::TimedOut => Err(StepError::NeverReady { limit, last_answer: last }),
@@ -429,14 +438,17 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             if matches!(engine.status(id).await, Ok(pulse) if pulse.running) {
                 let is_old = replacement.old.as_ref().is_some_and(|old| old.id == *id);
                 if !(is_old && self.at(lane).is(Mark::RunsAgain)) {
-                    self.emit(EventKind::Warned {
-                        message: format!("{container} is running, so it is not removed"),
-                    });
+                    self.emit(
+                        lane,
+                        EventKind::Warned {
+                            message: format!("{container} is running, so it is not removed"),
+                        },
+                    );
                 }
                 continue;
             }
             engine.remove(id).await?;
-            self.emit(EventKind::Removed { container });
+            self.emit(lane, EventKind::Removed { container });
         }
         Ok(())
     }
@@ -462,7 +474,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         if let Some(new) = new {
             if self.has_begun(lane, Step::Ready) {
                 // It has served, so let it finish its work. It may be gone already.
-                match self.await_answer(engine.stop(&new)).await {
+                match self.await_answer(lane, engine.stop(&new)).await {
                     Ok(()) | Err(EngineError::Refused { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -472,11 +484,11 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             let has_served = self.has_begun(lane, Step::Ready);
             match replacement.volumes_before(description) {
                 Some(before) if !has_served => {
-                    self.await_answer(engine.remove_with_volumes(&new, &before)).await?;
+                    self.await_answer(lane, engine.remove_with_volumes(&new, &before)).await?;
                 }
                 before => {
                     self.note_volumes(engine, &new, before).await;
-                    self.await_answer(engine.remove(&new)).await?;
+                    self.await_answer(lane, engine.remove(&new)).await?;
                 }
             }
         }
@@ -509,7 +521,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let message = format!(
             "new containers that had served were removed, but not their volumes, because clients may have written data there. To remove that data: {remove}"
         );
-        self.emit(EventKind::Warned { message });
+        self.emit_run(EventKind::Warned { message });
     }
 
     /// Checks that the container to be replaced is still the one that the plan was made for.
@@ -576,10 +588,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             return Ok(());
         }
         self.finish_pending_stop(lane, engine, &old.id).await?;
-        self.await_answer(engine.rename(&old.id, &old.name)).await?;
-        self.await_answer(engine.set_restart(&old.id, &old.restart)).await?;
+        self.await_answer(lane, engine.rename(&old.id, &old.name)).await?;
+        self.await_answer(lane, engine.set_restart(&old.id, &old.restart)).await?;
         if matches!(old.state, ContainerState::Running | ContainerState::Restarting) {
-            self.await_answer(engine.start(&old.id)).await?;
+            self.await_answer(lane, engine.start(&old.id)).await?;
         }
         let (tcp, udp) = (&replacement.pinned.ports, &replacement.pinned.udp_ports);
         let has_all = |now: &Container| {
@@ -632,7 +644,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             "{} could not get its port back, because the engine chooses a new one at each start (-p without a host port, or a range). A copy that requests the old port replaces it, and the original is kept as {kept}",
             old.name
         );
-        self.emit(EventKind::Warned { message });
+        self.emit(lane, EventKind::Warned { message });
     }
 }
 

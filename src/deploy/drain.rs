@@ -62,7 +62,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         };
         self.at(lane).leaves_rotation();
         self.capacity.leaves(lane, self.lane_of(lane).id_set());
-        self.emit(EventKind::DrainStarted { servers: servers.clone() });
+        self.emit(lane, EventKind::DrainStarted { servers: servers.clone() });
         let drain = async |it: &Tracked<L>| {
             let leaving = servers.iter().filter(|server| can_leave(it, server));
             let states: Vec<_> = leaving.map(|server| (server.clone(), AdminState::Drain)).collect();
@@ -139,7 +139,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             match self.plan.policy.on_drain_timeout {
                 OnDrainTimeout::Fail => return Err(failure),
                 OnDrainTimeout::Force => {
-                    self.emit(EventKind::DrainForced { servers, sessions });
+                    self.emit(lane, EventKind::DrainForced { servers, sessions });
                     return Ok(());
                 }
                 OnDrainTimeout::Maint => {
@@ -154,14 +154,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             }
         }
         let took_ms = self.at(lane).timing.get().drain_ms;
-        self.emit(EventKind::Drained { servers, took_ms });
+        self.emit(lane, EventKind::Drained { servers, took_ms });
         Ok(())
     }
 
     /// Sends persistent clients (by cookie or stick table) elsewhere too. Sessions in flight go on.
     async fn end_persistence(&self, lane: usize, sessions: u64) -> Result<(), StepError> {
         self.maint(lane).await?;
-        self.emit(EventKind::PersistenceEnded { servers: self.lane_of(lane).ids(), sessions });
+        self.emit(lane, EventKind::PersistenceEnded { servers: self.lane_of(lane).ids(), sessions });
         Ok(())
     }
 
@@ -190,7 +190,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             // The next wait counts what is left by then.
             Waited::Done(()) | Waited::TimedOut => {}
         }
-        self.emit(EventKind::SessionsShutDown { servers, sessions });
+        self.emit(lane, EventKind::SessionsShutDown { servers, sessions });
         Ok(())
     }
 
@@ -238,14 +238,17 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             if now != watch.sessions {
                 watch.sessions = now;
                 let after_ms = millis(watch.begun);
-                self.emit(EventKind::SessionsLeft { servers: servers.clone(), sessions: now, after_ms });
+                self.emit(
+                    lane,
+                    EventKind::SessionsLeft { servers: servers.clone(), sessions: now, after_ms },
+                );
             }
             self.wake_queues(lane, &seen, &mut watch).await?;
             if watch.idle.update(now, total, settle) {
                 return Ok(Some(()));
             }
             if watch.told.0.elapsed() >= TELL_EVERY {
-                self.report_sessions_left(&servers, &mut watch).await?;
+                self.report_sessions_left(lane, &mut watch).await?;
             }
             Ok::<_, StepError>(None)
         });
@@ -263,26 +266,26 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
-    async fn report_sessions_left(
-        &self,
-        servers: &[ServerId],
-        watch: &mut DrainProgress,
-    ) -> Result<(), StepError> {
-        let left = self.sessions_left(servers).await?;
+    async fn report_sessions_left(&self, lane: usize, watch: &mut DrainProgress) -> Result<(), StepError> {
+        let servers = self.lane_of(lane).ids();
+        let left = self.sessions_left(&servers).await?;
         let count = |is_meant: &dyn Fn(&Session) -> bool| {
             u64::try_from(left.iter().filter(|(_, session)| is_meant(session)).count()).unwrap_or(u64::MAX)
         };
         let (all, before) = (count(&|_| true), watch.told.1);
         watch.told = (Instant::now(), all);
-        self.emit(EventKind::DrainProgressed {
-            servers: servers.to_vec(),
-            waiting: count(&|session| session.kind == SessionKind::Waiting),
-            answering: count(&|session| session.kind == SessionKind::Answering),
-            tunnels: count(&|session| session.kind == SessionKind::Tunnel),
-            in_old_workers: count(&|session| session.worker.is_some()),
-            change: i64::try_from(all).unwrap_or(i64::MAX).saturating_sub_unsigned(before),
-            after_ms: millis(watch.begun),
-        });
+        self.emit(
+            lane,
+            EventKind::DrainProgressed {
+                servers,
+                waiting: count(&|session| session.kind == SessionKind::Waiting),
+                answering: count(&|session| session.kind == SessionKind::Answering),
+                tunnels: count(&|session| session.kind == SessionKind::Tunnel),
+                in_old_workers: count(&|session| session.worker.is_some()),
+                change: i64::try_from(all).unwrap_or(i64::MAX).saturating_sub_unsigned(before),
+                after_ms: millis(watch.begun),
+            },
+        );
         Ok(())
     }
 
@@ -318,7 +321,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 let Some(stalled) = stalled else { continue };
                 load_balancer.wake_queue(&stalled.server, stalled.limit).await?;
                 watch.woken = Some(Instant::now());
-                self.emit(EventKind::QueueWoken { server: stalled.server, queued: stalled.queued });
+                self.emit(lane, EventKind::QueueWoken { server: stalled.server, queued: stalled.queued });
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::model::ids::RunId;
+use crate::model::ids::{LaneId, RunId};
 use crate::ports::WallClock;
 use crate::run::event::{Event, EventKind, Reporter, VERSION};
 
@@ -18,9 +18,9 @@ impl<'a, C: WallClock> Emitter<'a, C> {
         Self { run, clock, listener: RefCell::new(listener) }
     }
 
-    /// Reports a fact, with the time and the run.
-    pub fn emit(&self, fact: EventKind) {
-        let event = Event { version: VERSION, at: self.clock.now(), run: self.run.clone(), fact };
+    /// Reports an event with the time and the run. `lane` is `None` if the event belongs to the run as a whole.
+    pub fn emit(&self, lane: Option<LaneId>, kind: EventKind) {
+        let event = Event { version: VERSION, at: self.clock.now(), run: self.run.clone(), lane, kind };
         self.listener.borrow_mut().report(&event);
     }
 }

@@ -67,9 +67,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let plan = self.plan;
         for &lane in lanes.iter().filter(|lane| plan.lanes[**lane].steps.contains(&Step::Remove)) {
             if let Err(error) = self.run_step(lane, Step::Remove).await {
-                self.emit(EventKind::Warned {
-                    message: format!("the old container was not removed: {error}"),
-                });
+                self.emit(
+                    lane,
+                    EventKind::Warned { message: format!("the old container was not removed: {error}") },
+                );
             }
         }
     }
@@ -83,7 +84,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 "{name} did not answer before the run ended: check there that these servers are in service: {}",
                 crate::model::words::list(&servers)
             );
-            self.emit(EventKind::Warned { message });
+            self.emit_run(EventKind::Warned { message });
         }
         self.name_volumes_left();
         for (engine, call) in self.site.engines.unanswered() {
@@ -99,10 +100,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let message = format!(
                 "the run ended, but its journal could not record that: {error}. If `{status}` reports the run as unfinished, `{resume}` closes it"
             );
-            self.emit(EventKind::Warned { message });
+            self.emit_run(EventKind::Warned { message });
         }
         let own_ms = median(self.timings.borrow().iter().map(Timing::own_ms).collect());
-        self.emit(EventKind::RunEnded { outcome: outcome.clone(), took_ms: millis(started), own_ms });
+        self.emit_run(EventKind::RunEnded { outcome: outcome.clone(), took_ms: millis(started), own_ms });
         outcome
     }
 }

@@ -26,12 +26,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     pub(super) async fn wait_until_settled(&self) -> Result<(), StepError> {
         let asked = self.current_balancers();
         for message in asked.iter().filter_map(|it| it.unsettled_note()) {
-            self.emit(EventKind::Warned { message });
+            self.emit_run(EventKind::Warned { message });
         }
         let mut set_again = Vec::new();
         let settled = late::wait_until_settled(&asked, |again: Reapplied| set_again.push(again)).await;
         for again in set_again {
-            self.emit(EventKind::Warned { message: again.to_string() });
+            self.emit_run(EventKind::Warned { message: again.to_string() });
         }
         Ok(settled?)
     }
@@ -115,7 +115,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             self.set(lane, &states).await?;
             for (server, state) in out {
                 let message = format!("{server} was set to {state} during the run; it is ready again");
-                self.emit(EventKind::Warned { message });
+                self.emit(lane, EventKind::Warned { message });
             }
             Ok::<_, StepError>(None)
         });
@@ -126,7 +126,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                     let message = format!(
                         "{server} answers but stays in {state}, set by its agent (agent-check) or by hand"
                     );
-                    self.emit(EventKind::Warned { message });
+                    self.emit(lane, EventKind::Warned { message });
                     self.out_by_agents.borrow_mut().push(OutOfService { server, state, has_agent: true });
                 }
                 Ok(())

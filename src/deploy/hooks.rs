@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::{Executor, StepError, millis};
 use crate::model::hook::{HookContext, HookPoint, SKIP, VERSION};
+use crate::model::ids::LaneId;
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 use crate::run::event::EventKind;
 use crate::run::outcome::Outcome;
@@ -42,13 +43,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         };
         let Some(ended) = ended else { return Ok(HookVerdict::Continue) };
         let code = ended.code;
-        self.emit(EventKind::HookEnded {
-            hook,
-            servers: facts.servers,
-            code,
-            output: ended.output,
-            took_ms: millis(begun),
-        });
+        let (servers, output, took_ms) = (facts.servers, ended.output, millis(begun));
+        let ended = EventKind::HookEnded { hook, servers, code, output, took_ms };
+        self.emitter.emit(lane.map(LaneId::at), ended);
         match code {
             Some(0) => Ok(HookVerdict::Continue),
             Some(SKIP) if hook.may_skip() => Ok(HookVerdict::Skip),
@@ -62,14 +59,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let facts = self.hook_context(hook, None, Some(outcome.word().to_owned()));
         match self.site.hooks.run(&facts).await {
             Ok(None) => {}
-            Ok(Some(ended)) => self.emit(EventKind::HookEnded {
+            Ok(Some(ended)) => self.emit_run(EventKind::HookEnded {
                 hook,
                 servers: facts.servers,
                 code: ended.code,
                 output: ended.output,
                 took_ms: millis(begun),
             }),
-            Err(error) => self.emit(EventKind::Warned { message: error.to_string() }),
+            Err(error) => self.emit_run(EventKind::Warned { message: error.to_string() }),
         }
     }
 

@@ -76,18 +76,18 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Undoes the steps that a lane has begun, and reports that.
     pub(super) async fn undo_lane(&self, lane: usize, care: UndoMode) -> Result<LaneUndo, StepError> {
         let servers = self.plan.lanes[lane].ids();
-        self.emit(EventKind::UndoStarted { servers: servers.clone() });
+        self.emit(lane, EventKind::UndoStarted { servers: servers.clone() });
         let taken = self.run_undo(lane, care).await?;
         match &taken {
             LaneUndo::Undone => {
                 if !self.at(lane).is(Mark::TakenOver) {
                     self.restored.borrow_mut().extend(self.lane_of(lane).enabled_ids());
                 }
-                self.emit(EventKind::Undone { servers });
+                self.emit(lane, EventKind::Undone { servers });
             }
             LaneUndo::KeptNew(why) => {
                 let message = format!("the current container of {} stays in service: {why}", list(&servers));
-                self.emit(EventKind::Warned { message });
+                self.emit(lane, EventKind::Warned { message });
             }
         }
         Ok(taken)
@@ -115,7 +115,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let undone = Record::Undone { at: self.site.clock.now(), lane };
             if let Err(error) = self.ledger.record_anyway(&undone).await {
                 // Continue: the world is as it was, and the remaining lanes must be undone.
-                self.emit(EventKind::Warned { message: error.to_string() });
+                self.emit(lane, EventKind::Warned { message: error.to_string() });
             }
         }
         Ok(taken)
@@ -227,7 +227,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) fn warn_unless(&self, done: Result<(), StepError>, lane: usize, what: &str) {
         if let Err(error) = done {
             let message = format!("{}: {what}: {error}", list(&self.lane_of(lane).ids()));
-            self.emit(EventKind::Warned { message });
+            self.emit(lane, EventKind::Warned { message });
         }
     }
 
@@ -252,9 +252,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 continue;
             }
             if let Err(error) = self.run_undo(lane, UndoMode::Immediate).await {
-                self.emit(EventKind::Warned {
-                    message: format!("cannot discard a container that was never started: {error}"),
-                });
+                self.emit(
+                    lane,
+                    EventKind::Warned {
+                        message: format!("cannot discard a container that was never started: {error}"),
+                    },
+                );
             }
         }
     }

@@ -93,7 +93,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             other.name,
             other.id.short()
         );
-        self.emit(EventKind::Warned { message });
+        self.emit(lane, EventKind::Warned { message });
         Ok(LaneUndo::Undone)
     }
 }

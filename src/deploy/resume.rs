@@ -117,7 +117,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
         let in_flight = unfinished.progress.in_flight(&unfinished.plan);
         for (_, engine) in self.engines(|_| true) {
-            self.guarded_all(&in_flight, self.wait_for_engine(engine)).await?;
+            self.guarded_all(&in_flight, self.wait_for_engine(None, engine)).await?;
         }
         for lane in self.all_lanes() {
             // A container that may be stopping does not count as restored while its servers are out.

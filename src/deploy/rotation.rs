@@ -15,7 +15,7 @@ use super::agents;
 use super::balancers::{require_known, set_known_states};
 use super::container::OLD_LIMIT;
 use super::{Executor, Mark, StepError, Tracked, millis, whole_millis};
-use crate::model::ids::ServerId;
+use crate::model::ids::{LaneId, ServerId};
 use crate::observation::{AdminState, Answer, Checking, LoadBalancerState, ServerState};
 use crate::plan::undo::is_replaced;
 use crate::plan::{Lane, LaneServer, OnDrainTimeout, Step};
@@ -152,8 +152,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             done
         };
         for server in lost {
+            let lane = lanes.iter().find(|lane| self.lane_of(**lane).ids().contains(&server));
             let message = format!("{server} was put into rotation during the run; it is in maint again");
-            self.emit(EventKind::Warned { message });
+            self.emitter.emit(lane.map(|lane| LaneId::at(*lane)), EventKind::Warned { message });
         }
         done
     }
@@ -198,7 +199,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
         self.capacity.returns(index);
         if !servers.is_empty() {
-            self.emit(EventKind::Enabled { servers });
+            self.emit(index, EventKind::Enabled { servers });
         }
         Ok(())
     }
@@ -290,7 +291,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                     self.at(lane).time(|timing| timing.boot_ms += rose_after_ms);
                 }
                 self.restore_restart(lane).await?;
-                self.emit(EventKind::Confirmed { servers: self.lane_of(lane).enabled_ids(), first_request });
+                self.emit(
+                    lane,
+                    EventKind::Confirmed { servers: self.lane_of(lane).enabled_ids(), first_request },
+                );
                 Ok(())
             }
             // A poll that the limit cuts off does not invalidate the one before. A silent HAProxy says nothing about

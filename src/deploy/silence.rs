@@ -123,7 +123,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 "the old container {kept} of {servers} was stopped and runs again: a supervisor (systemd, supervisord, another deploy tool) restarts it. {remedy} it out of that supervisor, then stop it"
             );
             self.at(lane).mark(Mark::RunsAgain);
-            self.emit(EventKind::Warned { message });
+            self.emit(lane, EventKind::Warned { message });
         }
     }
 }

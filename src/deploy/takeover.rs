@@ -79,7 +79,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let leaving = BTreeMap::from([(self.lane_of(lane).name().clone(), carriers.clone())]);
         require_answers(&self.site.prober, &self.plan.probes, &leaving).await?;
         let carriers = carriers.into_iter().collect();
-        self.emit(EventKind::Verified { carriers });
+        self.emit(lane, EventKind::Verified { carriers });
         Ok(())
     }
 
@@ -117,7 +117,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let now =
                 seen.all.iter().find_map(|seen| takeover_obstacle(&plan.balances, seen, &out, is_early));
             if let Some(fact) = now.clone().filter(|_| awaited.is_none()) {
-                self.emit(fact);
+                self.emit(lane, fact);
             }
             awaited.clone_from(&now);
             Ok::<_, StepError>(now.is_none().then_some(()))
@@ -166,7 +166,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                     Err(LoadBalancerError::Refused { .. }) => continue,
                     Err(error) => return Err(error.into()),
                 }
-                self.emit(EventKind::CheckOverruled { server: server.id.clone() });
+                self.emit(lane, EventKind::CheckOverruled { server: server.id.clone() });
             }
         }
         Ok(has_healed)

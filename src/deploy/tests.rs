@@ -46,7 +46,7 @@ impl Heard {
 
 impl Reporter for Heard {
     fn report(&mut self, event: &Event) {
-        self.0.push(event.fact.clone());
+        self.0.push(event.kind.clone());
     }
 }
 

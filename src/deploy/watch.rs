@@ -37,23 +37,17 @@ impl<'a, C: WallClock> OutageWatch<'a, C> {
             let key = (seen.name.clone(), backend.clone());
             let turn = self.outages.borrow_mut().entry(key).or_default().record(serves);
             let (load_balancer, backend) = (seen.name.clone(), backend.clone());
-            match turn {
+            let kind = match turn {
                 Some(OutageChange::Began(after)) => {
-                    self.emitter.emit(EventKind::OutageBegan {
-                        load_balancer,
-                        backend,
-                        after_ms: whole_millis(after),
-                    });
+                    EventKind::OutageBegan { load_balancer, backend, after_ms: whole_millis(after) }
                 }
                 Some(OutageChange::Ended(took)) => {
-                    self.emitter.emit(EventKind::OutageEnded {
-                        load_balancer,
-                        backend,
-                        took_ms: whole_millis(took),
-                    });
+                    EventKind::OutageEnded { load_balancer, backend, took_ms: whole_millis(took) }
                 }
-                None => {}
-            }
+                None => continue,
+            };
+            // Lanes that are out together cause it together.
+            self.emitter.emit(None, kind);
         }
     }
 

@@ -104,17 +104,19 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let run = self.at(index);
         run.starts(Direction::Forward, self.fleet.processes());
         run.timing.set(Timing::default());
-        self.emit(EventKind::LaneStarted {
-            lane: index + 1,
-            of: self.plan.lanes.len(),
-            servers: lane.ids(),
-            role: lane.role,
-            cause: lane.cause.clone(),
-            forecasts: lane.forecasts.clone(),
-        });
+        self.emit(
+            index,
+            EventKind::LaneStarted {
+                of: self.plan.lanes.len(),
+                servers: lane.ids(),
+                role: lane.role,
+                cause: lane.cause.clone(),
+                forecasts: lane.forecasts.clone(),
+            },
+        );
         if self.hook(HookPoint::BeforeDrain, Some(index)).await? == HookVerdict::Skip {
             run.mark(Mark::Skipped);
-            self.emit(EventKind::LaneSkipped { servers: lane.ids() });
+            self.emit(index, EventKind::LaneSkipped { servers: lane.ids() });
             return Ok(());
         }
         self.run_steps(index, |step| !matches!(step, Step::Create | Step::Remove)).await?;
@@ -133,20 +135,17 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 if failure != StepError::Stopped {
                     let (log, health) = self.diagnostics(index).await;
                     let reason = failure.to_string();
-                    self.emit(EventKind::StepFailed {
-                        servers: lane.ids(),
-                        step: *step,
-                        reason,
-                        log,
-                        health,
-                    });
+                    self.emit(
+                        index,
+                        EventKind::StepFailed { servers: lane.ids(), step: *step, reason, log, health },
+                    );
                 }
                 return Err(failure);
             }
         }
         let timing = self.at(index).timing.get();
         self.timings.borrow_mut().push(timing);
-        self.emit(EventKind::LaneFinished { servers: lane.ids(), timing });
+        self.emit(index, EventKind::LaneFinished { servers: lane.ids(), timing });
         Ok(())
     }
 

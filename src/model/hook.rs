@@ -35,6 +35,12 @@ pub enum HookPoint {
 }
 
 impl HookPoint {
+    /// Returns whether the hook runs once for each lane.
+    #[must_use]
+    pub fn is_of_lane(self) -> bool {
+        !matches!(self, Self::BeforeRun | Self::AfterRun)
+    }
+
     /// Returns whether the hook may skip what follows.
     #[must_use]
     pub fn may_skip(self) -> bool {

@@ -1,6 +1,7 @@
 //! The names and identifiers that all modules share.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use jiff::civil::DateTime;
@@ -54,6 +55,33 @@ impl FromStr for ServerId {
             Some((backend, server)) if legal(backend) && legal(server) => Ok(Self::new(backend, server)),
             _ => Err(NotAServerId(text.to_owned())),
         }
+    }
+}
+
+/// A lane of a plan, identified by its number. The first lane is 1.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(transparent)]
+pub struct LaneId(NonZeroUsize);
+
+impl LaneId {
+    /// Returns the identifier of the lane at this index in the plan.
+    #[must_use]
+    pub fn at(index: usize) -> Self {
+        Self(NonZeroUsize::MIN.saturating_add(index))
+    }
+
+    /// Returns the lane's index in the plan.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0.get() - 1
+    }
+}
+
+impl fmt::Display for LaneId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -10,10 +10,11 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::text::position;
 use crate::model::sanitize;
 use crate::model::words::list;
 use crate::output_file;
-use crate::run::event::EventKind;
+use crate::run::event::{Event, EventKind};
 
 pub use files::Files;
 pub use github::{AnnotationLevel, AnnotationLocation, Github, GithubFiles, annotation};
@@ -124,12 +125,14 @@ enum Fold {
 }
 
 impl Fold {
-    fn at(fact: &EventKind) -> Option<Self> {
+    fn at(event: &Event) -> Option<Self> {
+        let fact = &event.kind;
         if let EventKind::RunStarted { backend, .. } = fact {
             return Some(Self::Begin(format!("{backend}: before any server leaves rotation")));
         }
-        if let EventKind::LaneStarted { lane, of, servers, role, .. } = fact {
-            return Some(Self::Begin(format!("[{lane}/{of}] {} ({role})", list(servers))));
+        if let EventKind::LaneStarted { of, servers, role, .. } = fact {
+            let position = position(event.lane, *of);
+            return Some(Self::Begin(format!("{position} {} ({role})", list(servers))));
         }
         let ends = matches!(
             fact,

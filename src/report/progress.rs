@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::stderr::{Terminal, styled};
-use super::text::line;
+use super::text::{line, position};
 use crate::model::sanitize;
 use crate::model::words::{list, sessions};
 use crate::run::event::{Event, EventKind, Reporter};
@@ -37,10 +37,10 @@ impl Default for Progress {
 
 impl Reporter for Progress {
     fn report(&mut self, event: &Event) {
-        if let Some(text) = line(&event.fact) {
+        if let Some(text) = line(event) {
             self.bar.println(styled(&text));
         }
-        match self.view.update(&event.fact) {
+        match self.view.update(event) {
             Some(LiveLine::Phase(message)) => {
                 self.bar.reset_elapsed();
                 self.bar.set_message(message);
@@ -48,7 +48,7 @@ impl Reporter for Progress {
             Some(LiveLine::Detail(message)) => self.bar.set_message(message),
             None => {}
         }
-        if matches!(event.fact, EventKind::RunEnded { .. }) {
+        if matches!(event.kind, EventKind::RunEnded { .. }) {
             self.bar.finish_and_clear();
         }
     }
@@ -91,16 +91,16 @@ impl View {
         }
     }
 
-    /// Returns the update for a fact, as one line that does not move the cursor.
-    fn update(&mut self, fact: &EventKind) -> Option<LiveLine> {
-        Some(match self.change_for(fact)? {
+    /// Returns the update for an event, as one line that does not move the cursor.
+    fn update(&mut self, event: &Event) -> Option<LiveLine> {
+        Some(match self.change_for(event)? {
             LiveLine::Phase(message) => LiveLine::Phase(sanitize::line(&message)),
             LiveLine::Detail(message) => LiveLine::Detail(sanitize::line(&message)),
         })
     }
 
-    fn change_for(&mut self, fact: &EventKind) -> Option<LiveLine> {
-        Some(match fact {
+    fn change_for(&mut self, event: &Event) -> Option<LiveLine> {
+        Some(match &event.kind {
             EventKind::PullStarted { image } => LiveLine::Phase(format!("pulling {image}")),
             EventKind::PullProgressed { received, expected, engines } => {
                 let of = |received: u64, expected: u64| {
@@ -114,8 +114,9 @@ impl View {
                 let all = if each.is_empty() { of(*received, *expected) } else { each.join(", ") };
                 LiveLine::Detail(format!("pulling {all}"))
             }
-            EventKind::LaneStarted { lane, of, servers, .. } => {
-                *self = Self { lane: format!("[{lane}/{of}] {}", list(servers)), sessions: None };
+            EventKind::LaneStarted { of, servers, .. } => {
+                let lane = format!("{} {}", position(event.lane, *of), list(servers));
+                *self = Self { lane, sessions: None };
                 self.phase("checking again")
             }
             EventKind::DrainStarted { .. } => self.phase("out of rotation, draining"),
@@ -174,10 +175,10 @@ fn megabytes(bytes: u64) -> String {
     format!("{megabytes:.1} MB")
 }
 
-/// Returns the moving line for a fact that comes first.
+/// Returns the moving line for an event that comes first.
 #[cfg(test)]
-pub(super) fn live_line(fact: &EventKind) -> Option<String> {
-    let (LiveLine::Phase(message) | LiveLine::Detail(message)) = View::default().update(fact)?;
+pub(super) fn live_line(event: &Event) -> Option<String> {
+    let (LiveLine::Phase(message) | LiveLine::Detail(message)) = View::default().update(event)?;
     Some(message)
 }
 
@@ -189,13 +190,13 @@ mod tests {
     #[test]
     fn the_moving_line_follows_a_whole_run() {
         let mut view = View::default();
-        let mut line = |fact: &EventKind| {
-            Some(match view.update(fact)? {
+        let mut line = |event: &Event| {
+            Some(match view.update(event)? {
                 LiveLine::Phase(message) => format!("* {message}\n"),
                 LiveLine::Detail(message) => format!("  {message}\n"),
             })
         };
-        let lines: String = recorded().iter().filter_map(|event| line(&event.fact)).collect();
+        let lines: String = recorded().iter().filter_map(&mut line).collect();
         insta::assert_snapshot!(lines, @"
         * pulling registry.example.org/mobile:v2 (9b3ce17a40d2)
           pulling 1.0 MB of 12.5 MB

@@ -147,12 +147,12 @@ impl Story {
         self.run.get_or_insert_with(|| event.run.clone());
         self.began.get_or_insert(event.at);
         self.last = Some(event.at);
-        self.record_run_event(&event.fact);
-        self.record_lane_event(&event.fact, event.at);
+        self.record_run_event(&event.kind);
+        self.record_lane_event(&event.kind, event.at);
     }
 
     fn record_run_event(&mut self, fact: &EventKind) {
-        if let EventKind::RunStarted { backend, purpose, lanes, images } = fact {
+        if let EventKind::RunStarted { backend, purpose, lanes, images, .. } = fact {
             self.backend.clone_from(backend);
             self.purpose = Some(*purpose);
             self.images.clone_from(images);

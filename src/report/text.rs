@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::stderr::print_line;
 use crate::model::hook::HookPoint;
-use crate::model::ids::ServerId;
+use crate::model::ids::{LaneId, ServerId};
 use crate::model::words::{list, sessions};
 use crate::run::event::{Event, EventKind, FirstRequest, Reporter, Timing};
 use crate::run::outcome::Outcome;
@@ -25,10 +25,10 @@ impl Text {
 
 impl Reporter for Text {
     fn report(&mut self, event: &Event) {
-        if self.quiet && !is_bad(&event.fact) {
+        if self.quiet && !is_bad(&event.kind) {
             return;
         }
-        let Some(text) = line(&event.fact) else { return };
+        let Some(text) = line(event) else { return };
         print_line(&text);
     }
 }
@@ -54,9 +54,10 @@ const NOTE: Style = AnsiColor::Yellow.on_default();
 const HEAD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// Returns the text of a fact for people, or `None` if a plain log should omit it.
+/// Returns the text of an event for people, or `None` if a plain log should omit it.
 #[allow(clippy::too_many_lines, reason = "each arm is one event")]
-pub(super) fn line(fact: &EventKind) -> Option<String> {
+pub(super) fn line(event: &Event) -> Option<String> {
+    let fact = &event.kind;
     Some(match fact {
         EventKind::PullProgressed { .. }
         | EventKind::SessionsLeft { .. }
@@ -71,10 +72,11 @@ pub(super) fn line(fact: &EventKind) -> Option<String> {
         EventKind::Created { servers, like, .. } => {
             format!("created  for {}, stopped, like {like}", list(servers))
         }
-        EventKind::LaneStarted { lane, of, servers, role, cause, forecasts } => {
+        EventKind::LaneStarted { of, servers, role, cause, forecasts } => {
             let traffic = forecasts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             format!(
-                "{HEAD}[{lane}/{of}] {} ({role}){HEAD:#} {cause}\n  {DIM}meanwhile {traffic}{DIM:#}",
+                "{HEAD}{} {} ({role}){HEAD:#} {cause}\n  {DIM}meanwhile {traffic}{DIM:#}",
+                position(event.lane, *of),
                 list(servers)
             )
         }
@@ -157,6 +159,11 @@ pub(super) fn line(fact: &EventKind) -> Option<String> {
         EventKind::Removed { container } => format!("removed  {container}"),
         EventKind::RunEnded { outcome, took_ms, own_ms } => run_ended(outcome, *took_ms, *own_ms),
     })
+}
+
+/// Returns the position of a lane among all lanes of the run: `[2/4]`.
+pub(super) fn position(lane: Option<LaneId>, of: usize) -> String {
+    lane.map_or_else(String::new, |lane| format!("[{lane}/{of}]"))
 }
 
 /// Returns a sentence that describes an outage.

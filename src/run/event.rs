@@ -1,20 +1,26 @@
 //! The events of a run, as facts in the past tense, for people and machines.
 
+mod json;
+mod version_1;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::hook::HookPoint;
-use crate::model::ids::{RunId, ServerId};
+use crate::model::ids::{LaneId, RunId, ServerId};
 use crate::model::image::Image;
 use crate::plan::{Cause, RunKind, Step};
 use crate::run::outcome::Outcome;
 use crate::topology::Role;
 use crate::topology::traffic::Forecast;
 
-/// One event of a run. As JSON it is one object: the fact's fields beside the version, time and run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub use version_1::name_lanes;
+
+/// One event of a run. As JSON it is one object: the fields of its kind beside the version, time, run and lane
+/// ([`Event::to_json`]).
+#[derive(Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
 pub struct Event {
     /// The version of the event format. It increases when a field is removed or changes its meaning.
     #[schemars(extend("const" = VERSION))]
@@ -23,9 +29,12 @@ pub struct Event {
     pub at: Timestamp,
     /// The identifier of the run.
     pub run: RunId,
-    /// The fact itself.
-    #[serde(flatten)]
-    pub fact: EventKind,
+    /// The number of the lane that the event belongs to, from 1 in the order of `lanes` in `run_started`. Events of the
+    /// run as a whole have none.
+    pub lane: Option<LaneId>,
+    /// What happened.
+    #[schemars(flatten)]
+    pub kind: EventKind,
 }
 
 /// The end of a command that did not start a run: the last line of `-o json` in that case.
@@ -51,8 +60,8 @@ pub trait Reporter {
     fn report(&mut self, event: &Event);
 }
 
-/// The version of the [`Event`] format.
-pub const VERSION: u32 = 1;
+/// The version of the [`Event`] format. Since version 2, an event names its lane, and `run_started` the waves.
+pub const VERSION: u32 = 2;
 
 /// The kinds of events. All durations are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -67,6 +76,9 @@ pub enum EventKind {
         purpose: RunKind,
         /// The servers of each lane, in order.
         lanes: Vec<Vec<ServerId>>,
+        /// The lanes of each wave, in order: they run at the same time. In version 1, each lane ran alone.
+        #[serde(default)]
+        waves: Vec<Vec<LaneId>>,
         /// The images that the lanes get.
         images: Vec<Image>,
     },
@@ -107,9 +119,8 @@ pub enum EventKind {
         like: String,
     },
     /// A lane was started.
+    #[schemars(transform = json::require_lane)]
     LaneStarted {
-        /// The lane's number, from 1.
-        lane: usize,
         /// The number of lanes.
         of: usize,
         /// The lane's servers.
@@ -351,8 +362,8 @@ pub enum EventKind {
     },
     /// The run ended.
     RunEnded {
-        /// The outcome.
-        #[serde(flatten)]
+        /// The outcome. Its keys are beside the others.
+        #[schemars(flatten)]
         outcome: Outcome,
         /// How long the run took.
         took_ms: u64,

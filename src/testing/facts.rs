@@ -3,12 +3,13 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use super::{World, image};
-use crate::model::ids::ServerId;
+use super::{World, at, image};
+use crate::adapters::events_file::events_in;
+use crate::model::ids::{LaneId, RunId, ServerId};
 use crate::observation::AdminState;
 use crate::plan::rest::{LeftReason, LeftServer, OutOfService, Rest};
 use crate::plan::{LaneServer, Plan, RunKind, Step};
-use crate::run::event::{Event, EventKind, FirstRequest, Sample, Timing};
+use crate::run::event::{Event, EventKind, FirstRequest, Sample, Timing, VERSION};
 use crate::run::journal::Run;
 use crate::run::outcome::{Outcome, StuckServer};
 
@@ -25,7 +26,12 @@ pub const RECORDED: &str = include_str!("../../fixtures/events/version-1.jsonl")
 
 /// Returns the events in [`RECORDED`].
 pub fn recorded() -> Vec<Event> {
-    RECORDED.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    events_in(RECORDED.as_bytes())
+}
+
+/// Returns an event with this content.
+pub fn event(lane: Option<LaneId>, kind: EventKind) -> Event {
+    Event { version: VERSION, at: at(), run: RunId::from("20261123T221500.000Z"), lane, kind }
 }
 
 /// Returns every fact except [`EventKind::RunEnded`], for which see [`outcomes`].
@@ -49,6 +55,7 @@ fn opening(plan: &Plan) -> Vec<EventKind> {
             backend: "mobile".to_owned(),
             purpose: RunKind::Deploy,
             lanes: plan.lanes.iter().map(crate::plan::Lane::ids).collect(),
+            waves: vec![vec![LaneId::at(0)], vec![LaneId::at(1)]],
             images: vec![image()],
         },
         EventKind::Warned { message: "mobile/app2 is in maint, and will be put back in service".to_owned() },
@@ -62,7 +69,6 @@ fn opening(plan: &Plan) -> Vec<EventKind> {
 fn lane(plan: &Plan) -> Vec<EventKind> {
     let lane = &plan.lanes[0];
     let started = EventKind::LaneStarted {
-        lane: 1,
         of: 2,
         servers: app1(),
         role: lane.role,
@@ -244,7 +250,7 @@ fn rest() -> Rest {
 pub fn run_of(events: &[Event]) -> Run {
     let mut plan = World::pair().plan("v2").unwrap();
     let model = plan.lanes[0].clone();
-    let EventKind::RunStarted { lanes, images, .. } = &events[0].fact else { panic!("a run begins") };
+    let EventKind::RunStarted { lanes, images, .. } = &events[0].kind else { panic!("a run begins") };
     plan.run = events[0].run.clone();
     plan.images.clone_from(images);
     plan.lanes = lanes
@@ -256,7 +262,7 @@ pub fn run_of(events: &[Event]) -> Run {
             lane
         })
         .collect();
-    let EventKind::RunEnded { outcome, .. } = &events.last().unwrap().fact else { panic!("a run ends") };
+    let EventKind::RunEnded { outcome, .. } = &events.last().unwrap().kind else { panic!("a run ends") };
     let mut run = Run::opened(plan, crate::run::journal::VERSION, None, 7);
     run.progress.outcome = Some(outcome.clone());
     run

@@ -103,13 +103,13 @@ struct Warnings(Vec<String>);
 
 impl Reporter for Warnings {
     fn report(&mut self, event: &Event) {
-        if let EventKind::Warned { message } = &event.fact {
+        if let EventKind::Warned { message } = &event.kind {
             self.0.push(message.clone());
         }
-        if let EventKind::OutageBegan { backend, .. } = &event.fact {
+        if let EventKind::OutageBegan { backend, .. } = &event.kind {
             self.0.push(format!("an outage of {backend} began"));
         }
-        if let EventKind::OutageEnded { backend, .. } = &event.fact {
+        if let EventKind::OutageEnded { backend, .. } = &event.kind {
             self.0.push(format!("an outage of {backend} ended"));
         }
     }

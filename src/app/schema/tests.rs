@@ -4,14 +4,14 @@ use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::ids::RunId;
+use crate::model::ids::LaneId;
 use crate::run::event::{EventKind, VERSION};
 use std::str::FromStr;
 
 use crate::settings::File;
-use crate::testing::facts::{RECORDED, facts, outcomes};
+use crate::testing::facts::{event, facts, outcomes, recorded};
 use crate::testing::markdown::{assert_generated, blocks, handwritten, pages};
-use crate::testing::{World, at, plan_file};
+use crate::testing::{World, plan_file};
 
 const PLAN: &str = include_str!("../../../fixtures/plan/version-1.json");
 
@@ -57,17 +57,21 @@ impl Reader {
     }
 }
 
+/// Returns the JSON of an event.
+fn object(event: &Event) -> Value {
+    serde_json::from_str(&event.to_json().unwrap()).unwrap()
+}
+
 #[test]
 fn every_event_is_taken() {
     let reader = Reader::of(Form::Event);
-    for line in RECORDED.lines() {
-        reader.takes(&serde_json::from_str(line).unwrap());
+    for event in recorded() {
+        reader.takes(&object(&event));
     }
     let ended =
         outcomes().into_iter().map(|outcome| EventKind::RunEnded { outcome, took_ms: 1, own_ms: None });
-    for fact in facts().into_iter().chain(ended) {
-        let event = Event { version: VERSION, at: at(), run: RunId::from("20261123T221500.000Z"), fact };
-        reader.takes(&serde_json::to_value(event).unwrap());
+    for kind in facts().into_iter().chain(ended) {
+        reader.takes(&object(&event(Some(LaneId::at(0)), kind)));
     }
     let failed =
         CommandFailed::Failed { version: VERSION, exit: 3, error: "the configuration is wrong".to_owned() };
@@ -76,9 +80,9 @@ fn every_event_is_taken() {
 
 #[test]
 fn the_recording_has_every_event_of_the_schema() {
-    let told: BTreeSet<String> = RECORDED
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap()["event"].as_str().unwrap().to_owned())
+    let told: BTreeSet<String> = recorded()
+        .iter()
+        .map(|event| object(event)["event"].as_str().unwrap().to_owned())
         .chain(["failed".to_owned()])
         .collect();
     let mut known = BTreeSet::new();
@@ -91,15 +95,14 @@ fn the_recording_has_every_event_of_the_schema() {
 
 #[test]
 fn what_is_no_event_is_refused() {
-    let event = |kind: &str| {
-        let line = RECORDED.lines().find(|line| line.contains(&format!("\"event\":\"{kind}\""))).unwrap();
-        serde_json::from_str::<Value>(line).unwrap()
-    };
+    let events: Vec<Value> = recorded().iter().map(object).collect();
+    let event = |kind: &str| events.iter().find(|event| event["event"] == kind).unwrap().clone();
     let reader = Reader::of(Form::Event);
     reader.refuses(
         &event("drained"),
         &[
-            ("/version", Some(json!(2))),
+            ("/version", Some(json!(1))),
+            ("/lane", Some(json!(0))),
             ("/event", Some(json!("danced"))),
             ("/event", None),
             ("/at", None),
@@ -116,7 +119,12 @@ fn what_is_no_event_is_refused() {
     );
     reader.refuses(
         &event("lane_started"),
-        &[("/cause/kind", Some(json!("mood"))), ("/role", Some(json!("main")))],
+        &[
+            ("/cause/kind", Some(json!("mood"))),
+            ("/role", Some(json!("main"))),
+            ("/lane", None),
+            ("/lane", Some(json!("1"))),
+        ],
     );
 }
 

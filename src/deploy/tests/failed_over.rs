@@ -12,10 +12,10 @@ struct Replaces {
 
 impl Reporter for Replaces {
     fn report(&mut self, event: &Event) {
-        if let EventKind::Warned { message } = &event.fact {
+        if let EventKind::Warned { message } = &event.kind {
             self.told.push(message.clone());
         }
-        if !matches!(event.fact, EventKind::Drained { .. }) {
+        if !matches!(event.kind, EventKind::Drained { .. }) {
             return;
         }
         let mut site = self.memory.site();

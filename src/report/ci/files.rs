@@ -58,7 +58,7 @@ fn warn_not_written(path: &std::path::Path, written: Result<(), String>) {
 impl Reporter for Files {
     fn report(&mut self, event: &Event) {
         self.story.record(event);
-        if let EventKind::RunEnded { outcome, .. } = &event.fact {
+        if let EventKind::RunEnded { outcome, .. } = &event.kind {
             self.write(outcome);
             self.story = Story::default();
         }

@@ -112,8 +112,9 @@ impl Github {
         Self { token, ..self }
     }
 
-    fn write_event(&mut self, fact: &EventKind) {
-        match Fold::at(fact) {
+    fn write_event(&mut self, event: &Event) {
+        let fact = &event.kind;
+        match Fold::at(event) {
             Some(Fold::Begin(title)) => self.group(&title),
             Some(Fold::End) => self.end_group(),
             None => {}
@@ -124,7 +125,7 @@ impl Github {
         if let Some(annotation) = annotation {
             self.lines.command(&annotation);
         }
-        if let Some(text) = line(fact).filter(|_| !says_all) {
+        if let Some(text) = line(event).filter(|_| !says_all) {
             let is_quoting = matches!(fact, EventKind::StepFailed { .. } | EventKind::HookEnded { .. });
             self.text(&text, is_quoting);
         }
@@ -202,10 +203,10 @@ impl Github {
 impl Reporter for Github {
     fn report(&mut self, event: &Event) {
         self.story.record(event);
-        if !self.quiet || is_bad(&event.fact) {
-            self.write_event(&event.fact);
+        if !self.quiet || is_bad(&event.kind) {
+            self.write_event(event);
         }
-        if matches!(event.fact, EventKind::RunEnded { .. }) {
+        if matches!(event.kind, EventKind::RunEnded { .. }) {
             self.write_files();
             self.story = Story::default();
         }

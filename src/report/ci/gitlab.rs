@@ -43,19 +43,19 @@ impl Gitlab {
 impl Reporter for Gitlab {
     fn report(&mut self, event: &Event) {
         if self.quiet {
-            if is_bad(&event.fact)
-                && let Some(text) = line(&event.fact)
+            if is_bad(&event.kind)
+                && let Some(text) = line(event)
             {
                 self.lines.text(&text);
             }
             return;
         }
-        match Fold::at(&event.fact) {
+        match Fold::at(event) {
             Some(Fold::Begin(header)) => self.begin(event, &header),
             Some(Fold::End) => self.end(event),
             None => {}
         }
-        if let Some(text) = line(&event.fact) {
+        if let Some(text) = line(event) {
             self.lines.text(&text);
         }
     }

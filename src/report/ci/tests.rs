@@ -43,7 +43,7 @@ fn on_github(events: &[Event]) -> [String; 3] {
 fn hostile(text: &str) -> Vec<Event> {
     let mut events = recorded();
     for event in &mut events {
-        match &mut event.fact {
+        match &mut event.kind {
             EventKind::Warned { message } => text.clone_into(message),
             EventKind::HookEnded { output, .. } => *output = vec![text.to_owned()],
             EventKind::NotReadyYet { answer, .. } | EventKind::BecameReady { answer, .. } => {

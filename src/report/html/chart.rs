@@ -39,7 +39,7 @@ pub(super) struct Samples<'a>(Vec<(Timestamp, &'a BTreeMap<ServerId, Sample>)>);
 impl<'a> Samples<'a> {
     pub fn of(events: &'a [Event]) -> Self {
         let looks = events.iter().filter_map(|event| {
-            let EventKind::Sampled { servers } = &event.fact else { return None };
+            let EventKind::Sampled { servers } = &event.kind else { return None };
             Some((event.at, servers))
         });
         Self(looks.collect())

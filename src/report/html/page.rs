@@ -175,14 +175,14 @@ fn times(lane: &LaneStory) -> Vec<(&'static str, String)> {
 fn drain(lane: &[ServerId], events: &[Event], until: Timestamp) -> Option<Drain> {
     let of_lane = |servers: &[ServerId]| servers == lane;
     let left = events.iter().filter_map(|event| {
-        let EventKind::SessionsLeft { servers, sessions, .. } = &event.fact else { return None };
+        let EventKind::SessionsLeft { servers, sessions, .. } = &event.kind else { return None };
         of_lane(servers).then_some((event.at, *sessions))
     });
     let left: Vec<(Timestamp, u64)> = left.collect();
     let is_over = |event: &&Event| {
         let (EventKind::Drained { servers, .. }
         | EventKind::DrainForced { servers, .. }
-        | EventKind::UndoStarted { servers }) = &event.fact
+        | EventKind::UndoStarted { servers }) = &event.kind
         else {
             return false;
         };
@@ -200,10 +200,10 @@ fn probes(lane: &[ServerId], events: &[Event], axis: &Axis) -> Vec<TimedText> {
         Some(TimedText { at, text: text.to_owned(), is_good })
     };
     let probe = |event: &Event| {
-        if let EventKind::NotReadyYet { server, answer } = &event.fact {
+        if let EventKind::NotReadyYet { server, answer } = &event.kind {
             return lane.contains(server).then(|| told(event, answer, false))?;
         }
-        if let EventKind::BecameReady { servers, answer, .. } = &event.fact {
+        if let EventKind::BecameReady { servers, answer, .. } = &event.kind {
             return (servers == lane).then(|| told(event, answer, true))?;
         }
         None
@@ -213,9 +213,9 @@ fn probes(lane: &[ServerId], events: &[Event], axis: &Axis) -> Vec<TimedText> {
 
 impl LogLine {
     fn of(event: &Event, axis: &Axis) -> Option<Self> {
-        let text = strip_str(&line(&event.fact)?).to_string();
-        let is_bad = is_bad(&event.fact)
-            && !matches!(event.fact, EventKind::Warned { .. } | EventKind::OutageEnded { .. });
+        let text = strip_str(&line(event)?).to_string();
+        let is_bad = is_bad(&event.kind)
+            && !matches!(event.kind, EventKind::Warned { .. } | EventKind::OutageEnded { .. });
         Some(Self { at: seconds(axis.after(event.at)), text, is_bad })
     }
 }

@@ -10,7 +10,7 @@ use crate::testing::facts::{recorded, run_of};
 /// out of rotation from second 20 to second 60, and a HAProxy that restarts after 90 seconds.
 fn busy() -> Vec<Event> {
     let mut events = recorded();
-    events.retain(|event| !matches!(event.fact, EventKind::Sampled { .. }));
+    events.retain(|event| !matches!(event.kind, EventKind::Sampled { .. }));
     let (first, run) = (events[0].at, events[0].run.clone());
     for second in (0..170u64).step_by(2) {
         let out = second.clamp(20, 60) - 20;
@@ -21,7 +21,7 @@ fn busy() -> Vec<Event> {
         let servers = servers.map(|(name, sample)| (ServerId::new("mobile", name), sample)).into();
         let at: Timestamp = first + SignedDuration::from_secs(i64::try_from(second).unwrap());
         let (version, run) = (crate::run::event::VERSION, run.clone());
-        events.push(Event { version, at, run, fact: EventKind::Sampled { servers } });
+        events.push(Event { version, at, run, lane: None, kind: EventKind::Sampled { servers } });
     }
     events.sort_by_key(|event| event.at);
     events
@@ -50,14 +50,14 @@ fn no_text_of_others_is_a_tag() {
     let tags = |text: &str| {
         let mut events = busy();
         for event in &mut events {
-            if let EventKind::StepFailed { reason, log, .. } = &mut event.fact {
+            if let EventKind::StepFailed { reason, log, .. } = &mut event.kind {
                 text.clone_into(reason);
                 *log = vec![text.to_owned()];
             }
-            if let EventKind::HookEnded { output, .. } = &mut event.fact {
+            if let EventKind::HookEnded { output, .. } = &mut event.kind {
                 *output = vec![text.to_owned()];
             }
-            if let EventKind::NotReadyYet { answer, .. } = &mut event.fact {
+            if let EventKind::NotReadyYet { answer, .. } = &mut event.kind {
                 text.clone_into(answer);
             }
         }

@@ -2,20 +2,26 @@ use anstream::adapter::strip_str;
 use insta::assert_snapshot;
 
 use super::*;
-use crate::testing::facts::{facts, outcomes, recorded};
+use crate::testing::facts::{event, facts, outcomes, recorded};
 
 /// Returns the plain log of these facts. A fact without a line appears with its name.
-fn log(facts: &[EventKind]) -> String {
-    let told = |fact: &EventKind| match line(fact) {
-        Some(text) => strip_str(&text).to_string() + "\n",
-        None => format!("(nothing: {})\n", serde_json::to_value(fact).unwrap()["event"].as_str().unwrap()),
+fn log(events: &[Event]) -> String {
+    let told = |event: &Event| {
+        let kind = serde_json::to_value(&event.kind).unwrap();
+        let nothing = || format!("(nothing: {})", kind["event"].as_str().unwrap());
+        line(event).map_or_else(nothing, |text| strip_str(&text).to_string()) + "\n"
     };
-    facts.iter().map(told).collect()
+    events.iter().map(told).collect()
+}
+
+/// Returns events of the first lane.
+fn of_lane(kinds: impl IntoIterator<Item = EventKind>) -> Vec<Event> {
+    kinds.into_iter().map(|kind| event(Some(LaneId::at(0)), kind)).collect()
 }
 
 #[test]
 fn every_fact_reads_well() {
-    assert_snapshot!(log(&facts()), @"
+    assert_snapshot!(log(&of_lane(facts())), @"
     (nothing: run_started)
     note     mobile/app2 is in maint, and will be put back in service
     pull     registry.example.org/mobile:v2 (222222222222)
@@ -76,8 +82,7 @@ fn every_fact_reads_well() {
 
 #[test]
 fn a_whole_run_reads_well() {
-    let told: Vec<EventKind> = recorded().into_iter().map(|event| event.fact).collect();
-    assert_snapshot!(log(&told), @"
+    assert_snapshot!(log(&recorded()), @"
     (nothing: run_started)
     note     mobile-app1b belongs to the Compose project mobile: the next `docker compose up` creates it anew from its file
       hook      before_run succeeded (0.21 s)
@@ -174,7 +179,7 @@ fn a_whole_run_reads_well() {
 #[test]
 fn every_ending_reads_well() {
     let ended = |outcome| EventKind::RunEnded { outcome, took_ms: 61_500, own_ms: Some(90) };
-    assert_snapshot!(log(&outcomes().into_iter().map(ended).collect::<Vec<_>>()), @"
+    assert_snapshot!(log(&of_lane(outcomes().into_iter().map(ended))), @"
     nothing to do: every server runs the wanted image (61.5 s; drainswap's own share 0.09 s a server)
     done: 1 container replaced, every one is in service (61.5 s; drainswap's own share 0.09 s a server)
     done: 4 containers replaced, every one is in service (61.5 s; drainswap's own share 0.09 s a server)
@@ -209,8 +214,7 @@ fn every_ending_reads_well() {
 
 #[test]
 fn a_quiet_log_holds_what_went_wrong() {
-    let bad: Vec<EventKind> = facts().into_iter().filter(is_bad).collect();
-    assert_snapshot!(log(&bad), @"
+    assert_snapshot!(log(&of_lane(facts().into_iter().filter(is_bad))), @"
     note     mobile/app2 is in maint, and will be put back in service
       forced    1 session cut (--on-drain-timeout force)
       forced    3 sessions cut (--on-drain-timeout force)

@@ -1,41 +1,65 @@
 use super::*;
 use crate::plan::rest::Rest;
-use crate::testing::at;
-use crate::testing::facts::{RECORDED, facts, outcomes, recorded};
+use crate::testing::facts::{RECORDED, event, facts, outcomes, recorded};
+use serde_json::{Map, Value};
 
 #[test]
 fn every_event_reads_as_it_was_written() {
     let ended =
         outcomes().into_iter().map(|outcome| EventKind::RunEnded { outcome, took_ms: 1, own_ms: Some(90) });
-    for fact in facts().into_iter().chain(ended) {
-        let event = Event { version: VERSION, at: at(), run: RunId::from("20261123T221500.000Z"), fact };
-        let line = serde_json::to_string(&event).unwrap();
-        assert!(!line.contains('\n'), "{line}");
-        assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event, "{line}");
+    for kind in facts().into_iter().chain(ended) {
+        for lane in [None, Some(LaneId::at(1))] {
+            let event = event(lane, kind.clone());
+            let line = event.to_json().unwrap();
+            assert!(!line.contains('\n'), "{line}");
+            assert_eq!(Event::from_json(&line).unwrap(), event, "{line}");
+        }
     }
 }
 
-/// A recording from an earlier drainswap must always load.
+/// A recording from an earlier drainswap must always load. Its reader finds every key and value in its place again.
 #[test]
-fn a_recording_of_version_1_loads_and_is_written_the_same() {
-    let written = recorded().into_iter().map(|event| serde_json::to_string(&event).unwrap() + "\n");
-    assert_eq!(written.collect::<String>(), RECORDED);
-    let kind = |fact: &EventKind| serde_json::to_value(fact).unwrap()["event"].clone();
-    let kinds: Vec<_> = recorded().iter().map(|event| kind(&event.fact)).collect();
+fn a_recording_of_version_1_loads_and_keeps_every_key() {
+    let events = recorded();
+    assert_eq!(events.len(), RECORDED.lines().count());
+    for (line, event) in RECORDED.lines().zip(&events) {
+        let was: Map<String, Value> = serde_json::from_str(line).unwrap();
+        let is: Map<String, Value> = serde_json::from_str(&event.to_json().unwrap()).unwrap();
+        for (key, value) in was.iter().filter(|(key, _)| *key != "version") {
+            assert_eq!(is.get(key), Some(value), "{key} of {line}");
+        }
+        let added: Vec<&str> = is.keys().filter(|key| !was.contains_key(*key)).map(String::as_str).collect();
+        assert!(matches!(added[..], [] | ["lane" | "waves"]), "{added:?}");
+    }
+}
+
+#[test]
+fn the_recording_has_every_kind() {
+    let kind = |kind: &EventKind| serde_json::to_value(kind).unwrap()["event"].clone();
+    let kinds: Vec<_> = recorded().iter().map(|event| kind(&event.kind)).collect();
     for fact in facts() {
         assert!(kinds.contains(&kind(&fact)), "the recording lacks {}", kind(&fact));
     }
 }
 
 #[test]
+fn the_lanes_of_version_1_are_known_from_their_servers_and_order() {
+    let line = |event: Event| {
+        let kind = serde_json::to_value(&event.kind).unwrap()["event"].as_str().unwrap().to_owned();
+        format!("{} {kind}", event.lane.map_or_else(|| "-".to_owned(), |lane| lane.to_string()))
+    };
+    let lanes: Vec<String> = recorded().into_iter().map(line).collect();
+    insta::assert_snapshot!(lanes.join("\n"));
+}
+
+#[test]
 fn an_event_is_one_flat_object() {
-    let fact = EventKind::RunEnded {
+    let kind = EventKind::RunEnded {
         outcome: Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![], rest: Rest::default() },
         took_ms: 1,
         own_ms: None,
     };
-    let event = Event { version: VERSION, at: at(), run: RunId::from("20261123T221500.000Z"), fact };
-    insta::assert_snapshot!(serde_json::to_string(&event).unwrap(), @r#"{"version":1,"at":"2026-11-23T22:15:00Z","run":"20261123T221500.000Z","event":"run_ended","outcome":"deployed","replaced":2,"put_back":0,"took_ms":1,"own_ms":null}"#);
+    insta::assert_snapshot!(event(None, kind).to_json().unwrap(), @r#"{"version":2,"at":"2026-11-23T22:15:00Z","run":"20261123T221500.000Z","event":"run_ended","outcome":"deployed","replaced":2,"put_back":0,"took_ms":1,"own_ms":null}"#);
 }
 
 #[test]
