@@ -244,8 +244,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 
     /// Returns the container that takes over in a lane: the one that was created, or a kept one that comes back.
     fn created(&self, lane: usize) -> Option<ContainerId> {
-        let created = self.ledger.progress().created.get(&lane).cloned();
-        created.or_else(|| Some(self.at(lane).swap?.0.returning.as_ref()?.id.clone()))
+        self.ledger.progress().new_container(self.plan, lane).cloned()
     }
 
     fn is_undoing(&self, lane: usize) -> bool {

@@ -11,6 +11,7 @@ mod lane;
 pub mod other_runs;
 pub mod place;
 mod policy;
+pub mod recover;
 pub mod refusal;
 mod replacement;
 pub mod rest;
@@ -151,6 +152,12 @@ impl Plan {
     #[must_use]
     pub fn backends(&self) -> Vec<String> {
         self.balances.iter().map(|balance| balance.backend.clone()).collect()
+    }
+
+    /// Returns the plan of an unfinished run for the HAProxy processes that answer now, and with these limits.
+    #[must_use]
+    pub fn resumed(&self, seen: &[LoadBalancerState], policy: Policy) -> Self {
+        Self { workers: seen.iter().map(Worker::of).collect(), policy, ..self.clone() }
     }
 
     /// Returns the names of the engines that create containers from an image, each once.

@@ -12,18 +12,19 @@ use super::session::{Access, Session};
 use super::signals::with_signals;
 use super::{App, known_backend};
 use crate::adapters::events_file::EventsFile;
-use crate::adapters::journal_file::{BackendDir, JournalFile, StoredRun};
+use crate::adapters::journal_file::{BackendDir, StoredRun};
 use crate::app::error::Error;
 use crate::app::exit::Exit;
 use crate::cfg::Level;
 use crate::cli::{Output, PolicyFlags};
 use crate::deploy::{Executor, StopRequest};
 use crate::model::ids::RunId;
-use crate::plan::undo::{UndoMode, is_replaced, rollback_plan, undo};
-use crate::plan::{Goal, Plan, Policy, RunKind, Target, Worker};
+use crate::observation::Observation;
+use crate::plan::recover::{self, Recovery, Towards};
+use crate::plan::{Goal, Plan, Policy, RunKind, Target};
 use crate::ports::{Journal, WallClock};
 use crate::run::history;
-use crate::run::journal::{Record, SiteIdentity};
+use crate::run::journal::{Record, Run, SiteIdentity};
 use crate::run::outcome::Outcome;
 use crate::settings::with_flags;
 
@@ -119,15 +120,7 @@ impl App {
         }
         self.settings.described()?;
         if dry_run {
-            self.show_in_flight(unfinished);
-            let goal = self.goal_of(held, unfinished, &policy)?;
-            match self.plan_for(session, &goal).await {
-                Ok(plan) => self.show(&plan)?,
-                Err(error) => {
-                    self.note(&format!("cannot plan the rest of the run yet: {error}"));
-                }
-            }
-            return Ok(Exit::Done);
+            return self.show_recovery(session, unfinished, (policy, Towards::Finish)).await;
         }
         let (locked, unfinished) = self.lock_unfinished(locked).await?;
         let Some(unfinished) = unfinished else { return self.nothing_to_resume(&locked.held) };
@@ -195,17 +188,57 @@ impl App {
         self.lock_and_plan(locked, decide).await
     }
 
-    /// Returns what an unfinished run continues with: its plan, updated to the current HAProxy processes, and its
-    /// journal.
-    async fn reopen_run(
+    /// Shows what becomes of each lane of an unfinished run, and of its rest.
+    async fn show_recovery(
         &self,
         session: &Session,
         unfinished: &StoredRun,
-        policy: Policy,
-    ) -> Result<(Plan, JournalFile), Error> {
+        (policy, towards): (Policy, Towards),
+    ) -> Result<Exit, Error> {
         let (seen, _) = self.observe(session, policy.lb_quorum).await?;
-        let workers = seen.load_balancers.iter().map(Worker::of).collect();
-        Ok((Plan { workers, policy, ..unfinished.run.plan.clone() }, unfinished.reopen()?))
+        let run = &unfinished.run;
+        let recovery = self.tell_recovery(run, &seen, towards);
+        if towards == Towards::Finish && recovery.has_rest() {
+            self.note("the rest is planned again when that is done, for the site as it is then");
+        }
+        let plan = recovery.as_plan(&run.plan.resumed(&seen.load_balancers, policy));
+        // The text form of an undo is told already.
+        if towards == Towards::Finish || self.output == Output::Json {
+            self.show(&plan)?;
+        }
+        Ok(Exit::Done)
+    }
+
+    /// Tells how far a run came, and what becomes of each of its lanes.
+    fn tell_recovery(&self, run: &Run, seen: &Observation, towards: Towards) -> Recovery {
+        let recovery = run.recovery(&seen.containers, towards);
+        let (id, was_removing) = (&run.plan.run, recover::was_removing(&run.progress.begun));
+        self.note(&match towards {
+            Towards::Undo if was_removing => format!(
+                "run {id} had succeeded and only had old containers left to remove; that is finished now. Roll back again to go back"
+            ),
+            Towards::Undo => format!("run {id} was not finished; undoing what it started:"),
+            Towards::Finish => format!("run {id} was not finished"),
+        });
+        self.note(recovery.to_string().trim_end());
+        recovery
+    }
+
+    /// Brings an unfinished run to an end with its own journal. Begins no further lane.
+    async fn recover(
+        &self,
+        session: &Session,
+        unfinished: &StoredRun,
+        (policy, towards, stop): (&Policy, Towards, &StopRequest),
+    ) -> Result<Outcome, Error> {
+        let (seen, _) = self.observe(session, policy.lb_quorum).await?;
+        self.tell_recovery(&unfinished.run, &seen, towards);
+        let plan = unfinished.run.plan.resumed(&seen.load_balancers, policy.clone());
+        let mut journal = unfinished.reopen()?;
+        let mut listener = self.listener()?;
+        listener.add(self.events_of(&plan));
+        let run = Executor::new(&plan, &session.site, &mut journal, stop.clone(), &mut listener)?;
+        Ok(Box::pin(run.recover(&unfinished.run, towards)).await)
     }
 
     async fn finish_in_flight(
@@ -214,15 +247,15 @@ impl App {
         unfinished: &StoredRun,
         (policy, stop): (&Policy, &StopRequest),
     ) -> Result<Outcome, Error> {
-        self.show_in_flight(unfinished);
-        let (plan, mut journal) = self.reopen_run(session, unfinished, policy.clone()).await?;
-        let mut listener = self.listener()?;
-        listener.add(self.events_of(&plan));
-        let run = Executor::new(&plan, &session.site, &mut journal, stop.clone(), &mut listener)?;
-        let outcome = Box::pin(run.finish_in_flight(&unfinished.run)).await;
+        let how = (policy, Towards::Finish, stop);
+        let outcome = self.recover(session, unfinished, how).await?;
         // After a request to stop, the rest is not started.
         if matches!(outcome, Outcome::Cancelled { .. }) && stop.asked.is_cancelled() {
-            return Err(Error::ResumeStopped { deploy: self.repeat_command(&plan), backend: plan.backend });
+            let plan = &unfinished.run.plan;
+            return Err(Error::ResumeStopped {
+                deploy: self.repeat_command(plan),
+                backend: plan.backend.clone(),
+            });
         }
         Ok(outcome)
     }
@@ -248,63 +281,15 @@ impl App {
     ) -> Result<Exit, Error> {
         let (LockedSession { session, held }, unfinished) = self.lock_unfinished(locked).await?;
         let Some(unfinished) = unfinished else { return self.nothing_to_resume(&held) };
-        self.show_undo(&unfinished);
         if dry_run {
-            let run = &unfinished.run;
-            let begun = if run.progress.was_removing() { &BTreeMap::new() } else { &run.progress.begun };
-            // The text form is printed already.
-            if self.output == Output::Json {
-                self.show(&Plan { policy, ..rollback_plan(&run.plan, begun) })?;
-            }
-            return Ok(Exit::Done);
+            return self.show_recovery(&session, &unfinished, (policy, Towards::Undo)).await;
         }
-        let (plan, mut journal) = self.reopen_run(&session, &unfinished, policy).await?;
-        let mut listener = self.listener()?;
-        listener.add(self.events_of(&plan));
         // Requests to stop are ignored: a half-undone run is worse than a finished or an undone one.
-        let run = Executor::new(&plan, &session.site, &mut journal, StopRequest::default(), &mut listener)?;
-        let outcome = with_signals(async |_| Box::pin(run.roll_back_unfinished(&unfinished.run)).await).await;
+        let how = (&policy, Towards::Undo, &StopRequest::default());
+        let outcome = with_signals(async |_| self.recover(&session, &unfinished, how).await).await?;
         // A run that had already succeeded is complete now.
         let is_whole = matches!(outcome, Outcome::Cancelled { .. });
         Ok(if is_whole { Exit::Done } else { (&outcome).into() })
-    }
-
-    /// Shows what an undo of the run does.
-    fn show_undo(&self, unfinished: &StoredRun) {
-        let run = &unfinished.run;
-        if run.progress.was_removing() {
-            self.note(&format!("run {} had succeeded and only had old containers left to remove; that is finished now. Roll back again to go back", run.plan.run));
-            return;
-        }
-        self.note(&format!("run {} was not finished; undoing what it started:", run.plan.run));
-        for (lane, begun) in &run.progress.begun {
-            let lane = &run.plan.lanes[*lane];
-            let steps: Vec<String> =
-                undo(lane, begun, UndoMode::Graceful).iter().map(ToString::to_string).collect();
-            self.note(&format!("  {}: {}", lane.name(), steps.join(", ")));
-        }
-    }
-
-    /// Shows how far the run came, and what happens to each lane.
-    fn show_in_flight(&self, unfinished: &StoredRun) {
-        let run = &unfinished.run;
-        self.note(&format!("run {} was not finished", run.plan.run));
-        let in_flight = run.progress.in_flight(&run.plan);
-        for (index, lane) in run.plan.lanes.iter().enumerate() {
-            let begun = run.progress.begun(index);
-            let what = if begun.is_empty() {
-                "was not started"
-            } else if in_flight.contains(&index) && is_replaced(begun) {
-                "will be finished"
-            } else if in_flight.contains(&index) {
-                "will be put back and replaced again"
-            } else if run.progress.has_touched_traffic(index) {
-                "was finished"
-            } else {
-                "has a new container that was never started and will be removed"
-            };
-            self.note(&format!("  {}: {what}", lane.name()));
-        }
     }
 
     /// Returns the goal of the run, with these limits.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
 
-use futures_util::future::{OptionFuture, try_join_all};
+use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt};
 use tokio::time::Instant;
 
@@ -544,24 +544,6 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 
     pub(super) fn drift_error(&self, lane: usize, old: &Container) -> StepError {
         StepError::Drifted { server: self.lane_of(lane).name().clone(), container: old.name.clone() }
-    }
-
-    /// Returns whether a lane's old container was removed, and no container but the lane's new one has its name now.
-    pub(super) async fn old_is_gone(&self, lane: usize) -> bool {
-        let Some((old, engine)) = self.old_container(lane) else { return false };
-        let look = async || engine.containers().await.map_err(StepError::from);
-        // If the engine does not answer, the next step reports it.
-        let Ok(all) = retry(TRY_EVERY, TRY_FOR, StepError::is_outage, look).await else { return false };
-        let new = self.created(lane);
-        all.iter().all(|it| it.id != old.id && (it.name != old.name || Some(&it.id) == new.as_ref()))
-    }
-
-    /// Returns whether a lane's new container still exists. Assumes so if the engine does not answer.
-    pub(super) async fn new_is_there(&self, lane: usize) -> bool {
-        let look = self.new_container(lane).map(|(new, engine)| async move {
-            retry(TRY_EVERY, TRY_FOR, EngineError::is_outage, async || engine.status(&new).await).await
-        });
-        !matches!(OptionFuture::from(look).await, None | Some(Err(EngineError::Refused { .. })))
     }
 
     /// Gives a new container the restart policy of its predecessor, because it is trusted from now on.

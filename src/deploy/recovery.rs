@@ -13,14 +13,15 @@ use super::{Direction, Executor, Mark, StepError};
 use crate::model::command_line::shell;
 use crate::model::ids::{ContainerId, ServerId};
 use crate::model::words::list;
-use crate::observation::{AdminState, Container, ContainerState, RestartPolicy};
-use crate::plan::undo::{UndoMode, is_replaced, restore_steps, undo};
+use crate::observation::{AdminState, RestartPolicy};
+use crate::plan::recover::{Action, LaneRecovery, Recovery, candidates};
+use crate::plan::undo::{UndoMode, is_replaced};
 use crate::plan::{LaneServer, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 use crate::run::event::EventKind;
 use crate::run::journal::Record;
 use crate::run::outcome::{Outcome, StuckServer};
-use crate::site::wait::{Waited, retry, until};
+use crate::site::wait::{Waited, until};
 
 /// How often, and for how long, a step of an undo is retried: an engine or a load balancer that is being restarted
 /// comes back within this time. It is longer than the engine's limit for a query (30 s), so that one that hangs is
@@ -30,6 +31,17 @@ pub(super) const TRY_FOR: Duration = Duration::from_secs(35);
 
 /// How many times the undo of a failed container starts over because of a reload.
 const RELOADS: u32 = 5;
+
+/// What became of the lanes of a recovery.
+#[derive(Default)]
+pub(super) struct Recovered {
+    /// The lanes that keep their new containers.
+    pub kept: Vec<usize>,
+    /// The lanes that could not be finished.
+    pub failed: Vec<Failed>,
+    /// The lanes that can neither be undone nor keep serving.
+    pub stuck: Vec<Failed>,
+}
 
 /// The result of undoing a lane.
 pub(super) enum LaneUndo {
@@ -42,31 +54,40 @@ pub(super) enum LaneUndo {
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Executor<'_, L, E, P, C, H, J>
 {
-    /// Undoes these lanes in this order, each with the given care, and removes containers that were only created. Stops
-    /// at the first lane that can neither be undone nor keep serving.
-    pub(super) async fn roll_back(
-        &self,
-        lanes: &[(usize, UndoMode)],
-        reason: String,
-        mut kept: Vec<usize>,
-    ) -> Outcome {
-        for &(lane, care) in lanes {
-            // At most a container was created: it is removed at the end, or reported as left behind.
-            if !self.traffic_touched(lane) {
-                continue;
-            }
-            match self.undo_lane(lane, care).await {
-                Ok(LaneUndo::Undone) => {}
-                Ok(LaneUndo::KeptNew(_)) => kept.push(lane),
-                Err(failure) => return self.stuck(reason, &[(lane, failure)]).await,
+    /// Does with each lane what the recovery says. After a lane that can neither be undone nor keep serving, no lane
+    /// that serves is taken out any more.
+    pub(super) async fn carry_out(&self, recovery: &Recovery) -> Recovered {
+        let mut recovered = Recovered { kept: recovery.kept(), ..Recovered::default() };
+        for it in &recovery.lanes {
+            let lane = it.lane;
+            match it.action {
+                Action::Finish => {
+                    if let Err(failure) = self.finish_lane(it).await {
+                        recovered.failed.push((lane, failure));
+                    }
+                }
+                Action::Undo(_) | Action::Restore => {
+                    let serves = it.action == Action::Undo(UndoMode::Graceful) && self.is_confirmed(lane);
+                    if !recovered.stuck.is_empty() && serves {
+                        continue;
+                    }
+                    match self.undo_lane(it).await {
+                        Ok(LaneUndo::Undone) => {}
+                        Ok(LaneUndo::KeptNew(_)) => recovered.kept.push(lane),
+                        Err(failure) => recovered.stuck.push((lane, failure)),
+                    }
+                }
+                // At most a container was created: it is removed at the end, or reported as left behind.
+                Action::RemoveNew | Action::Keep | Action::Nothing => {}
             }
         }
-        self.discard_candidates().await;
-        self.remove_old_containers(&kept).await;
-        self.rolled_back(reason, &kept)
+        recovered
     }
 
-    pub(super) fn rolled_back(&self, reason: String, kept: &[usize]) -> Outcome {
+    /// Ends a rollback: removes what is not needed any more. These lanes keep their new containers.
+    pub(super) async fn rolled_back(&self, reason: String, kept: &[usize]) -> Outcome {
+        self.discard_candidates().await;
+        self.remove_old_containers(kept).await;
         let kept = kept.iter().flat_map(|lane| self.plan.lanes[*lane].ids()).collect();
         let left_out: Vec<ServerId> = self.left_out.take().into_iter().collect();
         let restored = self.restored.take().into_iter().filter(|it| !left_out.contains(it));
@@ -74,40 +95,40 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Undoes the steps that a lane has begun, and reports that.
-    pub(super) async fn undo_lane(&self, lane: usize, care: UndoMode) -> Result<LaneUndo, StepError> {
-        let servers = self.plan.lanes[lane].ids();
-        self.emit(lane, EventKind::UndoStarted { servers: servers.clone() });
-        let taken = self.run_undo(lane, care).await?;
+    pub(super) async fn undo_lane(&self, it: &LaneRecovery) -> Result<LaneUndo, StepError> {
+        let servers = it.servers.clone();
+        self.emit(it.lane, EventKind::UndoStarted { servers: servers.clone(), steps: it.steps.clone() });
+        let taken = self.run_undo(it).await?;
         match &taken {
             LaneUndo::Undone => {
-                if !self.at(lane).is(Mark::TakenOver) {
-                    self.restored.borrow_mut().extend(self.lane_of(lane).enabled_ids());
+                if !self.at(it.lane).is(Mark::TakenOver) {
+                    self.restored.borrow_mut().extend(self.lane_of(it.lane).enabled_ids());
                 }
-                self.emit(lane, EventKind::Undone { servers });
+                self.emit(it.lane, EventKind::Undone { servers });
             }
             LaneUndo::KeptNew(why) => {
                 let message = format!("the current container of {} stays in service: {why}", list(&servers));
-                self.emit(lane, EventKind::Warned { message });
+                self.emit(it.lane, EventKind::Warned { message });
             }
         }
         Ok(taken)
     }
 
     /// Undoes a lane. A stop request does not interrupt that.
-    async fn run_undo(&self, lane: usize, care: UndoMode) -> Result<LaneUndo, StepError> {
-        let begun = self.begun(lane);
-        if begun.is_empty() {
+    async fn run_undo(&self, it: &LaneRecovery) -> Result<LaneUndo, StepError> {
+        let (lane, care) = (it.lane, it.undo_mode());
+        if it.steps.is_empty() {
             return Ok(LaneUndo::Undone);
         }
         // The timing is that of this undo's drain.
         self.at(lane).starts(Direction::Undo { needs_all: false }, self.fleet.processes());
-        let mut taken = Box::pin(self.undo_steps(lane, &begun, care)).await;
+        let mut taken = Box::pin(self.undo_steps(it)).await;
         for _ in 0..RELOADS {
             // A reload forgets what was set at runtime: from the beginning again, in the process that answers now.
             if care == UndoMode::Graceful || !matches!(taken, Err(StepError::Reloaded { .. })) {
                 break;
             }
-            taken = Box::pin(self.undo_steps(lane, &begun, care)).await;
+            taken = Box::pin(self.undo_steps(it)).await;
         }
         self.at(lane).direction.set(Direction::Forward);
         let taken = taken?;
@@ -121,10 +142,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(taken)
     }
 
-    async fn undo_steps(&self, lane: usize, begun: &[Step], care: UndoMode) -> Result<LaneUndo, StepError> {
-        let (plan, is_back) = (self.plan, self.at(lane).is(Mark::Back));
-        if is_replaced(begun)
-            && !is_back
+    async fn undo_steps(&self, it: &LaneRecovery) -> Result<LaneUndo, StepError> {
+        let (lane, care) = (it.lane, it.undo_mode());
+        let begun = self.begun(lane);
+        if is_replaced(&begun)
+            && it.action != Action::Restore
             && let Err(failure) = self.with_maint_held(lane, self.old_is_still_in_place(lane)).await
         {
             return match self.foreign_replacement(lane, &failure).await {
@@ -139,8 +161,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             }
         }
         let serves = care == UndoMode::Graceful && begun.contains(&Step::Ready);
-        let lane_of = &plan.lanes[lane];
-        for step in if is_back { restore_steps(lane_of) } else { undo(lane_of, begun, care) } {
+        for &step in &it.steps {
             // A serving container may only go if every load balancer knows: a silent one may still send requests.
             let needs_all = serves && step.takes_out();
             self.at(lane).direction.set(Direction::Undo { needs_all });
@@ -231,33 +252,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
-    /// Returns whether a replaced lane has its old container back: it runs under its own name, and the new one was
-    /// started before or is gone.
-    pub(super) async fn old_container_restored(&self, lane: usize, begun: &[Step]) -> bool {
-        let Some((old, engine)) = self.old_container(lane) else { return false };
-        let look = async || engine.containers().await.map_err(StepError::from);
-        // If the engine does not answer, the next step reports it.
-        let Ok(all) = retry(TRY_EVERY, TRY_FOR, StepError::is_outage, look).await else { return false };
-        let runs =
-            |it: &Container| it.id == old.id && it.name == old.name && it.state == ContainerState::Running;
-        let new = self.created(lane);
-        let is_gone = new.is_some_and(|new| all.iter().all(|it| it.id != new));
-        all.iter().any(runs) && (begun.contains(&Step::Start) || is_gone)
-    }
-
     /// Removes every container that was only created, in lanes that have not touched traffic.
     pub(super) async fn discard_candidates(&self) {
-        for lane in self.all_lanes() {
-            if self.traffic_touched(lane) {
-                continue;
-            }
-            if let Err(error) = self.run_undo(lane, UndoMode::Immediate).await {
-                self.emit(
-                    lane,
-                    EventKind::Warned {
-                        message: format!("cannot discard a container that was never started: {error}"),
-                    },
-                );
+        let candidates = candidates(self.plan, &self.ledger.progress().begun);
+        for candidate in candidates {
+            if let Err(error) = self.run_undo(&candidate).await {
+                let message = format!("cannot discard a container that was never started: {error}");
+                self.emit(candidate.lane, EventKind::Warned { message });
             }
         }
     }

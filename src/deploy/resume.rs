@@ -1,50 +1,60 @@
 //! Continues or rolls back an unfinished run.
 
+use std::collections::BTreeMap;
+
 use tokio::time::Instant;
 
+use super::recovery::{TRY_EVERY, TRY_FOR};
 use super::{Direction, Executor, Mark, StepError};
 use crate::observation::AdminState;
 use crate::plan::Step;
-use crate::plan::undo::{UndoMode, is_replaced};
-use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
+use crate::plan::recover::{Action, LaneFound, LaneRecovery, Towards, recover, was_removing};
+use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
+use crate::run::event::EventKind;
 use crate::run::journal::Run;
 use crate::run::outcome::Outcome;
+use crate::site::wait::retry;
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Executor<'_, L, E, P, C, H, J>
 {
-    /// Rolls an unfinished run back: undoes every lane that it had begun, the last one first. A run that was already
-    /// removing old containers had succeeded with those lanes, so it is finished instead.
-    pub async fn roll_back_unfinished(self, unfinished: &Run) -> Outcome {
+    /// Brings an unfinished run to an end. Begins no further lane.
+    pub async fn recover(self, unfinished: &Run, towards: Towards) -> Outcome {
         let started = Instant::now();
         let outcome = match Box::pin(self.adopt(unfinished)).await {
             Err(failure) => self.adoption_failed(unfinished, failure).await,
-            Ok(()) if unfinished.progress.was_removing() => Box::pin(self.cancel()).await,
-            Ok(()) => Box::pin(self.roll_back_all()).await,
+            Ok(()) => Box::pin(self.recover_lanes(towards)).await,
         };
         Box::pin(self.close(outcome, started)).await
     }
 
-    async fn roll_back_all(&self) -> Outcome {
+    async fn recover_lanes(&self, towards: Towards) -> Outcome {
         let reason = self.unfinished_reason();
-        let lanes: Vec<_> = self.all_lanes().rev().map(|lane| (lane, UndoMode::Graceful)).collect();
-        let mut outcome = self.roll_back(&lanes, reason, Vec::new()).await;
+        let found = self.find_lanes().await;
+        let find = |lane| found.get(&lane).copied().unwrap_or_default();
+        let begun = self.ledger.progress().begun.clone();
+        let recovery = recover(self.plan, &begun, towards, find);
+        for it in recovery.lanes.iter().filter(|it| it.action == Action::Restore) {
+            self.at(it.lane).mark(Mark::Back);
+            self.at(it.lane).unmark(Mark::Out);
+        }
+        let recovered = self.carry_out(&recovery).await;
+        if !recovered.failed.is_empty() {
+            // The lanes that could not be undone are tried once more with those that could not be finished.
+            let failed = recovered.failed.into_iter().chain(recovered.stuck).collect();
+            return self.handle_failure(failed).await;
+        }
+        if !recovered.stuck.is_empty() {
+            return self.stuck(reason, &recovered.stuck).await;
+        }
+        if towards == Towards::Finish || was_removing(&begun) {
+            return self.cancel().await;
+        }
+        let mut outcome = self.rolled_back(reason, &recovered.kept).await;
         if let Outcome::RolledBack { asked, .. } = &mut outcome {
             *asked = true;
         }
         outcome
-    }
-
-    /// Resumes an unfinished run up to the next safe point: completes the lane in progress if its old container may
-    /// have been stopped, and undoes that lane otherwise. Begins no further lane.
-    pub async fn finish_in_flight(self, unfinished: &Run) -> Outcome {
-        let started = Instant::now();
-        let outcome = match Box::pin(self.adopt(unfinished)).await {
-            Err(failure) => self.adoption_failed(unfinished, failure).await,
-            Ok(()) if unfinished.progress.was_removing() => Box::pin(self.cancel()).await,
-            Ok(()) => Box::pin(self.finish_lane_in_flight()).await,
-        };
-        Box::pin(self.close(outcome, started)).await
     }
 
     /// Reports the run as stuck without touching anything, because the engine may still carry out the run's earlier
@@ -62,43 +72,27 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         format!("run {} was not finished", self.plan.run)
     }
 
-    async fn finish_lane_in_flight(&self) -> Outcome {
-        let reason = self.unfinished_reason();
-        // Record the undo that the interrupted run could not record.
-        for lane in self.all_lanes().filter(|lane| self.at(*lane).is(Mark::Back)) {
-            if let Err(failure) = self.undo_lane(lane, UndoMode::Graceful).await {
-                return self.stuck(reason, &[(lane, failure)]).await;
-            }
+    /// Returns what is known of the containers of every lane that has touched traffic. Assumes that all are in their
+    /// places if the engine does not answer: the next step reports it.
+    pub(super) async fn find_lanes(&self) -> BTreeMap<usize, LaneFound> {
+        let mut all = BTreeMap::new();
+        for lane in self.all_lanes().filter(|lane| self.traffic_touched(*lane)) {
+            let Some((_, engine)) = self.at(lane).swap else { continue };
+            let look = async || engine.containers().await;
+            let Ok(containers) = retry(TRY_EVERY, TRY_FOR, EngineError::is_outage, look).await else {
+                continue;
+            };
+            let new = self.created(lane);
+            let mut found = LaneFound::of(self.lane_of(lane), &self.begun(lane), new.as_ref(), &containers);
+            found.new_may_stop = new.is_some_and(|new| engine.is_stopping(&new));
+            // A container that may be stopping does not count as restored while its servers are out.
+            found.old_is_back &= !(self.old_may_be_stopping(lane) && self.is_out_everywhere(lane).await);
+            all.insert(lane, found);
         }
-        let in_flight = self.ledger.progress().in_flight(self.plan);
-        let mut to_finish = Vec::new();
-        for lane in in_flight {
-            if self.can_finish_lane(lane).await {
-                to_finish.push(lane);
-            } else if let Err(failure) = self.undo_lane(lane, UndoMode::Immediate).await {
-                // If its new container is gone, there are no sessions to preserve.
-                return self.stuck(reason, &[(lane, failure)]).await;
-            }
-        }
-        let mut failed = Vec::new();
-        for lane in to_finish {
-            self.at(lane).starts(Direction::Forward, self.fleet.processes());
-            if let Err(failure) = self.finish_lane(lane).await {
-                failed.push((lane, failure));
-            }
-        }
-        if failed.is_empty() { self.cancel().await } else { self.handle_failure(failed).await }
+        all
     }
 
-    /// Returns whether a lane of an unfinished run can be completed: its old container may have been stopped or is
-    /// gone, and the new one exists.
-    async fn can_finish_lane(&self, lane: usize) -> bool {
-        (is_replaced(&self.begun(lane)) || self.old_is_gone(lane).await) && self.new_is_there(lane).await
-    }
-
-    /// Loads the state of an unfinished run: what it had begun, and which lanes were undone since without a record in
-    /// the journal. Those lanes may serve already and must not be taken out again. Asks the engines first what became
-    /// of the calls that they had not answered.
+    /// Loads how far an unfinished run came. Asks the engines first what became of the calls that they had not answered.
     async fn adopt(&self, unfinished: &Run) -> Result<(), StepError> {
         self.ledger.continue_from(unfinished.progress.clone());
         for lane in self.all_lanes() {
@@ -119,15 +113,6 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         for (_, engine) in self.engines(|_| true) {
             self.guarded_all(&in_flight, self.wait_for_engine(None, engine)).await?;
         }
-        for lane in self.all_lanes() {
-            // A container that may be stopping does not count as restored while its servers are out.
-            let may_stop = self.old_may_be_stopping(lane) && self.is_out_everywhere(lane).await;
-            let begun = self.begun(lane);
-            if is_replaced(&begun) && !may_stop && self.old_container_restored(lane, &begun).await {
-                self.at(lane).mark(Mark::Back);
-                self.at(lane).unmark(Mark::Out);
-            }
-        }
         Ok(())
     }
 
@@ -139,19 +124,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         servers.all(|it| it.admin.state() == AdminState::Maint)
     }
 
-    /// Runs the remaining steps of a lane that was interrupted halfway. Each step may be repeated. A reload since then
-    /// may have put the servers back into rotation, so they are drained again unless the new container is known to
-    /// serve.
-    async fn finish_lane(&self, lane: usize) -> Result<(), StepError> {
-        let is_stopping = self.new_container(lane).is_some_and(|(new, engine)| engine.is_stopping(&new));
-        let serves = self.has_begun(lane, Step::Ready) && !is_stopping;
-        let is_gone = self.old_is_gone(lane).await;
-        let is_over = |step: &Step| {
-            matches!(step, Step::Create | Step::Remove)
-                // The old container has no traffic to take over, and it cannot be stopped and kept.
-                || is_gone && matches!(step, Step::Verify | Step::Stop)
-                || serves && !matches!(step, Step::Prove | Step::Ready | Step::Confirm)
-        };
-        self.run_steps(lane, |step| !is_over(step)).await
+    /// Runs the remaining steps of a lane that was interrupted halfway.
+    pub(super) async fn finish_lane(&self, it: &LaneRecovery) -> Result<(), StepError> {
+        self.at(it.lane).starts(Direction::Forward, self.fleet.processes());
+        self.emit(it.lane, EventKind::LaneResumed { servers: it.servers.clone(), steps: it.steps.clone() });
+        self.run_steps(it.lane, &it.steps).await
     }
 }

@@ -3,10 +3,9 @@
 use futures_util::future::join_all;
 
 use super::hooks::HookVerdict;
-use super::recovery::LaneUndo;
 use super::{Direction, Executor, Mark, StepError};
 use crate::model::hook::HookPoint;
-use crate::plan::undo::UndoMode;
+use crate::plan::recover::{Finished, after_failure};
 use crate::plan::{OnFailure, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 use crate::run::event::{EventKind, Timing};
@@ -62,39 +61,26 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         failed
     }
 
-    /// Ends the run after lanes failed, or after a stop request interrupted them. First undoes those lanes, so that none
-    /// stays out of rotation because another one cannot be undone.
+    /// Ends the run after lanes failed, or after a stop request interrupted them.
     pub(super) async fn handle_failure(&self, failed: Vec<Failed>) -> Outcome {
         let cause = failed.iter().map(|(_, failure)| failure).find(|it| **it != StepError::Stopped).cloned();
         let reason = cause.as_ref().unwrap_or(&StepError::Stopped).to_string();
-        let (mut kept, mut stuck) = (Vec::new(), Vec::new());
-        for (lane, failure) in failed.iter().filter(|(lane, _)| self.traffic_touched(*lane)) {
-            match self.undo_lane(*lane, failure.undo_mode()).await {
-                Ok(LaneUndo::Undone) => {}
-                Ok(LaneUndo::KeptNew(_)) => kept.push(*lane),
-                Err(error) => stuck.push((*lane, error)),
-            }
+        let stays = match &cause {
+            // The rest of the run is only not done.
+            None => true,
+            // After a reload, the sessions that the old process holds on serving servers cannot be counted.
+            Some(StepError::Reloaded { .. }) => true,
+            Some(_) => self.plan.policy.on_failure == OnFailure::Stop,
+        };
+        let finished = if stays { Finished::Stay } else { Finished::Undone };
+        let modes: Vec<_> = failed.iter().map(|(lane, failure)| (*lane, failure.undo_mode())).collect();
+        let recovery = after_failure(self.plan, &self.ledger.progress().begun, &modes, finished);
+        let recovered = self.carry_out(&recovery).await;
+        match cause {
+            _ if !recovered.stuck.is_empty() => self.stuck(reason, &recovered.stuck).await,
+            None => self.cancel().await,
+            Some(_) => self.rolled_back(reason, &recovered.kept).await,
         }
-        if !stuck.is_empty() {
-            return self.stuck(reason, &stuck).await;
-        }
-        let Some(cause) = cause else { return self.cancel().await };
-        let plan = self.plan;
-        // During the last check, the lanes after the one that failed are finished as well.
-        let has_failed = |lane: &usize| failed.iter().any(|(of, _)| of == lane);
-        let others: Vec<usize> =
-            self.all_lanes().filter(|lane| !has_failed(lane) && self.traffic_touched(*lane)).collect();
-        // After a reload, the sessions that the old process holds on serving servers cannot be counted.
-        let keep = plan.policy.on_failure == OnFailure::Stop || matches!(cause, StepError::Reloaded { .. });
-        if !keep {
-            let lanes: Vec<_> = others.iter().rev().map(|lane| (*lane, UndoMode::Graceful)).collect();
-            return self.roll_back(&lanes, reason, kept).await;
-        }
-        let outcome = self.roll_back(&[], reason, kept).await;
-        let Outcome::RolledBack { reason, kept, left_out, restored, asked } = outcome else { return outcome };
-        self.remove_old_containers(&others).await;
-        let kept = others.iter().flat_map(|lane| plan.lanes[*lane].ids()).chain(kept).collect();
-        Outcome::RolledBack { reason, kept, left_out, restored, asked }
     }
 
     /// Runs all steps of a lane, from rotation to rotation.
@@ -119,18 +105,15 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             self.emit(index, EventKind::LaneSkipped { servers: lane.ids() });
             return Ok(());
         }
-        self.run_steps(index, |step| !matches!(step, Step::Create | Step::Remove)).await?;
+        let steps = lane.steps.iter().filter(|step| !matches!(step, Step::Create | Step::Remove));
+        self.run_steps(index, &steps.copied().collect::<Vec<_>>()).await?;
         self.hook(HookPoint::AfterEnable, Some(index)).await.map(drop)
     }
 
-    /// Runs the steps of a lane that `is_wanted` selects.
-    pub(super) async fn run_steps(
-        &self,
-        index: usize,
-        is_wanted: impl Fn(&Step) -> bool,
-    ) -> Result<(), StepError> {
+    /// Runs these steps of a lane.
+    pub(super) async fn run_steps(&self, index: usize, steps: &[Step]) -> Result<(), StepError> {
         let lane = &self.plan.lanes[index];
-        for step in lane.steps.iter().filter(|step| is_wanted(step)) {
+        for step in steps {
             if let Err(failure) = self.run_hook_and_step(index, *step).await {
                 if failure != StepError::Stopped {
                     let (log, health) = self.diagnostics(index).await;

@@ -1,9 +1,6 @@
 //! The steps that undo a lane, depending on how far it got.
 
-use std::collections::BTreeMap;
-
-use crate::plan::rest::Rest;
-use crate::plan::{Lane, Plan, RunKind, Step};
+use crate::plan::{Lane, Step};
 
 /// What an undo knows about the container that it takes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,29 +50,6 @@ pub fn restore_steps(lane: &Lane) -> Vec<Step> {
     let back = lane.keeps_old().then_some(Step::Return);
     let prove = lane.old_served().then_some(Step::ProveOld);
     back.into_iter().chain(prove).chain([Step::PutBack]).collect()
-}
-
-/// Returns a plan that rolls back a run after the `begun` steps: its lanes from the last to the first, each with the
-/// steps that undo it. Lanes that have only created a container are left out.
-#[must_use]
-pub fn rollback_plan(plan: &Plan, begun: &BTreeMap<usize, Vec<Step>>) -> Plan {
-    let touched = begun.iter().rev().filter(|(_, begun)| begun.iter().any(|step| step.touches_traffic()));
-    let lanes = touched.map(|(lane, begun)| {
-        let lane = &plan.lanes[*lane];
-        Lane { steps: undo(lane, begun, UndoMode::Graceful), ..lane.clone() }
-    });
-    let (images, unchanged, warnings) = (Vec::new(), Vec::new(), Vec::new());
-    let rest = Rest::default();
-    Plan {
-        purpose: RunKind::Rollback,
-        lanes: lanes.collect(),
-        waves: Vec::new(),
-        images,
-        unchanged,
-        rest,
-        warnings,
-        ..plan.clone()
-    }
 }
 
 /// Returns whether the old container was stopped or the new one was started.

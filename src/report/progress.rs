@@ -131,9 +131,13 @@ impl View {
             EventKind::ContainerStarted { container, .. } => self.out(&format!("{container} is booting")),
             EventKind::NotReadyYet { answer, .. } => self.out(answer),
             EventKind::Enabled { .. } => self.phase("waiting for its first request"),
-            EventKind::UndoStarted { servers } => {
+            EventKind::UndoStarted { servers, .. } => {
                 *self = Self { lane: list(servers), sessions: None };
                 self.phase("undoing")
+            }
+            EventKind::LaneResumed { servers, .. } => {
+                *self = Self { lane: list(servers), sessions: None };
+                self.phase("finishing")
             }
             EventKind::SlowStartAwaited { servers } => {
                 LiveLine::Phase(format!("waiting for the slow start of {}", list(servers)))

@@ -213,7 +213,8 @@ impl Story {
                 let log = log.iter().chain(health).cloned().collect();
                 lane.failure = Some(LaneFailure { step: *step, reason: reason.clone(), log });
             }
-            EventKind::UndoStarted { servers } => self.lane(servers).enter(PhaseKind::Undoing, at),
+            EventKind::UndoStarted { servers, .. } => self.lane(servers).enter(PhaseKind::Undoing, at),
+            EventKind::LaneResumed { servers, .. } => self.lane(servers).state = LaneState::UnderWay,
             EventKind::Undone { servers } => {
                 let lane = self.lane(servers);
                 lane.leave(at);

@@ -6,6 +6,7 @@ use super::stderr::print_line;
 use crate::model::hook::HookPoint;
 use crate::model::ids::{LaneId, ServerId};
 use crate::model::words::{list, sessions};
+use crate::plan::Step;
 use crate::run::event::{Event, EventKind, FirstRequest, Reporter, Timing};
 use crate::run::outcome::Outcome;
 
@@ -151,7 +152,12 @@ pub(super) fn line(event: &Event) -> Option<String> {
             std::iter::once(head).chain(log).chain(health).collect()
         }
         EventKind::StopRequested { at_once, seen_through } => stop_asked(*at_once, seen_through),
-        EventKind::UndoStarted { servers } => format!("{NOTE}undo{NOTE:#}     {}", list(servers)),
+        EventKind::UndoStarted { servers, steps } => {
+            format!("{NOTE}undo{NOTE:#}     {}{}", list(servers), in_parentheses(steps))
+        }
+        EventKind::LaneResumed { servers, steps } => {
+            format!("finish   {}{}", list(servers), in_parentheses(steps))
+        }
         EventKind::Undone { servers } => {
             let as_before = if servers.len() == 1 { "is as it was" } else { "are as they were" };
             format!("undone   {} {as_before}", list(servers))
@@ -164,6 +170,12 @@ pub(super) fn line(event: &Event) -> Option<String> {
 /// Returns the position of a lane among all lanes of the run: `[2/4]`.
 pub(super) fn position(lane: Option<LaneId>, of: usize) -> String {
     lane.map_or_else(String::new, |lane| format!("[{lane}/{of}]"))
+}
+
+/// Returns the names of steps in parentheses, with a space before them. Events of earlier versions have none.
+fn in_parentheses(steps: &[Step]) -> String {
+    let names: Vec<String> = steps.iter().map(ToString::to_string).collect();
+    if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
 }
 
 /// Returns a sentence that describes an outage.

@@ -132,6 +132,13 @@ pub enum EventKind {
         /// Where the traffic goes while the servers are out.
         forecasts: Vec<Forecast>,
     },
+    /// A lane of an unfinished run is being finished.
+    LaneResumed {
+        /// The lane's servers.
+        servers: Vec<ServerId>,
+        /// The steps that remain, in order.
+        steps: Vec<Step>,
+    },
     /// A hook exited.
     HookEnded {
         /// The name of the hook.
@@ -344,6 +351,9 @@ pub enum EventKind {
     UndoStarted {
         /// The lane's servers.
         servers: Vec<ServerId>,
+        /// The steps of the undo, in order.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        steps: Vec<Step>,
     },
     /// A lane was undone.
     Undone {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ids::ContainerId;
 use crate::observation::Container;
+use crate::plan::recover::{LaneFound, Recovery, Towards, recover};
 use crate::plan::{Lane, Plan, Step};
 use crate::run::engine_call::EngineCall;
 use crate::run::outcome::Outcome;
@@ -202,6 +203,31 @@ impl Run {
             replacement.old.as_ref().is_some_and(|old| find(&old.id).is_some())
                 || self.progress.created.get(&index).and_then(find).is_some_and(|new| !is_prepared(new))
         })
+    }
+
+    /// Returns what becomes of the run's lanes, given the containers of all engines. The engines have not been asked yet
+    /// what became of calls that they had not answered: a container that may be stopping counts as stopped.
+    #[must_use]
+    pub fn recovery(&self, containers: &[Container], towards: Towards) -> Recovery {
+        let (plan, progress) = (&self.plan, &self.progress);
+        let find = |lane: usize| {
+            let Some(replacement) = &plan.lanes[lane].replacement else { return LaneFound::default() };
+            let engine = &replacement.like.engine;
+            let there: Vec<Container> =
+                containers.iter().filter(|it| it.engine == *engine).cloned().collect();
+            let new = progress.new_container(plan, lane);
+            let mut found = LaneFound::of(&plan.lanes[lane], progress.begun(lane), new, &there);
+            let may_stop = |id: &ContainerId| {
+                let stops = |(_, call): &(String, EngineCall)| matches!(call, EngineCall::Stop { container } if container == id);
+                progress.unanswered.iter().any(stops)
+            };
+            let is_stopping = progress.is_under_way(lane, Step::Stop);
+            found.old_is_back &=
+                !is_stopping && !replacement.old.as_ref().is_some_and(|old| may_stop(&old.id));
+            found.new_may_stop = new.is_some_and(may_stop);
+            found
+        };
+        recover(plan, &progress.begun, towards, find)
     }
 
     /// Returns the identifiers of the containers that the run works on.

@@ -18,6 +18,7 @@ use drainswap::model::ids::ContainerId;
 use drainswap::observation::Pinned;
 use drainswap::plan::drift::drift;
 use drainswap::plan::file::PlanFile;
+use drainswap::plan::recover::Towards;
 use drainswap::plan::undo::{UndoMode, undo};
 use drainswap::report::ci::{Files, Github, GithubFiles, Gitlab};
 use drainswap::report::{MultiReporter, html};
@@ -71,7 +72,7 @@ fn journal(bytes: &[u8]) {
     let read = Run::read(bytes);
     assert_eq!(read, Run::read(complete_records(bytes)));
     let Ok(Some(run)) = read else { return };
-    let _either = (run.progress.in_flight(&run.plan), run.progress.was_removing(), revisions([&run]));
+    let _either = (run.recovery(&[], Towards::Finish), run.recovery(&[], Towards::Undo), revisions([&run]));
     for (lane, begun) in &run.progress.begun {
         for care in [UndoMode::Immediate, UndoMode::Graceful] {
             let _steps = undo(&run.plan.lanes[*lane], begun, care);

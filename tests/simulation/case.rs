@@ -16,8 +16,9 @@ use drainswap::model::command_line::CommandLine;
 use drainswap::model::ids::ServerId;
 use drainswap::model::image::ImageReference;
 use drainswap::observation::{Container, Observation, RestartPolicy};
+use drainswap::plan::recover::Towards;
 use drainswap::plan::scope::Scope;
-use drainswap::plan::{Goal, Plan, Policy, RollbackTarget, RunKind, Target, Worker, build};
+use drainswap::plan::{Goal, Plan, Policy, RollbackTarget, RunKind, Target, build};
 use drainswap::run::event::{Event, EventKind, Reporter};
 use drainswap::run::history::left_out;
 use drainswap::run::journal::{Record, Run, line};
@@ -332,7 +333,7 @@ impl Play<'_> {
         let memory = self.memory.clone();
         let world = self.world();
         if let Some(unfinished) = unfinished {
-            let end = self.finish_in_flight(&world, &unfinished).await;
+            let end = self.recover_run(&world, &unfinished).await;
             let is_enough = self.case.scenario.request() == Request::DeployOrUndo;
             if is_enough || !matches!(end, End::Outcome(Outcome::Cancelled { .. })) {
                 return end;
@@ -367,23 +368,23 @@ impl Play<'_> {
         }
     }
 
-    /// Performs the first part of `resume`.
-    async fn finish_in_flight(&mut self, world: &MemoryWorld, unfinished: &Run) -> End {
+    /// Brings an unfinished run to an end, as `resume` does.
+    async fn recover_run(&mut self, world: &MemoryWorld, unfinished: &Run) -> End {
         let quorum = unfinished.plan.policy.lb_quorum;
         let seen = match world.observe(&self.configuration, &Places::default(), quorum).await {
             Ok((observation, _)) => observation,
             Err(error) => return End::NotBegun(error.to_string()),
         };
-        let workers = seen.load_balancers.iter().map(Worker::of).collect();
-        let plan = Plan { workers, ..unfinished.plan.clone() };
+        let plan = unfinished.plan.resumed(&seen.load_balancers, unfinished.plan.policy.clone());
         self.judge.lock().expect("a judge").resume(unfinished);
         let mut warnings = Warnings::default();
         let (mut journal, stop) = (self.memory.journal(), self.stop());
         let run = Executor::new(&plan, world, &mut journal, stop, &mut warnings).expect("its engines");
-        let outcome = match self.case.scenario.request() {
-            Request::DeployOrUndo => Box::pin(run.roll_back_unfinished(unfinished)).await,
-            Request::Deploy | Request::Rollback => Box::pin(run.finish_in_flight(unfinished)).await,
+        let towards = match self.case.scenario.request() {
+            Request::DeployOrUndo => Towards::Undo,
+            Request::Deploy | Request::Rollback => Towards::Finish,
         };
+        let outcome = Box::pin(run.recover(unfinished, towards)).await;
         self.judge.lock().expect("a judge").warnings.extend(warnings.0);
         End::Outcome(outcome)
     }

@@ -83,7 +83,7 @@ fn the_recording_has_every_event_of_the_schema() {
     let told: BTreeSet<String> = recorded()
         .iter()
         .map(|event| object(event)["event"].as_str().unwrap().to_owned())
-        .chain(["failed".to_owned()])
+        .chain(["failed", "lane_resumed"].map(str::to_owned))
         .collect();
     let mut known = BTreeSet::new();
     collect(&Form::Event.schema().to_value(), &mut |object| {

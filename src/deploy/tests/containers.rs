@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::observation::{Container, Owner, UnnamedVolume};
+use crate::plan::recover::Towards;
 use crate::plan::refusal::Refusal;
 use crate::run::engine_call::EngineCall;
 
@@ -231,7 +232,7 @@ async fn a_call_that_is_never_answered_is_named_and_the_server_stays_out() {
     assert_eq!((engine.as_str(), container), ("", &old.id));
     // A resume asks the engine first, which reports that the container runs: no process waits for that stop any more.
     stage.world.engines = Engines::new(vec![(String::new(), stage.memory.engine())]);
-    let resumed = stage.run().finish_in_flight(&run).await;
+    let resumed = stage.run().recover(&run, Towards::Finish).await;
     assert!(matches!(resumed, Outcome::Cancelled { .. }), "{resumed:?}");
     assert_eq!(
         stage.running().into_iter().collect::<BTreeSet<_>>(),

@@ -3,7 +3,15 @@
 use super::*;
 use crate::adapters::memory::ServerLine;
 use crate::plan::before::Before;
+use crate::plan::recover::{Finished, Towards, after_failure};
 use crate::plan::undo::UndoMode;
+
+/// Undoes the first lane.
+async fn undo_first(run: &Run<'_>, care: UndoMode) -> Result<LaneUndo, StepError> {
+    let begun = run.ledger.progress().begun.clone();
+    let recovery = after_failure(run.plan, &begun, &[(0, care)], Finished::Stay);
+    run.undo_lane(&recovery.lanes[0]).await
+}
 
 #[tokio::test(start_paused = true)]
 async fn sessions_on_a_failed_container_do_not_keep_it() {
@@ -11,7 +19,7 @@ async fn sessions_on_a_failed_container_do_not_keep_it() {
     stage.plan.policy.drain_timeout = Duration::from_millis(1);
     let run = stage.run();
     replace_first(&run).await;
-    assert!(matches!(run.undo_lane(0, UndoMode::Immediate).await, Ok(LaneUndo::Undone)));
+    assert!(matches!(undo_first(&run, UndoMode::Immediate).await, Ok(LaneUndo::Undone)));
     assert_eq!(stage.running(), ["mobile-app1", "mobile-app1b"]);
     assert_eq!(stage.heard.0.last(), Some(&EventKind::Undone { servers: stage.plan.lanes[0].ids() }));
 }
@@ -26,7 +34,7 @@ async fn a_failed_container_is_undone_in_whatever_process_answers() {
     let run = stage.run();
     replace_first(&run).await;
     memory.site().plan_faults(&[(When::Nth("look".to_owned(), 3), Fault::Reload)]);
-    assert!(matches!(run.undo_lane(0, UndoMode::Immediate).await, Ok(LaneUndo::Undone)));
+    assert!(matches!(undo_first(&run, UndoMode::Immediate).await, Ok(LaneUndo::Undone)));
     assert_eq!(stage.running(), ["mobile-app1", "mobile-app1b"]);
     let site = stage.memory.site();
     assert!(site.haproxies[0].worker.as_ref().unwrap().lines.iter().all(ServerLine::is_usable));
@@ -45,7 +53,7 @@ async fn a_server_removed_by_a_reload_does_not_leave_the_run_stuck() {
         let vanished = run.until_idle(0, AdminState::Drain, Duration::ZERO, Duration::from_secs(1)).await;
         assert!(vanished.is_err(), "{vanished:?}");
         for care in [UndoMode::Immediate, UndoMode::Graceful] {
-            let taken = run.undo_lane(0, care).await;
+            let taken = undo_first(&run, care).await;
             assert!(matches!(taken, Ok(LaneUndo::Undone)), "{left} {care:?}");
         }
         assert_eq!(stage.running(), ["mobile-app1", "mobile-app1b"]);
@@ -61,7 +69,7 @@ async fn a_serving_container_stays_after_a_reload_without_a_master() {
     let run = stage.run();
     replace_first(&run).await;
     memory.site().plan_faults(&[(When::Nth("look".to_owned(), 3), Fault::Reload)]);
-    assert!(matches!(run.undo_lane(0, UndoMode::Graceful).await, Err(StepError::Reloaded { .. })));
+    assert!(matches!(undo_first(&run, UndoMode::Graceful).await, Err(StepError::Reloaded { .. })));
     assert!(stage.running().contains(&"mobile-app1".to_owned()));
     assert_eq!(stage.memory.site().engine.containers.len(), 4, "both are there");
 }
@@ -97,7 +105,7 @@ async fn a_lane_that_cannot_be_undone_leaves_the_run_stuck() {
     let mut stage = Stage::pair().await;
     let unfinished = killed(&stage);
     stage.suffers("rename", 0, Fault::Away(40_000));
-    assert!(matches!(stage.run().roll_back_unfinished(&unfinished).await, Outcome::Stuck { .. }));
+    assert!(matches!(stage.run().recover(&unfinished, Towards::Undo).await, Outcome::Stuck { .. }));
     let mut stage = Stage::pair().await;
     stage.suffers("rename", 0, Fault::Away(40_000));
     let run = stage.run();
@@ -108,17 +116,12 @@ async fn a_lane_that_cannot_be_undone_leaves_the_run_stuck() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_engine_does_not_count_as_done() {
     let mut stage = Stage::pair().await;
-    let run = stage.run();
-    assert!(run.old_container_restored(0, &[Step::Stop, Step::Start]).await);
+    let unfinished = killed(&stage);
     stage.suffers("list", 0, Fault::Away(40_000));
-    assert!(!stage.run().old_container_restored(0, &[Step::Stop, Step::Start]).await);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_lane_without_an_old_container_is_not_restored() {
-    let mut stage = Stage::pair().await;
-    replacement(&mut stage).old = None;
-    assert!(!stage.run().old_container_restored(0, &[Step::Start]).await);
+    let run = stage.run();
+    run.ledger.continue_from(unfinished.progress);
+    assert!(run.find_lanes().await.is_empty());
+    assert!(run.find_lanes().await[&0].new_is_gone);
 }
 
 /// Makes the first server one that drainswap cannot probe, and that a check had up or down.

@@ -157,17 +157,3 @@ fn whatever_was_begun_the_old_container_is_never_started_beside_the_new_one() {
         }
     }
 }
-
-#[test]
-fn a_run_is_rolled_back_from_its_last_lane_to_the_first() {
-    let plan = World::origin().plan("v2").unwrap();
-    let begun = |last: usize| plan.lanes[0].steps[..last].to_vec();
-    let all = begun(plan.lanes[0].steps.len());
-    let drained = 1 + all.iter().position(|step| *step == Step::Drain).unwrap();
-    let taken = rollback_plan(&plan, &[(0, all), (1, begun(drained)), (2, begun(1))].into());
-    let lanes: Vec<_> =
-        taken.lanes.iter().map(|lane| (lane.name().to_string(), lane.steps.clone())).collect();
-    assert_eq!(lanes[0], ("mobile/app2".to_owned(), vec![Step::PutBack, Step::Discard]));
-    assert_eq!((&*lanes[1].0, lanes[1].1.last()), ("mobile/app1", Some(&Step::PutBack)));
-    assert_eq!((lanes.len(), taken.purpose), (2, RunKind::Rollback));
-}

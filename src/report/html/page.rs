@@ -182,7 +182,7 @@ fn drain(lane: &[ServerId], events: &[Event], until: Timestamp) -> Option<Drain>
     let is_over = |event: &&Event| {
         let (EventKind::Drained { servers, .. }
         | EventKind::DrainForced { servers, .. }
-        | EventKind::UndoStarted { servers }) = &event.kind
+        | EventKind::UndoStarted { servers, .. }) = &event.kind
         else {
             return false;
         };

@@ -72,7 +72,8 @@ fn every_fact_reads_well() {
     stopping at the next safe point; ask again to roll the current server back at once
     stopping when mobile/app1 serves with the new container; ask again to roll it back at once
     stopping now
-    undo     mobile/app2
+    undo     mobile/app2 (maint, return)
+    finish   mobile/app2 (start, ready)
     undone   mobile/app2 is as it was
     undone   mobile/app1, mobile/app2 are as they were
     removed  mobile-app1.old-20261123T221500.000Z

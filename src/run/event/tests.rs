@@ -37,7 +37,8 @@ fn a_recording_of_version_1_loads_and_keeps_every_key() {
 fn the_recording_has_every_kind() {
     let kind = |kind: &EventKind| serde_json::to_value(kind).unwrap()["event"].clone();
     let kinds: Vec<_> = recorded().iter().map(|event| kind(&event.kind)).collect();
-    for fact in facts() {
+    // A recording of version 1 has no lanes that were resumed.
+    for fact in facts().into_iter().filter(|it| !matches!(it, EventKind::LaneResumed { .. })) {
         assert!(kinds.contains(&kind(&fact)), "the recording lacks {}", kind(&fact));
     }
 }

@@ -53,7 +53,8 @@ impl Lanes {
             | EventKind::Confirmed { servers, .. }
             | EventKind::LaneFinished { servers, .. }
             | EventKind::StepFailed { servers, .. }
-            | EventKind::UndoStarted { servers }
+            | EventKind::UndoStarted { servers, .. }
+            | EventKind::LaneResumed { servers, .. }
             | EventKind::Undone { servers } => self.enter(servers),
             EventKind::NotReadyYet { server, .. } => self.enter(std::slice::from_ref(server)),
             // These name no servers, or those that take over from the lane.

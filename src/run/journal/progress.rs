@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Record;
 use crate::model::ids::ContainerId;
+use crate::plan::recover::{self, Begun, touches_traffic};
 use crate::plan::{Lane, Plan, Step};
 use crate::run::engine_call::EngineCall;
 use crate::run::outcome::Outcome;
@@ -12,7 +13,7 @@ use crate::run::outcome::Outcome;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// The steps that each lane has begun and not undone.
-    pub begun: BTreeMap<usize, Vec<Step>>,
+    pub begun: Begun,
     pub created: BTreeMap<usize, ContainerId>,
     /// The steps that were begun and not finished, each with its lane.
     pub under_way: BTreeSet<(usize, Step)>,
@@ -102,29 +103,26 @@ impl Progress {
     /// Returns whether a lane went beyond the creation of its container.
     #[must_use]
     pub fn has_touched_traffic(&self, lane: usize) -> bool {
-        self.begun(lane).iter().any(|step| step.touches_traffic())
+        touches_traffic(self.begun(lane))
     }
 
-    /// Returns the lanes of the last wave that went beyond the creation of their containers. The waves before it were
-    /// finished.
+    /// Returns the container that takes over in a lane: the one that was created, or a kept one that comes back.
+    #[must_use]
+    pub fn new_container<'a>(&'a self, plan: &'a Plan, lane: usize) -> Option<&'a ContainerId> {
+        let returning = || Some(&plan.lanes.get(lane)?.replacement.as_ref()?.returning.as_ref()?.id);
+        self.created.get(&lane).or_else(returning)
+    }
+
+    /// Returns the lanes that the run was working on.
     #[must_use]
     pub fn in_flight(&self, plan: &Plan) -> Vec<usize> {
-        let is_touched = |lane: &usize| self.has_touched_traffic(*lane);
-        let mut waves = plan.waves().into_iter().rev();
-        let last = waves.find(|wave| wave.clone().any(|lane| is_touched(&lane)));
-        last.into_iter().flatten().filter(is_touched).collect()
+        recover::in_flight(plan, &self.begun)
     }
 
     /// Returns whether a step of a lane was begun and not finished.
     #[must_use]
     pub fn is_under_way(&self, lane: usize, step: Step) -> bool {
         self.under_way.contains(&(lane, step))
-    }
-
-    /// Returns whether the run was removing old containers. Then it had succeeded with the lanes that it had reached.
-    #[must_use]
-    pub fn was_removing(&self) -> bool {
-        self.begun.values().flatten().any(|step| *step == Step::Remove)
     }
 }
 

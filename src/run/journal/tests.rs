@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::observation::RestartPolicy;
+use crate::plan::recover::Towards;
 use crate::plan::rest::Rest;
 use crate::plan::undo::{UndoMode, undo};
 use crate::run::history::revisions;
@@ -364,7 +365,6 @@ fn the_lane_in_flight_is_the_last_that_touched_traffic() {
         run.progress.in_flight(&run.plan)
     };
     assert!(with(&[]).is_empty());
-    assert!(!fold(&creations).progress.was_removing());
     assert!(with(&[begun(0, Step::Verify)]).is_empty(), "a look touches nothing");
     assert_eq!(with(&[begun(0, Step::Drain)]), [0]);
     let both = [begun(0, Step::Drain), begun(1, Step::Drain)];
@@ -379,11 +379,6 @@ fn all_lanes_of_the_last_wave_are_in_flight() {
     assert_eq!(run.progress.in_flight(&run.plan), [0, 1]);
     run.progress.begun.remove(&0);
     assert_eq!(run.progress.in_flight(&run.plan), [1]);
-}
-
-#[test]
-fn a_run_that_removes_has_succeeded() {
-    assert!(fold(&[opened(), begun(0, Step::Ready), begun(0, Step::Remove)]).progress.was_removing());
 }
 
 /// A journal from an earlier drainswap must always load.
@@ -425,7 +420,7 @@ proptest! {
     #[test]
     fn any_bytes_are_handled(bytes in damaged(include_bytes!("../../../fixtures/journal/version-1.jsonl"))) {
         let Ok(Some(run)) = Run::read(&bytes) else { return Ok(()) };
-        let _either = (run.progress.in_flight(&run.plan), run.progress.was_removing(), revisions([&run]));
+        let _either = (run.recovery(&[], Towards::Finish), run.recovery(&[], Towards::Undo), revisions([&run]));
         for (lane, begun) in &run.progress.begun {
             let _steps = undo(&run.plan.lanes[*lane], begun, UndoMode::Graceful);
         }
