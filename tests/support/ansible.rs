@@ -48,8 +48,13 @@ impl Ansible {
             }
         };
         link(&Path::new(env!("CARGO_MANIFEST_DIR")).join("ansible"), place.join("drainswap"));
+        // Ansible copies the program for every task, and debug information is more than half of it.
+        let small = modules.join("small");
+        if !small.exists() {
+            run(Command::new("strip").arg("-o").arg(&small).arg(program())).expect("a program");
+        }
         for module in drainswap::ansible::Module::ALL {
-            link(&program(), modules.join(module.name()));
+            link(&small, modules.join(module.name()));
         }
         let mut command = Command::new(self.bin.join(name));
         self.at_home_in(&mut command, dir, &collections);
