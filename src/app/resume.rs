@@ -120,7 +120,12 @@ impl App {
         }
         self.settings.described()?;
         if dry_run {
-            return self.show_recovery(session, unfinished, (policy, Towards::Finish)).await;
+            let goal = self.goal_of(held, unfinished, &policy)?;
+            let exit = self.show_recovery(session, unfinished, (policy, Towards::Finish)).await?;
+            if let Err(error) = self.plan_for(session, &goal).await {
+                self.note(&format!("as things are now, the rest cannot be planned: {error}"));
+            }
+            return Ok(exit);
         }
         let (locked, unfinished) = self.lock_unfinished(locked).await?;
         let Some(unfinished) = unfinished else { return self.nothing_to_resume(&locked.held) };
