@@ -43,7 +43,7 @@ use serde::Serialize;
 
 use crate::app::error::Error;
 use crate::app::exit::Exit;
-use crate::cli::{CiFlags, Cli, Command, DeployGoal, Globals, MaintFlags, Output, PolicyFlags};
+use crate::cli::{CiFlags, Cli, Command, DeployGoal, DeployOrPlan, Globals, MaintFlags, Output, PolicyFlags};
 use crate::model::command_line::CommandLine;
 use crate::model::sanitize;
 use crate::model::trust::Untrusted;
@@ -98,19 +98,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
             app.plan(&goal, &policy, exit_code, save.as_deref()).await
         }
         Command::Deploy { goal, policy, resume_first, dry_run } => {
-            if let Some(path) = &goal.plan {
-                return Box::pin(app.deploy_plan(path, &goal, &policy, dry_run)).await;
-            }
-            let goal = DeployGoal { backend: goal.backend.unwrap_or_default(), image: goal.image };
-            if dry_run {
-                return app.plan(&goal, &policy, false, None).await;
-            }
-            let left = if resume_first {
-                Box::pin(app.resume_one(&goal.backend, None, false, false, &PolicyFlags::default())).await?
-            } else {
-                Exit::Done
-            };
-            if left == Exit::Done { app.deploy(&goal, &policy).await } else { Ok(left) }
+            Box::pin(app.deploy_or_plan(goal, &policy, resume_first, dry_run)).await
         }
         Command::Rollback { backend, to, policy, dry_run } => {
             Box::pin(app.rollback(&backend, to.as_deref(), &policy, dry_run)).await
@@ -122,13 +110,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
             app.resume(backend.as_deref(), undo, dry_run, &policy).await
         }
         Command::Promote { backend, from, to, policy, dry_run } => {
-            // Flags and environment variables would apply to both places.
-            let at = |file: PathBuf| {
-                let Globals { trust_owner, lock_wait, events, output, quiet, ci, .. } = cli.globals.clone();
-                let place = Globals { settings: Some(file), ..Globals::default() };
-                let globals = Globals { trust_owner, lock_wait, events, output, quiet, ci, ..place };
-                Ok::<_, Error>(App::new(Settings::read(&globals)?, &globals))
-            };
+            let at = |file| App::at(file, &cli.globals);
             Box::pin(at(to)?.promote(&at(from)?, &backend, &policy, dry_run)).await
         }
         Command::History { backend } => app.history(&backend).await,
@@ -178,6 +160,38 @@ impl App {
             unidentified: Once::new(),
             undecided: Once::new(),
         }
+    }
+
+    /// Creates the state of a command at another place, whose settings are in this file. Flags and environment variables
+    /// of settings would apply to both places and are left out.
+    fn at(settings: PathBuf, globals: &Globals) -> Result<Self, Error> {
+        let Globals { trust_owner, lock_wait, events, output, quiet, ci, .. } = globals.clone();
+        let place = Globals { settings: Some(settings), ..Globals::default() };
+        let globals = Globals { trust_owner, lock_wait, events, output, quiet, ci, ..place };
+        Ok(Self::new(Settings::read(&globals)?, &globals))
+    }
+
+    /// Deploys an image or a saved plan, or only shows what that would do.
+    async fn deploy_or_plan(
+        &self,
+        goal: DeployOrPlan,
+        policy: &PolicyFlags,
+        resume_first: bool,
+        dry_run: bool,
+    ) -> Result<Exit, Error> {
+        if let Some(path) = &goal.plan {
+            return Box::pin(self.deploy_plan(path, &goal, policy, dry_run)).await;
+        }
+        let goal = DeployGoal { backend: goal.backend.unwrap_or_default(), image: goal.image };
+        if dry_run {
+            return self.plan(&goal, policy, false, None).await;
+        }
+        let left = if resume_first {
+            Box::pin(self.resume_one(&goal.backend, None, false, false, &PolicyFlags::default())).await?
+        } else {
+            Exit::Done
+        };
+        if left == Exit::Done { self.deploy(&goal, policy).await } else { Ok(left) }
     }
 
     /// Refuses files that another user can write. A run that began before drainswap refused them may still be resumed.

@@ -56,6 +56,38 @@ impl Defaults {
             server: Arc::default(),
         }
     }
+
+    /// Applies a keyword that every kind of section may have.
+    fn set(&mut self, keyword: &str, words: &[Cow<'_, str>]) -> ReadResult {
+        match keyword {
+            "cookie" => {
+                let name = words.get(1).ok_or((0, lacks("cookie", "its name")))?;
+                self.cookie = Some(name.clone().into_owned());
+            }
+            "disabled" => self.disabled = true,
+            "enabled" => self.disabled = false,
+            "load-server-state-from-file" => {
+                let reads = |source| words.get(1).is_some_and(|from| from == source);
+                (self.keeps_state, self.keeps_own_state) = (reads("global"), reads("local"));
+            }
+            "server-state-file-name" => {
+                let name = words.get(1).filter(|name| *name != "use-backend-name");
+                self.state_file_name = name.map(|name| name.clone().into_owned());
+            }
+            "http-check" => {
+                let added = self.check.add(&words[1..]);
+                added.map_err(|reason| (1, Diagnostic::error(code::CHECK, reason)))?;
+            }
+            "tcp-check" => self.check.add_tcp(),
+            "force-persist" => self.persist = true,
+            other => {
+                if let Some(meant) = proxy::misspelled(other) {
+                    return Err((0, unknown(code::UNKNOWN_KEYWORD, other, "keyword", meant)));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// `no` or `default` before a line.
@@ -173,40 +205,6 @@ impl<'d> SectionDraft<'d> {
             "option" => self.option(words, modifier, version),
             "mode" => self.mode(words, version),
             "balance" => self.balance(words, version),
-            "cookie" => words
-                .get(1)
-                .ok_or((0, lacks("cookie", "its name")))
-                .map(|name| self.says.cookie = Some(name.clone().into_owned())),
-            "disabled" => {
-                self.says.disabled = true;
-                Ok(())
-            }
-            "enabled" => {
-                self.says.disabled = false;
-                Ok(())
-            }
-            "load-server-state-from-file" => {
-                let reads = |source| words.get(1).is_some_and(|from| from == source);
-                (self.says.keeps_state, self.says.keeps_own_state) = (reads("global"), reads("local"));
-                Ok(())
-            }
-            "server-state-file-name" => {
-                let name = words.get(1).filter(|name| *name != "use-backend-name");
-                self.says.state_file_name = name.map(|name| name.clone().into_owned());
-                Ok(())
-            }
-            "http-check" => {
-                let added = self.says.check.add(&words[1..]);
-                added.map_err(|reason| (1, Diagnostic::error(code::CHECK, reason)))
-            }
-            "tcp-check" => {
-                self.says.check.add_tcp();
-                Ok(())
-            }
-            "force-persist" => {
-                self.says.persist = true;
-                Ok(())
-            }
             "timeout" => self.timeout(words),
             "stick" | "use-server" if self.kind.is_none() => {
                 let message = format!("`{keyword}` is not allowed in `defaults`");
@@ -228,10 +226,7 @@ impl<'d> SectionDraft<'d> {
                 self.says.default_backend = use_backend(line);
                 Ok(())
             }
-            other => match proxy::misspelled(other) {
-                Some(meant) => Err((0, unknown(code::UNKNOWN_KEYWORD, other, "keyword", meant))),
-                None => Ok(()),
-            },
+            other => self.says.set(other, words),
         };
         if let Err((word, finding)) = outcome {
             problems.push(line.problem(word, finding));

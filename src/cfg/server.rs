@@ -77,37 +77,17 @@ impl Settings {
         value: Option<&str>,
         environment: &Environment,
     ) -> Result<(), RefusedSetting> {
+        if self.set_flag(word) {
+            return Ok(());
+        }
         let server = &mut self.server;
         let text = || value.map(str::to_owned).ok_or_else(|| missing(word));
+        if let Some(setting) = text_setting(server, word) {
+            *setting = Some(text()?);
+            return Ok(());
+        }
         match word {
-            "backup" => server.backup = true,
-            "no-backup" => server.backup = false,
-            "check" => server.check = true,
-            "no-check" => server.check = false,
-            "agent-check" => server.agent_check = true,
-            "no-agent-check" => server.agent_check = false,
-            "disabled" => server.disabled = true,
-            "enabled" => server.disabled = false,
-            "ssl" => server.ssl = true,
-            "no-ssl" => server.ssl = false,
-            "check-ssl" => server.check_ssl = Some(true),
-            "no-check-ssl" => server.check_ssl = Some(false),
-            "check-send-proxy" => server.check_send_proxy = true,
-            "no-check-send-proxy" => server.check_send_proxy = false,
-            "send-proxy" => self.proxy_v1 = true,
-            "no-send-proxy" => self.proxy_v1 = false,
-            "send-proxy-v2" | "send-proxy-v2-ssl" | "send-proxy-v2-ssl-cn" => self.proxy_v2 = true,
-            "no-send-proxy-v2" | "no-send-proxy-v2-ssl" | "no-send-proxy-v2-ssl-cn" => self.proxy_v2 = false,
-            "cookie" => server.cookie = Some(text()?),
-            "track" => server.track = Some(text()?),
-            "proto" => server.proto = Some(text()?),
-            "alpn" => server.alpn = Some(text()?),
             "crt" => server.has_client_certificate = true,
-            "check-sni" => server.check_sni = Some(text()?),
-            "check-alpn" => server.check_alpn = Some(text()?),
-            "check-proto" => server.check_proto = Some(text()?),
-            "namespace" => server.namespace = Some(text()?),
-            "socks4" => server.socks4 = Some(text()?),
             "init-addr" => server.init_addr = value.map(str::to_owned),
             "resolvers" => server.has_resolvers = value.is_some(),
             "weight" => {
@@ -131,9 +111,6 @@ impl Settings {
             "fastinter" => return put(&mut server.fastinter, positive_time(word, &text()?)?),
             "downinter" => return put(&mut server.downinter, positive_time(word, &text()?)?),
             "slowstart" => return put(&mut server.slowstart, any_time(word, &text()?)?),
-            "healthcheck" => server.healthcheck = Some(text()?),
-            "agent-addr" => server.agent_place[0] = Some(text()?),
-            "agent-port" => server.agent_place[1] = Some(text()?),
             "agent-inter" => return positive_time(word, &text()?)?.1,
             "pool-purge-delay" | "idle-ping" => return any_time(word, &text()?)?.1,
             "addr" => {
@@ -142,24 +119,81 @@ impl Settings {
                 let refuse = |error| bad_value(code::SERVER_ADDRESS, format!("`addr {address}`: {error}"));
                 server.check_address = Some(parsed.map_err(refuse)?);
             }
-            "verify" => server.verify = Some(one_of(word, &text()?, &["none", "required"])? == "required"),
-            "init-state" => {
-                let known = ["up", "down", "fully-up", "fully-down"];
-                server.init_state = Some(one_of(word, &text()?, &known)?.to_owned());
-            }
-            "observe" => drop(one_of(word, &text()?, &["none", "layer4", "layer7"])?),
-            "on-marked-down" => {
-                one_of(word, &text()?, &["shutdown-sessions"])?;
-                server.cuts_sessions_when_down = true;
-            }
-            "on-marked-up" => {
-                one_of(word, &text()?, &["shutdown-backup-sessions"])?;
-                server.cuts_backup_sessions_when_up = true;
+            "verify" | "init-state" | "observe" | "on-marked-down" | "on-marked-up" => {
+                choose(server, word, &text()?)?;
             }
             _ => {}
         }
         Ok(())
     }
+
+    /// Turns a setting without a value on or off. Returns whether the keyword is such a setting.
+    fn set_flag(&mut self, word: &str) -> bool {
+        let server = &mut self.server;
+        match word {
+            "backup" => server.backup = true,
+            "no-backup" => server.backup = false,
+            "check" => server.check = true,
+            "no-check" => server.check = false,
+            "agent-check" => server.agent_check = true,
+            "no-agent-check" => server.agent_check = false,
+            "disabled" => server.disabled = true,
+            "enabled" => server.disabled = false,
+            "ssl" => server.ssl = true,
+            "no-ssl" => server.ssl = false,
+            "check-ssl" => server.check_ssl = Some(true),
+            "no-check-ssl" => server.check_ssl = Some(false),
+            "check-send-proxy" => server.check_send_proxy = true,
+            "no-check-send-proxy" => server.check_send_proxy = false,
+            "send-proxy" => self.proxy_v1 = true,
+            "no-send-proxy" => self.proxy_v1 = false,
+            "send-proxy-v2" | "send-proxy-v2-ssl" | "send-proxy-v2-ssl-cn" => self.proxy_v2 = true,
+            "no-send-proxy-v2" | "no-send-proxy-v2-ssl" | "no-send-proxy-v2-ssl-cn" => self.proxy_v2 = false,
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// Returns the setting that takes the keyword's value as it is.
+fn text_setting<'a>(server: &'a mut ServerSettings, word: &str) -> Option<&'a mut Option<String>> {
+    Some(match word {
+        "cookie" => &mut server.cookie,
+        "track" => &mut server.track,
+        "proto" => &mut server.proto,
+        "alpn" => &mut server.alpn,
+        "check-sni" => &mut server.check_sni,
+        "check-alpn" => &mut server.check_alpn,
+        "check-proto" => &mut server.check_proto,
+        "namespace" => &mut server.namespace,
+        "socks4" => &mut server.socks4,
+        "healthcheck" => &mut server.healthcheck,
+        "agent-addr" => &mut server.agent_place[0],
+        "agent-port" => &mut server.agent_place[1],
+        _ => return None,
+    })
+}
+
+/// Applies a setting that takes one of a few words.
+fn choose(server: &mut ServerSettings, word: &str, value: &str) -> Result<(), RefusedSetting> {
+    match word {
+        "verify" => server.verify = Some(one_of(word, value, &["none", "required"])? == "required"),
+        "init-state" => {
+            let known = ["up", "down", "fully-up", "fully-down"];
+            server.init_state = Some(one_of(word, value, &known)?.to_owned());
+        }
+        "on-marked-down" => {
+            one_of(word, value, &["shutdown-sessions"])?;
+            server.cuts_sessions_when_down = true;
+        }
+        "on-marked-up" => {
+            one_of(word, value, &["shutdown-backup-sessions"])?;
+            server.cuts_backup_sessions_when_up = true;
+        }
+        "observe" => drop(one_of(word, value, &["none", "layer4", "layer7"])?),
+        _ => {}
+    }
+    Ok(())
 }
 
 /// A finding about a setting, which points at its value or at its keyword.

@@ -20,7 +20,7 @@ use crate::plan::refusal::Refusal;
 use crate::plan::rest::{LeftReason, LeftServer, OutOfService, Rest};
 use crate::plan::scope::Scope;
 use crate::plan::wave;
-use crate::plan::{Goal, Lane, Plan, Target, Worker};
+use crate::plan::{Goal, Lane, Plan, Replacement, Target, Worker};
 use crate::topology::traffic::Balance;
 use crate::topology::{Server, Topology};
 use draft::{LaneDraft, admin, draft, runs};
@@ -39,60 +39,7 @@ use successor::{may_come_back, outdated, own_address, own_name, pinned, returnin
 /// # Panics
 /// If the topology does not have the goal's backend. Callers look the backend up first.
 pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Result<Plan, Vec<Refusal>> {
-    let backend = topology.backend(&goal.backend).expect("a goal names a backend that exists");
-    let mut refusals = Vec::new();
-    let mut unchanged: Vec<ServerId> = Vec::new();
-    let mut left: Vec<(&Server, LeftReason)> = Vec::new();
-    let mut drafts: Vec<LaneDraft> = Vec::new();
-    let mut drafted: BTreeSet<&ServerId> = BTreeSet::new();
-    let mut notes: Vec<String> = Vec::new();
-    for server in &backend.servers {
-        if drafted.contains(&server.id) {
-            continue;
-        }
-        if let Some(why) = goal.policy.scope.left(server, observation) {
-            left.push((server, why));
-            continue;
-        }
-        match draft(topology, server, goal, observation) {
-            Ok(Some(mut draft)) => {
-                refusals.extend(shared_namespaces(&draft, &observation.containers));
-                let servers = draft.servers.clone();
-                if let Some(replacement) = &mut draft.replacement {
-                    let old = replacement.old.as_ref();
-                    let kept = returning(&server.id, goal, &observation.containers)
-                        .filter(|kept| servers.iter().all(|server| may_come_back(kept, server)));
-                    let obstacle = kept.as_ref().and_then(|kept| start::of_kept(kept, old, observation));
-                    notes.extend(obstacle.as_ref().zip(kept.as_ref()).map(|(obstacle, kept)| {
-                        format!(
-                            "{} cannot be started again ({obstacle}): a new one is created in its place",
-                            kept.name
-                        )
-                    }));
-                    replacement.returning = kept.filter(|_| obstacle.is_none());
-                    replacement.pinned = pinned(replacement.old.as_ref(), &servers);
-                    replacement.name = own_name(replacement, &observation.containers);
-                    replacement.renew_volumes = goal.policy.renew_anon_volumes && replacement.is_created();
-                    let keep = replacement.kept(goal.policy.keep);
-                    replacement.outdated = outdated(replacement, keep, &observation.containers);
-                    refusals.extend(start_refusal(replacement, &servers, goal, observation));
-                }
-                drafted.extend(draft.servers.iter().map(|server| &server.id));
-                drafts.push(draft);
-            }
-            Ok(None) => unchanged.push(server.id.clone()),
-            // Lines that share a container share their reasons.
-            Err(refusal) if refusals.contains(&refusal) => {}
-            Err(refusal) => refusals.push(refusal),
-        }
-    }
-    // A line that shares its container with one in a lane is part of that lane.
-    left.retain(|(server, _)| !drafted.contains(&server.id));
-    if drafts.is_empty() && unchanged.is_empty() && refusals.is_empty() {
-        refusals.extend(left.iter().filter_map(|(server, why)| no_container_refusal(server, *why)));
-    }
-    drafts.sort_by_key(|draft| (draft.serves(), draft.role()));
-
+    let Drafted { drafts, unchanged, left, notes, mut refusals } = draft_all(topology, observation, goal);
     let balances = balances(topology, &drafts);
     let before = Simulation::new(topology, &balances, observation, goal);
     let mut world = Simulation::new(topology, &balances, observation, goal);
@@ -131,6 +78,81 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
         rest,
         hooks: goal.hooks.clone(),
     })
+}
+
+/// The servers of the goal's backend, sorted by what happens to them.
+#[derive(Default)]
+struct Drafted<'a> {
+    /// In the order in which the lanes run.
+    drafts: Vec<LaneDraft<'a>>,
+    unchanged: Vec<ServerId>,
+    left: Vec<(&'a Server, LeftReason)>,
+    notes: Vec<String>,
+    refusals: Vec<Refusal>,
+}
+
+/// Drafts the lanes of a goal, and lists the servers that need none.
+fn draft_all<'a>(topology: &'a Topology, observation: &'a Observation, goal: &'a Goal) -> Drafted<'a> {
+    let backend = topology.backend(&goal.backend).expect("a goal names a backend that exists");
+    let mut all = Drafted::default();
+    let mut drafted: BTreeSet<&ServerId> = BTreeSet::new();
+    for server in &backend.servers {
+        if drafted.contains(&server.id) {
+            continue;
+        }
+        if let Some(why) = goal.policy.scope.left(server, observation) {
+            all.left.push((server, why));
+            continue;
+        }
+        match draft(topology, server, goal, observation) {
+            Ok(Some(mut draft)) => {
+                all.refusals.extend(shared_namespaces(&draft, &observation.containers));
+                if let Some(replacement) = &mut draft.replacement {
+                    all.notes.extend(complete(replacement, &server.id, &draft.servers, observation, goal));
+                    all.refusals.extend(start_refusal(replacement, &draft.servers, goal, observation));
+                }
+                drafted.extend(draft.servers.iter().map(|server| &server.id));
+                all.drafts.push(draft);
+            }
+            Ok(None) => all.unchanged.push(server.id.clone()),
+            // Lines that share a container share their reasons.
+            Err(refusal) if all.refusals.contains(&refusal) => {}
+            Err(refusal) => all.refusals.push(refusal),
+        }
+    }
+    // A line that shares its container with one in a lane is part of that lane.
+    all.left.retain(|(server, _)| !drafted.contains(&server.id));
+    if all.drafts.is_empty() && all.unchanged.is_empty() && all.refusals.is_empty() {
+        all.refusals =
+            all.left.iter().filter_map(|(server, why)| no_container_refusal(server, *why)).collect();
+    }
+    all.drafts.sort_by_key(|draft| (draft.serves(), draft.role()));
+    all
+}
+
+/// Decides what a replacement of a lane is: a container that comes back or a new one, its name, and what is removed
+/// afterwards. Returns a note if a kept container cannot come back.
+fn complete(
+    replacement: &mut Replacement,
+    named: &ServerId,
+    servers: &[&Server],
+    observation: &Observation,
+    goal: &Goal,
+) -> Option<String> {
+    let kept = returning(named, goal, &observation.containers)
+        .filter(|kept| servers.iter().all(|server| may_come_back(kept, server)));
+    let old = replacement.old.as_ref();
+    let obstacle = kept.as_ref().and_then(|kept| start::of_kept(kept, old, observation));
+    let note = obstacle.as_ref().zip(kept.as_ref()).map(|(obstacle, kept)| {
+        format!("{} cannot be started again ({obstacle}): a new one is created in its place", kept.name)
+    });
+    replacement.returning = kept.filter(|_| obstacle.is_none());
+    replacement.pinned = pinned(old, servers);
+    replacement.name = own_name(replacement, &observation.containers);
+    replacement.renew_volumes = goal.policy.renew_anon_volumes && replacement.is_created();
+    let keep = replacement.kept(goal.policy.keep);
+    replacement.outdated = outdated(replacement, keep, &observation.containers);
+    note
 }
 
 /// Returns what the plan does not work on, and what it leaves out of service.

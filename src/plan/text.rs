@@ -147,55 +147,47 @@ impl Plan {
                 let serve = if policy.floor == 1 { "server serves" } else { "servers serve" };
                 format!("at least {} {serve} without it, and the servers that take over answer", policy.floor)
             }
-            Step::AwaitIdle => {
-                let limit = seconds(policy.drain_timeout);
-                match policy.on_drain_timeout {
-                    OnDrainTimeout::Fail => format!("until its last session has ended ({limit} at most)"),
-                    OnDrainTimeout::Maint => {
-                        format!(
-                            "until its last session has ended; after {limit} set to maint and wait the same time again"
-                        )
-                    }
-                    OnDrainTimeout::Shutdown => {
-                        format!(
-                            "until its last session has ended; after {limit} set to maint and shut down the rest"
-                        )
-                    }
-                    OnDrainTimeout::Force => {
-                        format!("until its last session has ended; after {limit} cut the rest")
-                    }
-                }
-            }
+            Step::AwaitIdle => self.how_long_it_drains(),
             Step::Stop => format!("{name}, and keep it as {}", lane.kept(&self.run)),
             Step::Start => match lane.replacement.as_ref().and_then(|it| it.returning.as_ref()) {
                 Some(returning) => format!("{}, as {name} again", returning.name),
                 None => format!("the new {name}"),
             },
-            Step::Prove => {
-                let asked: Vec<String> = lane
-                    .alive()
-                    .flat_map(|server| std::iter::once(&server.probe).chain(&server.also))
-                    .map(ToString::to_string)
-                    .collect();
-                let times =
-                    if policy.rise > 1 { format!("{} times in a row, ", policy.rise) } else { String::new() };
-                format!("{} ({times}{} at most)", asked.join(", "), seconds(policy.ready_timeout))
-            }
+            Step::Prove => self.what_proves(lane),
             Step::Settle => "nothing is in flight, and nothing new can land".to_owned(),
             Step::Confirm if lane.enabled().next().is_none() => "the new container still answers".to_owned(),
-            Step::Confirm => {
-                let takes_traffic = lane.servers.iter().any(|server| server.takes_traffic);
-                let and = if takes_traffic { " and gives it traffic" } else { "" };
-                let own_check = lane.enabled().find_map(|server| server.own_check.as_ref());
-                match own_check {
-                    None => format!("HAProxy has it up{and}"),
-                    Some(OwnCheck { why, .. }) => {
-                        let limit = seconds(lane.up_within(policy.ready_timeout));
-                        format!(
-                            "HAProxy's own check, which decides here ({why}), has it up ({limit} at most){and}"
-                        )
-                    }
-                }
+            Step::Confirm => self.what_confirms(lane),
+        }
+    }
+
+    fn how_long_it_drains(&self) -> String {
+        let limit = seconds(self.policy.drain_timeout);
+        let then = match self.policy.on_drain_timeout {
+            OnDrainTimeout::Fail => return format!("until its last session has ended ({limit} at most)"),
+            OnDrainTimeout::Maint => "set to maint and wait the same time again",
+            OnDrainTimeout::Shutdown => "set to maint and shut down the rest",
+            OnDrainTimeout::Force => "cut the rest",
+        };
+        format!("until its last session has ended; after {limit} {then}")
+    }
+
+    fn what_proves(&self, lane: &Lane) -> String {
+        let policy = &self.policy;
+        let servers = lane.alive();
+        let asked = servers.flat_map(|server| std::iter::once(&server.probe).chain(&server.also));
+        let asked: Vec<String> = asked.map(ToString::to_string).collect();
+        let times = if policy.rise > 1 { format!("{} times in a row, ", policy.rise) } else { String::new() };
+        format!("{} ({times}{} at most)", asked.join(", "), seconds(policy.ready_timeout))
+    }
+
+    fn what_confirms(&self, lane: &Lane) -> String {
+        let takes_traffic = lane.servers.iter().any(|server| server.takes_traffic);
+        let and = if takes_traffic { " and gives it traffic" } else { "" };
+        match lane.enabled().find_map(|server| server.own_check.as_ref()) {
+            None => format!("HAProxy has it up{and}"),
+            Some(OwnCheck { why, .. }) => {
+                let limit = seconds(lane.up_within(self.policy.ready_timeout));
+                format!("HAProxy's own check, which decides here ({why}), has it up ({limit} at most){and}")
             }
         }
     }

@@ -155,6 +155,16 @@ fn trouble() -> Vec<EventKind> {
     ]
 }
 
+fn rolled_back(
+    reason: String,
+    kept: Vec<ServerId>,
+    left_out: Vec<ServerId>,
+    restored: Vec<ServerId>,
+    asked: bool,
+) -> Outcome {
+    Outcome::RolledBack { reason, kept, left_out, restored, asked }
+}
+
 /// Returns every outcome of a run, with one server and with several.
 pub fn outcomes() -> Vec<Outcome> {
     let reason = || "the container ended with code 1".to_owned();
@@ -178,34 +188,10 @@ pub fn outcomes() -> Vec<Outcome> {
         Outcome::Unchanged { rest: rest() },
         Outcome::Unchanged { rest: stays() },
         Outcome::Skipped,
-        Outcome::RolledBack {
-            reason: reason(),
-            kept: vec![],
-            left_out: vec![],
-            restored: app1(),
-            asked: false,
-        },
-        Outcome::RolledBack {
-            reason: reason(),
-            kept: app1(),
-            left_out: vec![],
-            restored: vec![],
-            asked: false,
-        },
-        Outcome::RolledBack {
-            reason: reason(),
-            kept: both(),
-            left_out: app2(),
-            restored: vec![],
-            asked: false,
-        },
-        Outcome::RolledBack {
-            reason: reason(),
-            kept: vec![],
-            left_out: both(),
-            restored: vec![],
-            asked: false,
-        },
+        rolled_back(reason(), vec![], vec![], app1(), false),
+        rolled_back(reason(), app1(), vec![], vec![], false),
+        rolled_back(reason(), both(), app2(), vec![], false),
+        rolled_back(reason(), vec![], both(), vec![], false),
         Outcome::Refused { reason: reason() },
         Outcome::Cancelled { replaced: vec![], remaining: both(), left_out: vec![], rest: Rest::default() },
         Outcome::Cancelled { replaced: app1(), remaining: app2(), left_out: vec![], rest: Rest::default() },
@@ -217,20 +203,8 @@ pub fn outcomes() -> Vec<Outcome> {
             journal: "/var/lib/drainswap/mobile/20261123T221500.000Z.jsonl".to_owned(),
             resume: "drainswap resume mobile".to_owned(),
         },
-        Outcome::RolledBack {
-            reason: unfinished(),
-            kept: vec![],
-            left_out: vec![],
-            restored: both(),
-            asked: true,
-        },
-        Outcome::RolledBack {
-            reason: unfinished(),
-            kept: app1(),
-            left_out: app2(),
-            restored: vec![],
-            asked: true,
-        },
+        rolled_back(unfinished(), vec![], vec![], both(), true),
+        rolled_back(unfinished(), app1(), app2(), vec![], true),
     ]
 }
 

@@ -31,80 +31,105 @@ const CANDIDATE_MARK: &str = ".new-";
 /// The first API version in which a container's platform can be chosen.
 const CHOOSES_PLATFORM: ApiVersion = (1, 41);
 
+/// What a candidate is created from.
+struct Outline<'a> {
+    blueprint: Blueprint,
+    /// The addresses of its predecessor, which it must get.
+    asked_for: Vec<&'a PinnedAddress>,
+    /// The volumes that existed before, and stay if the candidate is removed.
+    volumes_before: BTreeSet<String>,
+}
+
 impl DockerEngine {
     /// Creates the candidate in every network of its model, without starting it.
     pub(super) async fn create_candidate(&self, recipe: &CreateSpec) -> Result<ContainerId, EngineError> {
-        let name = recipe.name.as_str();
-        let purpose = CallContext { action: "create", subject: name };
-        let (mut asked_for, mut volumes_before) = (Vec::new(), BTreeSet::new());
-        let mut blueprint = match &recipe.model {
+        let purpose = CallContext { action: "create", subject: recipe.name.as_str() };
+        let mut outline = self.outline(recipe, purpose).await?;
+        self.remove_leftover(recipe, &outline.volumes_before).await?;
+
+        let named = self.give_name(&recipe.image).await?;
+        if let Some((image_name, _)) = &named {
+            outline.blueprint.body.image = Some(image_name.clone());
+        } else if let Some(image_name) = self.local_name(&recipe.image).await? {
+            outline.blueprint.body.image = Some(image_name);
+        }
+        let id = self.create_of(&outline.blueprint, recipe, purpose).await?;
+        if let Err(error) = self.complete(&id, &outline, named, purpose).await {
+            // If this fails too, the next attempt removes the leftover container of that name.
+            let _ = self.remove_with_volumes(&id, &outline.volumes_before).await;
+            return Err(error);
+        }
+        Ok(id)
+    }
+
+    /// Returns what the candidate is created from, after checking the networks and namespaces that it needs.
+    async fn outline<'a>(
+        &self,
+        recipe: &'a CreateSpec,
+        purpose: CallContext<'_>,
+    ) -> Result<Outline<'a>, EngineError> {
+        match &recipe.model {
             SpecSource::CopyOf(like) => {
                 let old = self.predecessor(like, purpose).await?;
-                asked_for = recreate::pins::chosen(&old, &recipe.pinned);
-                volumes_before = recreate::volumes::unnamed(&old);
-                self.check_namespaces(&old, name).await?;
-                self.blueprint(&old, recipe).await?
+                self.check_namespaces(&old, &recipe.name).await?;
+                Ok(Outline {
+                    asked_for: recreate::pins::chosen(&old, &recipe.pinned),
+                    volumes_before: recreate::volumes::unnamed(&old),
+                    blueprint: self.blueprint(&old, recipe).await?,
+                })
             }
             SpecSource::Described { wanted, instead_of } => {
-                volumes_before.extend(wanted.named_volumes().map(str::to_owned));
                 let old = match instead_of {
-                    Some(old) => {
-                        let old = self.predecessor(old, purpose).await?;
-                        asked_for = recreate::pins::chosen(&old, &recipe.pinned);
-                        volumes_before.extend(recreate::volumes::unnamed(&old));
-                        Some(old)
-                    }
+                    Some(old) => Some(self.predecessor(old, purpose).await?),
                     None => None,
                 };
                 self.check_networks(wanted, purpose).await?;
                 let image = self.find_exactly(&recipe.image).await?.and_then(|image| image.config);
-                self.blueprint_described(wanted, recipe, old.as_ref(), &image.unwrap_or_default()).await?
+                let image = image.unwrap_or_default();
+                let named = wanted.named_volumes().map(str::to_owned);
+                Ok(Outline {
+                    asked_for: old
+                        .as_ref()
+                        .map(|old| recreate::pins::chosen(old, &recipe.pinned))
+                        .unwrap_or_default(),
+                    volumes_before: named.chain(old.iter().flat_map(recreate::volumes::unnamed)).collect(),
+                    blueprint: self.blueprint_described(wanted, recipe, old.as_ref(), &image).await?,
+                })
             }
-        };
-        self.remove_leftover(recipe, &volumes_before).await?;
-
-        let named = self.give_name(&recipe.image).await?;
-        if let Some((image_name, _)) = &named {
-            blueprint.body.image = Some(image_name.clone());
-        } else if let Some(image_name) = self.local_name(&recipe.image).await? {
-            blueprint.body.image = Some(image_name);
         }
-        let id = self.create_of(&blueprint, recipe, purpose).await?;
+    }
+
+    /// Checks that the engine created what was requested, connects the container to the other networks, and checks
+    /// that it can get its addresses. `named` is the name of its image and the image's identifier.
+    async fn complete(
+        &self,
+        id: &ContainerId,
+        outline: &Outline<'_>,
+        named: Option<(String, String)>,
+        purpose: CallContext<'_>,
+    ) -> Result<(), EngineError> {
         if let Some((image_name, image)) = named
             && self.find("create", &id.0).await?.is_some_and(|it| it.image != Some(image))
         {
-            let _ = self.remove_with_volumes(&id, &volumes_before).await;
             return Err(purpose.refused(format!(
                 "the name {image_name} now belongs to another image. Run the command again"
             )));
         }
-        if blueprint.raw != RawSettings::default() {
-            let refused = match self.raw_settings(&id.0, purpose).await {
-                Ok(new) => lost_settings_reason(&blueprint.raw.missing_from(&new))
-                    .map(|reason| purpose.refused(reason)),
-                Err(error) => Some(error),
-            };
-            if let Some(error) = refused {
-                let _ = self.remove_with_volumes(&id, &volumes_before).await;
-                return Err(error);
+        if outline.blueprint.raw != RawSettings::default() {
+            let new = self.raw_settings(&id.0, purpose).await?;
+            if let Some(reason) = lost_settings_reason(&outline.blueprint.raw.missing_from(&new)) {
+                return Err(purpose.refused(reason));
             }
         }
-        for (network, endpoint) in blueprint.connect {
-            let request = NetworkConnectRequest { container: id.0.clone(), endpoint_config: Some(endpoint) };
-            let call = self.client.connect_network(&network, request);
-            if let Err(failure) = self.change(purpose, call).await {
-                // If this fails too, the next attempt removes the leftover container of that name.
-                let _ = self.remove_with_volumes(&id, &volumes_before).await;
-                return Err(failure.error);
-            }
+        for (network, endpoint) in &outline.blueprint.connect {
+            let endpoint_config = Some(endpoint.clone());
+            let request = NetworkConnectRequest { container: id.0.clone(), endpoint_config };
+            self.change(purpose, self.client.connect_network(network, request)).await?;
         }
-        for address in asked_for {
-            if let Err(failure) = self.may_ask_for(&id, address, purpose).await {
-                let _ = self.remove_with_volumes(&id, &volumes_before).await;
-                return Err(failure);
-            }
+        for address in &outline.asked_for {
+            self.may_ask_for(id, address, purpose).await?;
         }
-        Ok(id)
+        Ok(())
     }
 
     /// Sends the create call, including the settings that the client's types do not have.

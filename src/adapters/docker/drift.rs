@@ -258,26 +258,12 @@ impl ContainerSettings {
                     let driver = log.get("Type").and_then(Value::as_str).unwrap_or_default();
                     self.value("LogConfig", Some(driver).filter(|driver| *driver != defaults.log_driver));
                 }
-                ("RestartPolicy", Value::Object(policy)) => {
-                    let name = policy.get("Name").and_then(Value::as_str).unwrap_or_default();
-                    let times = policy.get("MaximumRetryCount").and_then(Value::as_i64).unwrap_or(0);
-                    let times = if times > 0 { format!(":{times}") } else { String::new() };
-                    self.value(
-                        "RestartPolicy",
-                        Some(name).filter(|name| *name != "no").map(|name| name.to_owned() + &times),
-                    );
-                }
+                ("RestartPolicy", Value::Object(policy)) => self.restart_policy(&policy),
                 // In the host's network no port is published, even if one is requested.
                 ("PortBindings", Value::Object(ports)) => {
                     self.ports(if publishes { ports } else { Map::new() });
                 }
-                ("CapAdd" | "CapDrop", Value::Array(names)) => {
-                    for known in names.iter().filter_map(Value::as_str) {
-                        let known = known.to_uppercase();
-                        let known = known.strip_prefix("CAP_").unwrap_or(&known);
-                        self.entry(&name, known, String::new());
-                    }
-                }
+                ("CapAdd" | "CapDrop", Value::Array(names)) => self.capabilities(&name, &names),
                 ("Runtime", Value::String(runtime)) => {
                     self.value(name, Some(runtime).filter(|it| *it != defaults.runtime));
                 }
@@ -290,30 +276,51 @@ impl ContainerSettings {
                 }
                 // Without an explicit limit it is twice the memory, or none if the kernel does not account for swap.
                 ("MemorySwap", Value::Number(swap)) => {
-                    self.value(
-                        name,
-                        swap.as_i64().filter(|swap| ![0, -1, memory.saturating_mul(2)].contains(swap)),
-                    );
+                    let usual = [0, -1, memory.saturating_mul(2)];
+                    self.value(name, swap.as_i64().filter(|swap| !usual.contains(swap)));
                 }
-                (_, Value::Number(number)) => {
-                    self.value(name, number.as_i64().filter(|number| *number > 0 || *number < -1));
-                }
-                (_, Value::Bool(is_on)) => self.value(name, Some(is_on)),
-                (_, Value::String(text)) => self.value(name, Some(text)),
-                (_, Value::Array(list)) => {
-                    // The engine adds this option by itself.
-                    let is_added = |entry: &str| is_privileged && entry == "label=disable";
-                    for entry in list.iter().map(of_list).filter(|entry| !is_added(entry)) {
-                        self.entry(&name, entry, String::new());
-                    }
-                }
-                (_, Value::Object(map)) => {
-                    for (key, value) in map {
-                        self.entry(&name, key, value.to_string());
-                    }
-                }
-                (_, Value::Null) => {}
+                (_, value) => self.other(name, value, is_privileged),
             }
+        }
+    }
+
+    /// Adds a setting without a special meaning.
+    fn other(&mut self, name: String, value: Value, is_privileged: bool) {
+        match value {
+            Value::Number(number) => {
+                self.value(name, number.as_i64().filter(|number| *number > 0 || *number < -1));
+            }
+            Value::Bool(is_on) => self.value(name, Some(is_on)),
+            Value::String(text) => self.value(name, Some(text)),
+            Value::Array(list) => {
+                // The engine adds this option by itself.
+                let is_added = |entry: &str| is_privileged && entry == "label=disable";
+                for entry in list.iter().map(of_list).filter(|entry| !is_added(entry)) {
+                    self.entry(&name, entry, String::new());
+                }
+            }
+            Value::Object(map) => {
+                for (key, value) in map {
+                    self.entry(&name, key, value.to_string());
+                }
+            }
+            Value::Null => {}
+        }
+    }
+
+    fn restart_policy(&mut self, policy: &Map<String, Value>) {
+        let name = policy.get("Name").and_then(Value::as_str).unwrap_or_default();
+        let times = policy.get("MaximumRetryCount").and_then(Value::as_i64).unwrap_or(0);
+        let times = if times > 0 { format!(":{times}") } else { String::new() };
+        let name = Some(name).filter(|name| *name != "no");
+        self.value("RestartPolicy", name.map(|name| name.to_owned() + &times));
+    }
+
+    fn capabilities(&mut self, field: &str, names: &[Value]) {
+        for known in names.iter().filter_map(Value::as_str) {
+            let known = known.to_uppercase();
+            let known = known.strip_prefix("CAP_").unwrap_or(&known);
+            self.entry(field, known, String::new());
         }
     }
 

@@ -168,74 +168,80 @@ fn value(text: &str) -> Value {
     toml::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
 }
 
+/// Settings that drainswap takes.
+const GOOD: &[&str] = &[
+    "",
+    "version = 1",
+    "socket = [\"/a\", \"b:1\"]\ndrain_timeout = \"90\"\nlock_wait = \"2 hours\"\nprobe = \"https://{address}:9/x\"",
+    "[registries]\n\"r.io\" = { username = \"u\", password_command = \"p\" }",
+];
+
+/// Settings that drainswap does not take.
+const BAD: &[&str] = &[
+    "version = 2",
+    "flor = 1",
+    "floor = -1",
+    "floor = \"1\"",
+    "rise = 0",
+    "drain_timeout = 5",
+    "drain_timeout = \"soon\"",
+    "on_failure = \"panic\"",
+    "lb_quorum = \"some\"",
+    "reload = \"later\"",
+    "probe = \"http://elsewhere/\"",
+    "as = \"new\"",
+    "docker = []",
+    "[hooks]\nbefore_lunch = \"x\"",
+    "[engines]\n\"10.0.0.1\" = 7",
+    "[registries]\n\"r.io\" = { username = \"u\", password = \"p\" }",
+    "[registries]\n\"r.io\" = { username = \"u\" }",
+    "[registries]\n\"r.io\" = { username = \"u\", password_file = \"f\", password_command = \"c\" }",
+    "[services.a]\nprimary_port = 1",
+];
+
+/// Keys of a service, and whether drainswap takes them.
+const KEYS: &[(&str, bool)] = &[
+    ("check = true", true),
+    ("check = { uri = \"/\" }", true),
+    ("check = { ury = \"/\" }", false),
+    ("primary_prt = 2", false),
+    ("backup_port = 70000", false),
+    ("restart = \"on-failure:3\"", true),
+    ("restart = false", true),
+    ("command = \"a b\"\nentrypoint = [\"c\"]", true),
+    ("command = 7", false),
+    ("environment = { A = 1, B = \"x\", C = true }", true),
+    ("environment = [\"A=1\"]", true),
+    ("environment = \"A=1\"", false),
+    ("env_file = [{ path = \"/a\", required = false }, \"/b\"]", true),
+    ("env_file = [{ pth = \"/a\" }]", false),
+    ("volumes = [\"/a:/b:ro\", { type = \"tmpfs\", target = \"/t\" }]", true),
+    ("volumes = [{ type = \"nfs\", target = \"/t\" }]", false),
+    ("volumes = \"/a:/b\"", false),
+    ("healthcheck = { test = \"t\", interval = \"10s\", retries = 3 }", true),
+    ("healthcheck = { tst = \"t\" }", false),
+    ("networks = [\"front\"]", true),
+    ("networks = { front = { aliases = [\"a\"], ipv4_address = \"10.0.0.1\" } }", true),
+    ("networks = { front = { alias = [\"a\"] } }", false),
+    ("ulimits = { nofile = 7, core = { soft = 1, hard = 2 } }", true),
+    ("ulimits = { nofile = \"many\" }", false),
+    ("logging = { driver = \"local\", options = { max-size = 7 } }", true),
+    ("logging = { drivers = \"local\" }", false),
+    ("mem_limit = \"512m\"\ncpus = 0.5\npids_limit = -1\ntty = true", true),
+    ("tty = \"yes\"", false),
+    ("dns = \"10.0.0.1\"\ntmpfs = [\"/run\"]\nlabels = [\"a\"]", true),
+    ("dns = { a = 1 }", false),
+    ("platform = \"linux/arm64\"\nimage = \"a:b\"", true),
+    ("platform = 7", false),
+];
+
 #[test]
 fn the_schema_takes_what_drainswap_takes() {
     let reader = Reader::of(Form::Settings);
     let service = |line: &str| format!("[services.a]\nhosts = [\"h\"]\nprimary_port = 1\n{line}\n");
-    let good = [
-        "",
-        "version = 1",
-        "socket = [\"/a\", \"b:1\"]\ndrain_timeout = \"90\"\nlock_wait = \"2 hours\"\nprobe = \"https://{address}:9/x\"",
-        "[registries]\n\"r.io\" = { username = \"u\", password_command = \"p\" }",
-    ];
-    let bad = [
-        "version = 2",
-        "flor = 1",
-        "floor = -1",
-        "floor = \"1\"",
-        "rise = 0",
-        "drain_timeout = 5",
-        "drain_timeout = \"soon\"",
-        "on_failure = \"panic\"",
-        "lb_quorum = \"some\"",
-        "reload = \"later\"",
-        "probe = \"http://elsewhere/\"",
-        "as = \"new\"",
-        "docker = []",
-        "[hooks]\nbefore_lunch = \"x\"",
-        "[engines]\n\"10.0.0.1\" = 7",
-        "[registries]\n\"r.io\" = { username = \"u\", password = \"p\" }",
-        "[registries]\n\"r.io\" = { username = \"u\" }",
-        "[registries]\n\"r.io\" = { username = \"u\", password_file = \"f\", password_command = \"c\" }",
-        "[services.a]\nprimary_port = 1",
-    ];
-    let keys = [
-        ("check = true", true),
-        ("check = { uri = \"/\" }", true),
-        ("check = { ury = \"/\" }", false),
-        ("primary_prt = 2", false),
-        ("backup_port = 70000", false),
-        ("restart = \"on-failure:3\"", true),
-        ("restart = false", true),
-        ("command = \"a b\"\nentrypoint = [\"c\"]", true),
-        ("command = 7", false),
-        ("environment = { A = 1, B = \"x\", C = true }", true),
-        ("environment = [\"A=1\"]", true),
-        ("environment = \"A=1\"", false),
-        ("env_file = [{ path = \"/a\", required = false }, \"/b\"]", true),
-        ("env_file = [{ pth = \"/a\" }]", false),
-        ("volumes = [\"/a:/b:ro\", { type = \"tmpfs\", target = \"/t\" }]", true),
-        ("volumes = [{ type = \"nfs\", target = \"/t\" }]", false),
-        ("volumes = \"/a:/b\"", false),
-        ("healthcheck = { test = \"t\", interval = \"10s\", retries = 3 }", true),
-        ("healthcheck = { tst = \"t\" }", false),
-        ("networks = [\"front\"]", true),
-        ("networks = { front = { aliases = [\"a\"], ipv4_address = \"10.0.0.1\" } }", true),
-        ("networks = { front = { alias = [\"a\"] } }", false),
-        ("ulimits = { nofile = 7, core = { soft = 1, hard = 2 } }", true),
-        ("ulimits = { nofile = \"many\" }", false),
-        ("logging = { driver = \"local\", options = { max-size = 7 } }", true),
-        ("logging = { drivers = \"local\" }", false),
-        ("mem_limit = \"512m\"\ncpus = 0.5\npids_limit = -1\ntty = true", true),
-        ("tty = \"yes\"", false),
-        ("dns = \"10.0.0.1\"\ntmpfs = [\"/run\"]\nlabels = [\"a\"]", true),
-        ("dns = { a = 1 }", false),
-        ("platform = \"linux/arm64\"\nimage = \"a:b\"", true),
-        ("platform = 7", false),
-    ];
-    let texts = good.into_iter().map(|text| (text.to_owned(), true));
-    let texts = texts.chain(bad.into_iter().map(|text| (text.to_owned(), false)));
-    let texts = texts.chain(keys.into_iter().map(|(line, is_good)| (service(line), is_good)));
+    let texts = GOOD.iter().map(|text| ((*text).to_owned(), true));
+    let texts = texts.chain(BAD.iter().map(|text| ((*text).to_owned(), false)));
+    let texts = texts.chain(KEYS.iter().map(|(line, is_good)| (service(line), *is_good)));
     let texts = texts.chain(examples().into_iter().map(|text| {
         let is_good = File::from_str(&text).is_ok();
         (text, is_good)

@@ -9,6 +9,7 @@ use super::no_address;
 use super::touched;
 use crate::model::ids::ServerId;
 use crate::model::probe::ProbeUrl;
+use crate::observation::AdminState;
 use crate::observation::Checking;
 use crate::observation::LoadBalancerState;
 use crate::observation::Observation;
@@ -97,63 +98,10 @@ impl<'a> Simulation<'a> {
                 usable.remove(&server.id);
             }
         }
-        let mut forecasts = Vec::new();
-        for balance in self.balances.iter().filter(|b| b.has_any(&out)) {
-            let before = self.forecasts(balance, &BTreeSet::new());
-            let after = self.forecasts(balance, &out);
-            for ((seen, before), after) in self.load_balancers.iter().zip(before).zip(after) {
-                floor::check(balance, &before, &after, &out, self.policy.floor)
-                    .map_err(|refusal| self.with_out_of_service_servers(refusal))?;
-                floor::check_room(balance, &before, &after, seen, self.policy)?;
-                self.takeover_servers_answer(
-                    &draft,
-                    floor::takeover_servers(&before, &after, self.policy.floor),
-                )?;
-                if !forecasts.contains(&after) {
-                    forecasts.push(after);
-                }
-            }
-        }
-        let kept_state = |server: &Server| self.policy.scope.kept_state(server, self.left_out);
-        for server in alive.iter().filter(|server| kept_state(server).is_none()) {
-            // A weight of 0 stays, and a new container may not change what an agent says.
-            let is_down_by_agent = server.state.as_ref().is_some_and(ServerState::is_down_by_agent);
-            if weight(server) > 0 && !is_down_by_agent {
-                for usable in &mut self.usable {
-                    usable.insert(server.id.clone(), weight(server));
-                }
-            }
-        }
-        self.proved.extend(alive.iter().map(|server| server.id.clone()));
-        let is_published =
-            |balance: &&Balance| self.load_balancers.iter().any(|seen| balance.is_published(seen));
-        let published = self.balances.iter().filter(is_published);
-        let everywhere = published.flat_map(|balance| self.forecasts(balance, &BTreeSet::new()));
-        let takers: BTreeSet<ServerId> =
-            everywhere.flat_map(|forecast| forecast.shares).map(|share| share.server).collect();
-        // The previous version may not know this probe.
-        let also = self.policy.probe.as_ref().filter(|_| self.purpose == RunKind::Deploy);
-        let servers = draft.servers.iter().map(|server| {
-            let silence = self.policy.silence_check.is_made_for(&server.id.backend);
-            let line = lane_server(server, also, takers.contains(&server.id))?;
-            // The check of another container says nothing about this one.
-            let is_its_own =
-                |check: &OwnCheck| check.tracks.as_ref().is_none_or(|tracked| out.contains(tracked));
-            let own_check = line.own_check.filter(is_its_own);
-            Ok(LaneServer {
-                silence: line.silence.filter(|_| silence),
-                own_check,
-                agents: with_agent(self.load_balancers, &server.id, Checking::On),
-                agents_off: if self.left_out.contains(&server.id) {
-                    // The run that left it out turned the agent off.
-                    Vec::new()
-                } else {
-                    with_agent(self.load_balancers, &server.id, Checking::Off)
-                },
-                stays: kept_state(server),
-                ..line
-            })
-        });
+        let forecasts = self.without(&draft, &out)?;
+        self.put_in(&alive);
+        let takers = self.takers();
+        let servers = draft.servers.iter().map(|server| self.lane_server(server, &out, &takers));
         Ok(Lane {
             servers: servers.collect::<Result<_, _>>()?,
             role: draft.role(),
@@ -164,12 +112,89 @@ impl<'a> Simulation<'a> {
         })
     }
 
+    /// Checks that the other servers can carry the traffic of a lane, and returns where it goes.
+    fn without(&self, draft: &LaneDraft, out: &BTreeSet<ServerId>) -> Result<Vec<Forecast>, Refusal> {
+        let mut forecasts = Vec::new();
+        for balance in self.balances.iter().filter(|b| b.has_any(out)) {
+            let before = self.forecasts(balance, &BTreeSet::new());
+            let after = self.forecasts(balance, out);
+            for ((seen, before), after) in self.load_balancers.iter().zip(before).zip(after) {
+                floor::check(balance, &before, &after, out, self.policy.floor)
+                    .map_err(|refusal| self.with_out_of_service_servers(refusal))?;
+                floor::check_room(balance, &before, &after, seen, self.policy)?;
+                let takeover = floor::takeover_servers(&before, &after, self.policy.floor);
+                self.takeover_servers_answer(draft, takeover)?;
+                if !forecasts.contains(&after) {
+                    forecasts.push(after);
+                }
+            }
+        }
+        Ok(forecasts)
+    }
+
+    /// Puts the servers of a lane in rotation, as they are after it.
+    fn put_in(&mut self, servers: &[&Server]) {
+        let back: Vec<&&Server> = servers.iter().filter(|server| self.kept_state(server).is_none()).collect();
+        for server in back {
+            // A weight of 0 stays, and a new container may not change what an agent says.
+            let is_down_by_agent = server.state.as_ref().is_some_and(ServerState::is_down_by_agent);
+            if weight(server) > 0 && !is_down_by_agent {
+                for usable in &mut self.usable {
+                    usable.insert(server.id.clone(), weight(server));
+                }
+            }
+        }
+        self.proved.extend(servers.iter().map(|server| server.id.clone()));
+    }
+
+    /// Returns the servers that get traffic now.
+    fn takers(&self) -> BTreeSet<ServerId> {
+        let is_published =
+            |balance: &&Balance| self.load_balancers.iter().any(|seen| balance.is_published(seen));
+        let published = self.balances.iter().filter(is_published);
+        let everywhere = published.flat_map(|balance| self.forecasts(balance, &BTreeSet::new()));
+        everywhere.flat_map(|forecast| forecast.shares).map(|share| share.server).collect()
+    }
+
+    /// Returns the state out of service in which a server stays.
+    fn kept_state(&self, server: &Server) -> Option<AdminState> {
+        self.policy.scope.kept_state(server, self.left_out)
+    }
+
+    /// Returns a server of a lane whose servers are `out`; `takers` get traffic after it.
+    fn lane_server(
+        &self,
+        server: &Server,
+        out: &BTreeSet<ServerId>,
+        takers: &BTreeSet<ServerId>,
+    ) -> Result<LaneServer, Refusal> {
+        // The previous version may not know this probe.
+        let also = self.policy.probe.as_ref().filter(|_| self.purpose == RunKind::Deploy);
+        let silence = self.policy.silence_check.is_made_for(&server.id.backend);
+        let line = lane_server(server, also, takers.contains(&server.id))?;
+        // The check of another container says nothing about this one.
+        let is_its_own = |check: &OwnCheck| check.tracks.as_ref().is_none_or(|tracked| out.contains(tracked));
+        Ok(LaneServer {
+            silence: line.silence.filter(|_| silence),
+            own_check: line.own_check.filter(is_its_own),
+            agents: with_agent(self.load_balancers, &server.id, Checking::On),
+            agents_off: if self.left_out.contains(&server.id) {
+                // The run that left it out turned the agent off.
+                Vec::new()
+            } else {
+                with_agent(self.load_balancers, &server.id, Checking::Off)
+            },
+            stays: self.kept_state(server),
+            ..line
+        })
+    }
+
     /// Adds the servers that `--enable` could put in service, if too few would serve.
     pub(super) fn with_out_of_service_servers(&self, mut refusal: Refusal) -> Refusal {
         if let Refusal::Floor { backend, out, stays_out, .. } = &mut refusal {
             let others =
                 self.servers.values().filter(|it| it.id.backend == *backend && !out.contains(&it.id));
-            let kept = |it: &&&Server| self.policy.scope.kept_state(it, self.left_out).is_some();
+            let kept = |it: &&&Server| self.kept_state(it).is_some();
             let with_container = others.filter(|it| it.container().is_some() && !it.has_agent()).filter(kept);
             stays_out.extend(with_container.map(|it| it.id.clone()));
         }

@@ -129,10 +129,9 @@ fn any_prefix_of_a_journal_loads() {
     }
 }
 
-/// Tries every kind of record after every state of a run: which are accepted, and how the others are rejected.
-#[test]
-fn a_record_that_cannot_follow_is_an_error_with_its_number() {
-    let states = [
+/// Returns the states of a run in their order, each with the records that lead to it from the one before.
+fn states() -> Vec<(&'static str, Vec<Record>)> {
+    vec![
         ("nothing", vec![]),
         ("opened", vec![opened()]),
         ("begun", vec![begun(0, Step::Create)]),
@@ -143,8 +142,12 @@ fn a_record_that_cannot_follow_is_an_error_with_its_number() {
         ("stuck", vec![stuck()]),
         ("resumed", vec![begun(0, Step::Create)]),
         ("closed", vec![closed()]),
-    ];
-    let records = [
+    ]
+}
+
+/// Returns every kind of record.
+fn kinds() -> Vec<(&'static str, Record)> {
+    vec![
         ("opened", opened()),
         ("begun", begun(0, Step::Create)),
         ("begun, not planned", begun(0, Step::Discard)),
@@ -159,9 +162,15 @@ fn a_record_that_cannot_follow_is_an_error_with_its_number() {
         ("undone, no such lane", undone(2)),
         ("closed", closed()),
         ("adopted", adopted()),
-    ];
+    ]
+}
+
+/// Tries every kind of record after every state of a run: which are accepted, and how the others are rejected.
+#[test]
+fn a_record_that_cannot_follow_is_an_error_with_its_number() {
+    let states = states();
     let (mut table, mut errors) = (String::new(), BTreeSet::new());
-    for (name, record) in records {
+    for (name, record) in kinds() {
         let (mut all, mut follows) = (Vec::new(), Vec::new());
         for (state, next) in &states {
             all.extend(next.clone());

@@ -68,6 +68,17 @@ fn normal(name: &str) -> String {
     kept.collect::<String>().trim_start_matches(['_', '-']).to_owned()
 }
 
+/// Returns the `name` in a mapping.
+fn own_name(map: &Map, place: &KeyPath, values: &Values<'_>) -> Result<Option<String>, ComposeError> {
+    let Some(node) = map.get("name") else { return Ok(None) };
+    let place = place.key("name");
+    match values.value(node, &place)? {
+        None => Ok(None),
+        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),
+        Some(_) => Err(place.wrong("expected a string")),
+    }
+}
+
 impl Project<'_> {
     /// Returns the name of a network or a volume on the engine. `at` is its place in the file.
     pub(super) fn engine_name(
@@ -97,21 +108,12 @@ impl Project<'_> {
         }
         let place = KeyPath::new(kind.key().to_owned()).head(name);
         let Some(meaning) = meaning.map() else { return Err(place.wrong("expected a mapping or nothing")) };
-        let value = |map: &Map, place: &KeyPath, key: &str| match map.get(key) {
-            Some(node) => values.value(node, &place.key(key)),
-            None => Ok(None),
-        };
-        let text = |value: Option<Value>, place: &KeyPath| match value {
-            None => Ok(None),
-            Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),
-            Some(_) => Err(place.key("name").wrong("expected a string")),
-        };
-        let own = text(value(meaning, &place, "name")?, &place)?;
+        let own = own_name(meaning, &place, values)?;
         let external = match meaning.get("external") {
             // The old form `external: { name: … }`.
             Some(Node::Map(older)) => {
                 let place = place.key("external");
-                let older = text(value(older, &place, "name")?, &place)?;
+                let older = own_name(older, &place, values)?;
                 return Ok(older.or(own).unwrap_or_else(|| name.to_owned()));
             }
             Some(node) => match values.value(node, &place.key("external"))? {

@@ -144,15 +144,20 @@ fn the_result_of_the_check_counts_if_there_is_one() {
     assert_eq!(answer(None, None, probed.as_ref()), probed);
 }
 
-/// The table of docs/concepts/readiness.md: each row with lines of its kind.
-#[test]
-fn the_page_says_which_check_decides() {
-    const PROBE: (&str, &str) = ("drainswap's own probe", "nothing");
-    const HAPROXY: (&str, &str) = ("HAProxy", "`rise` checks");
+/// A way to decide whether a server serves, and what it costs.
+type Decision = (&'static str, &'static str);
+
+const PROBE: Decision = ("drainswap's own probe", "nothing");
+const HAPROXY: Decision = ("HAProxy", "`rise` checks");
+
+/// A kind of check, what decides there, and lines of that kind: those of the backend, and the server's.
+type Kind = (&'static str, Decision, Vec<(String, &'static str)>);
+
+/// Returns the kinds of HTTP checks, after the line without a check of its own.
+fn http_checks() -> Vec<Kind> {
     let rule = |rule: &str| format!("{HTTPCHK}\n {rule}");
-    let tcp = |option: &str| (format!("mode tcp\n option {option}"), "10.0.0.1:80 check");
     let http = |server: &'static str| (HTTPCHK.to_owned(), server);
-    let rows = [
+    vec![
         (
             "none, in mode http or tcp",
             PROBE,
@@ -192,6 +197,13 @@ fn the_page_says_which_check_decides() {
                 (rule("http-check expect rstring ^(?!ready)"), "10.0.0.1:80 check"),
             ],
         ),
+    ]
+}
+
+/// Returns the kinds of checks of other protocols.
+fn other_checks() -> Vec<Kind> {
+    let tcp = |option: &str| (format!("mode tcp\n option {option}"), "10.0.0.1:80 check");
+    vec![
         (
             "`tcp-check` rules; redis, mysql, pgsql, smtp, ldap, ssl-hello, spop, external",
             HAPROXY,
@@ -220,11 +232,16 @@ fn the_page_says_which_check_decides() {
         (
             "`healthcheck NAME`, a section of HAProxy 3.4",
             HAPROXY,
-            vec![http("10.0.0.1:80 check healthcheck shop")],
+            vec![(HTTPCHK.to_owned(), "10.0.0.1:80 check healthcheck shop")],
         ),
-    ];
+    ]
+}
+
+/// The table of docs/concepts/readiness.md: each row with lines of its kind.
+#[test]
+fn the_page_says_which_check_decides() {
     let mut table = "| check of the server line | decided by | cost |\n|---|---|---|\n".to_owned();
-    for (kind, (decides, cost), lines) in rows {
+    for (kind, (decides, cost), lines) in http_checks().into_iter().chain(other_checks()) {
         for (lines, server) in lines {
             assert_eq!(
                 why(&lines, server).is_some(),

@@ -34,9 +34,9 @@ pub(in crate::adapters::docker) fn changes(
         text(old.stop_signal.as_ref()),
         text(given(new.stop_signal.as_ref()).or(image.stop_signal.as_ref())),
     );
-    let healthcheck = healthcheck(new.healthcheck.clone(), image.healthcheck.clone());
     // Compared part by part: a test that the user set stays, and may hold a secret.
-    let (was, is) = (old.healthcheck.clone().unwrap_or_default(), healthcheck.unwrap_or_default());
+    let was = old.healthcheck.clone().unwrap_or_default();
+    let is = healthcheck(new.healthcheck.clone(), image.healthcheck.clone()).unwrap_or_default();
     differs("healthcheck", words(was.test.as_ref()), words(is.test.as_ref()));
     differs("healthcheck interval", seconds(was.interval), seconds(is.interval));
     differs("healthcheck timeout", seconds(was.timeout), seconds(is.timeout));
@@ -46,13 +46,6 @@ pub(in crate::adapters::docker) fn changes(
 
     let env = variables(image.env.as_ref()).into_iter().chain(variables(new.env.as_ref())).collect();
     changes.extend(entries("environment variable", &variables(old.env.as_ref()), &env));
-    let pairs = |labels: Option<&HashMap<String, String>>| {
-        labels
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect::<BTreeMap<_, _>>()
-    };
     let labels = pairs(image.labels.as_ref()).into_iter().chain(pairs(new.labels.as_ref())).collect();
     changes.extend(entries("label", &pairs(old.labels.as_ref()), &labels));
     // `-P` publishes the exposed ports. The new container gets the ports that the old one published this way by
@@ -69,6 +62,11 @@ pub(in crate::adapters::docker) fn changes(
         changes.extend(entries(field, &as_map(names(old)), &as_map(after)));
     }
     changes
+}
+
+/// Returns labels in the order of their names.
+fn pairs(labels: Option<&HashMap<String, String>>) -> BTreeMap<String, String> {
+    labels.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// Returns the entrypoint and the command. A command only makes sense with its entrypoint: if the user set an
