@@ -19,37 +19,13 @@ async fn main() {
     let stage = Stage::fleet().start().await;
     let second = TlsEngine::start().await;
     let (v1, v2) = (stage.reference("v1"), stage.image("v2", &[("VERSION", "v2")]).await);
-    for server in stage.servers().iter().filter(|server| server.address.ip().octets()[3] == 2) {
-        stage.remove(server.name).await;
-        let (name, publish) = (stage.container_name(server.name), format!("{}:8080", server.address));
-        let run = ["run", "-d", "--restart", "unless-stopped", "--name", &name, "-p", &publish, &v1];
-        second.docker(&run).expect("docker run on the second daemon");
-        stage.until_healthy(server.name).await;
-    }
-    for server in stage.servers() {
-        wait_until("all are up", Duration::from_secs(30), async || {
-            stage.haproxy.status(server.name).await.starts_with("UP")
-        })
-        .await;
-    }
+    move_half_to(&second, &stage).await;
     let settings = stage.dir().join("drainswap.toml");
     let engines = format!("[engines]\n\"127.0.0.2\" = \"unix://{}\"\n", second.socket().display());
     std::fs::write(&settings, engines).expect("write the settings");
     // The time for a single container on each engine.
-    let alone = |create: &dyn Fn() -> String| {
-        let begun = Instant::now();
-        let id = create();
-        (begun.elapsed().as_secs_f64() * 1e3, id)
-    };
-    let (mut first_alone, mut second_alone) = (Vec::new(), Vec::new());
-    for _ in 0..5 {
-        let (took, id) = alone(&|| local(&["create", &v1]));
-        first_alone.push(took);
-        local(&["rm", &id]);
-        let (took, id) = alone(&|| second.docker(&["create", &v1]).expect("create"));
-        second_alone.push(took);
-        second.docker(&["rm", &id]).expect("rm");
-    }
+    let first_alone = time_of_a_create(&v1, local);
+    let second_alone = time_of_a_create(&v1, |arguments| second.docker(arguments).expect("docker"));
 
     let load = Load::start(stage.frontend(), Mix::full());
     load.answered(300).await;
@@ -70,7 +46,7 @@ async fn main() {
     let report = load.stop().await;
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     let ms = |from: &str, to: &str| between(&events, from, to);
-    let one_by_one = 10.0 * (median(first_alone) + median(second_alone));
+    let one_by_one = 10.0 * (first_alone + second_alone);
     let created = ms("pulled", "lane_started");
     println!("pull, on both engines: {:.0} ms", ms("pull_started", "pulled"));
     println!(
@@ -88,6 +64,36 @@ async fn main() {
     );
     drop(second);
     stage.close().await;
+}
+
+/// Runs the containers of one of the hosts on a second engine.
+async fn move_half_to(second: &TlsEngine, stage: &Stage) {
+    let v1 = stage.reference("v1");
+    for server in stage.servers().iter().filter(|server| server.address.ip().octets()[3] == 2) {
+        stage.remove(server.name).await;
+        let (name, publish) = (stage.container_name(server.name), format!("{}:8080", server.address));
+        let run = ["run", "-d", "--restart", "unless-stopped", "--name", &name, "-p", &publish, &v1];
+        second.docker(&run).expect("docker run on the second daemon");
+        stage.until_healthy(server.name).await;
+    }
+    for server in stage.servers() {
+        wait_until("all are up", Duration::from_secs(30), async || {
+            stage.haproxy.status(server.name).await.starts_with("UP")
+        })
+        .await;
+    }
+}
+
+/// Returns the milliseconds that an engine takes to create a container: the median of five.
+fn time_of_a_create(image: &str, docker: impl Fn(&[&str]) -> String) -> f64 {
+    let times = (0..5).map(|_| {
+        let begun = Instant::now();
+        let id = docker(&["create", image]);
+        let took = begun.elapsed().as_secs_f64() * 1e3;
+        docker(&["rm", &id]);
+        took
+    });
+    median(times.collect())
 }
 
 /// Returns the milliseconds from the first event of one kind to the first of another.

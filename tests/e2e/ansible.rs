@@ -184,12 +184,15 @@ async fn the_shipped_playbook_brings_staging_to_production_or_takes_it_back() {
         inventory["all"]["vars"] = json!({"backend": "mobile", "image": image});
         ansible.play(staging.dir(), &playbook, &inventory, &[])
     };
+    let run = async |first: &str, second: &str| {
+        assert_eq!(
+            (versions(&staging).await, versions(&production).await),
+            (vec![first.to_owned(); 2], vec![second.to_owned(); 2])
+        );
+    };
     let v2 = staging.image("v2", &[("VERSION", "v2")]).await;
     all_went_well(&play(&v2, 200));
-    assert_eq!(
-        (versions(&staging).await, versions(&production).await),
-        (vec!["v2".to_owned(); 2], vec!["v2".to_owned(); 2])
-    );
+    run("v2", "v2").await;
     // Nothing is left to do, but production gets the digest.
     let again = play(&v2, 200);
     all_went_well(&again);
@@ -218,10 +221,7 @@ async fn the_shipped_playbook_brings_staging_to_production_or_takes_it_back() {
         never = moving => match never {},
     };
     all_went_well(&played);
-    assert_eq!(
-        (versions(&staging).await, versions(&production).await),
-        (vec!["v3".to_owned(); 2], vec!["v3".to_owned(); 2])
-    );
+    run("v3", "v3").await;
     // The tag has really moved.
     let refused = play(&v3, 418);
     assert!(!refused.status.success(), "{}", output_of(&refused));
@@ -230,10 +230,7 @@ async fn the_shipped_playbook_brings_staging_to_production_or_takes_it_back() {
         "{}",
         output_of(&refused)
     );
-    assert_eq!(
-        (versions(&staging).await, versions(&production).await),
-        (vec!["moved".to_owned(); 2], vec!["v3".to_owned(); 2])
-    );
+    run("moved", "v3").await;
     production.close().await;
     staging.close().await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use drainswap::adapters::docker::{DockerEngine, Endpoint};
 use drainswap::cli::Globals;
-use drainswap::model::ids::ImageId;
+use drainswap::model::ids::{ContainerId, ImageId};
 use drainswap::model::image::Image;
 use drainswap::observation::{Pinned, Published};
 use drainswap::ports::ContainerEngine;
@@ -91,11 +91,9 @@ async fn a_described_container_has_all_described_settings() {
     let reference = format!("{}:v1", stage.registry.repository());
     let image = ImageId(inspect(&reference)["Id"].as_str().expect("an id").to_owned());
     let ports = Ports::reserve(1);
+    let wanted = &settings.services["mobile"].container;
     let recipe = CreateSpec {
-        model: SpecSource::Described {
-            wanted: Box::new(settings.services["mobile"].container.clone()),
-            instead_of: None,
-        },
+        model: SpecSource::Described { wanted: Box::new(wanted.clone()), instead_of: None },
         platform: None,
         image: Image::Local { reference, id: image.clone() },
         name: format!("{id}.new-20261126T100000.000Z"),
@@ -107,7 +105,7 @@ async fn a_described_container_has_all_described_settings() {
         pinned: Pinned::default(),
         renew_volumes: false,
     };
-    let mut elsewhere = settings.services["mobile"].container.clone();
+    let mut elsewhere = wanted.clone();
     elsewhere.networks.0.insert(format!("{id}-nowhere"), drainswap::service::container::Endpoint::default());
     let elsewhere = CreateSpec {
         model: SpecSource::Described { wanted: Box::new(elsewhere), instead_of: None },
@@ -120,11 +118,21 @@ async fn a_described_container_has_all_described_settings() {
     assert_ne!(first, new, "the container of an earlier attempt is replaced");
     engine.start(&new).await.unwrap_or_else(|error| panic!("{error}"));
 
+    check_settings(&inspect(&recipe.name), id, &dir.display().to_string());
     let is = inspect(&recipe.name);
+    assert_eq!(is["Image"], image.0);
+    assert_eq!(is["NetworkSettings"]["Ports"]["8080/tcp"][0]["HostPort"], ports.at(0).to_string());
+    check_that_it_does_not_differ(&engine, &recipe, wanted, &new).await;
+    check_additions_of_the_engine(&engine, &recipe, wanted, id).await;
+    drop(around);
+    stage.close().await;
+}
+
+/// Checks that a container has every described setting.
+fn check_settings(is: &Value, id: &str, dir: &str) {
     let at = |path: &str| is.pointer(path).cloned().unwrap_or(Value::Null);
     for (path, wanted) in [
         ("/State/Running", json!(true)),
-        ("/Image", json!(image.0)),
         ("/Config/Entrypoint", json!(["/app"])),
         ("/Config/Hostname", json!("mobile-one")),
         ("/Config/Labels/tier", json!("web")),
@@ -132,10 +140,7 @@ async fn a_described_container_has_all_described_settings() {
         ("/Config/Healthcheck/Test", json!(["CMD", "/app", "check"])),
         ("/Config/Healthcheck/Interval", json!(90_000_000_000_i64)),
         ("/HostConfig/RestartPolicy", json!({ "Name": "on-failure", "MaximumRetryCount": 3 })),
-        (
-            "/HostConfig/Binds",
-            json!([format!("{}:/data:ro", dir.display()), format!("{id}-cache:/cache:rw")]),
-        ),
+        ("/HostConfig/Binds", json!([format!("{dir}:/data:ro"), format!("{id}-cache:/cache:rw")])),
         ("/HostConfig/Mounts/0/Target", json!("/memory")),
         ("/HostConfig/Tmpfs", json!({ "/run": "size=1m" })),
         ("/HostConfig/ExtraHosts", json!(["db:10.0.0.9"])),
@@ -146,7 +151,6 @@ async fn a_described_container_has_all_described_settings() {
         ("/HostConfig/CapDrop", json!(["ALL"])),
         ("/HostConfig/Memory", json!(64 << 20)),
         ("/HostConfig/NanoCpus", json!(500_000_000)),
-        ("/NetworkSettings/Ports/8080~1tcp/0/HostPort", json!(ports.at(0).to_string())),
     ] {
         assert_eq!(at(path), wanted, "{path}");
     }
@@ -159,21 +163,24 @@ async fn a_described_container_has_all_described_settings() {
     assert_eq!(names, [&format!("{id}-back"), &format!("{id}-front")]);
     let aliases = &networks[format!("{id}-front")]["Aliases"];
     assert!(aliases.as_array().is_some_and(|all| all.contains(&json!("mobile"))), "{aliases}");
+}
 
-    // The container does not differ from its description, in spite of the engine's additions.
-    let SpecSource::Described { wanted, .. } = &recipe.model else { panic!("it is described") };
+/// Checks that a container does not differ from its description, in spite of the engine's additions.
+async fn check_that_it_does_not_differ(
+    engine: &DockerEngine,
+    recipe: &CreateSpec,
+    wanted: &Container,
+    new: &ContainerId,
+) {
     let compared = async |wanted: &Container| {
         let model = SpecSource::Described { wanted: Box::new(wanted.clone()), instead_of: Some(new.clone()) };
         let changes = engine.changes(&CreateSpec { model, ..recipe.clone() }).await;
         changes.unwrap_or_else(|error| panic!("{error}")).expect("both are here")
     };
     assert_eq!(compared(wanted).await, []);
-    let other = Container { init: Some(true), tty: Some(true), ..(**wanted).clone() };
+    let other = Container { init: Some(true), tty: Some(true), ..wanted.clone() };
     let told: Vec<String> = compared(&other).await.iter().map(ToString::to_string).collect();
     assert_eq!(told, ["Init: nothing → true", "Tty: nothing → true"]);
-    check_additions_of_the_engine(&engine, &recipe, wanted, id).await;
-    drop(around);
-    stage.close().await;
 }
 
 /// Checks that settings which the engine adds to some containers do not count as drift.
@@ -245,34 +252,47 @@ async fn a_described_service_starts_on_empty_hosts() {
     // A changed description is deployed even with the same image, and without naming an image.
     let text = text.replace("planted-1f", "planted-2e").replace("always", "unless-stopped");
     let text = format!("{text}image = \"{v1}\"\nhostname = \"mobile\"\n");
-    std::fs::write(&file, text).expect("write the settings");
-    let status = stage.drainswap(&[&["status"], &settings[..]].concat()).await.exits(0);
-    status.says(&["note: mobile/app2b is not as drainswap.toml describes it"]);
-    let plan = stage.drainswap(&[&["plan", "mobile"], &settings[..]].concat()).await.exits(0);
-    let plan = plan.prints(&[
+    std::fs::write(&file, &text).expect("write the settings");
+    deploy_the_changed_description(&stage, &settings).await;
+    describe_the_same_in_a_compose_file(&stage, &v1).await;
+
+    // Docker's health check must pass too, and its last runs show the reason for a failure.
+    let check = "healthcheck = { test = [\"CMD\", \"/nothing\"], interval = \"1s\", retries = 1 }\n";
+    std::fs::write(&file, text + check).expect("write the settings");
+    let hasty = [&["deploy", "mobile", "--ready-timeout", "4s"], &settings[..]].concat();
+    let failed = stage.drainswap(&hasty).await.exits(10);
+    failed.says(&["Docker's healthcheck says unhealthy", "health | exit code -1", "rolled back"]);
+    ends_with("v1", stage).await;
+}
+
+/// Deploys a description that differs in several settings, rolls back, and deploys it again.
+async fn deploy_the_changed_description(stage: &Stage, settings: &[&str]) {
+    let run = async |command: &[&str]| stage.drainswap(&[command, settings].concat()).await.exits(0);
+    run(&["status"]).await.says(&["note: mobile/app2b is not as drainswap.toml describes it"]);
+    let plan = run(&["plan", "mobile"]).await.prints(&[
         "differs from its description in drainswap.toml",
         "environment variable TOKEN has a new value",
         "Hostname: nothing → mobile",
         "RestartPolicy: always → unless-stopped",
     ]);
     assert!(!plan.stdout.contains("planted-"), "{}", plan.stdout);
-    let deploy = [&["deploy", "mobile"], &settings[..]].concat();
     // Such a deploy is in the history and can be rolled back.
-    let events = stage.drainswap(&[&deploy[..], &["--keep", "1", "-o", "json"]].concat()).await.exits(0);
+    let events = run(&["deploy", "mobile", "--keep", "1", "-o", "json"]).await;
     assert!(!events.stdout.contains("planted-") && !events.stderr.contains("planted-"), "{}", events.stdout);
-    let back = ["rollback", "mobile", "--keep", "0"];
-    stage.drainswap(&[&back[..], &settings[..]].concat()).await.exits(0).says(&["4 containers replaced"]);
-    assert_ne!(inspect(&format!("{}-mobile-app1b", stage.id()))["Config"]["Hostname"], "mobile");
-    stage.drainswap(&deploy).await.exits(0).says(&["4 containers replaced"]);
-    let status = stage.drainswap(&[&["status", "-o", "json"], &settings[..]].concat()).await.exits(0);
-    assert!(!status.stdout.contains("planted-"), "{}", status.stdout);
+    run(&["rollback", "mobile", "--keep", "0"]).await.says(&["4 containers replaced"]);
     let name = format!("{}-mobile-app1b", stage.id());
+    assert_ne!(inspect(&name)["Config"]["Hostname"], "mobile");
+    run(&["deploy", "mobile"]).await.says(&["4 containers replaced"]);
+    let status = run(&["status", "-o", "json"]).await;
+    assert!(!status.stdout.contains("planted-"), "{}", status.stdout);
     let is = inspect(&name);
     assert_eq!(is["Config"]["Hostname"], "mobile");
     assert_eq!(is["HostConfig"]["RestartPolicy"]["Name"], "unless-stopped");
-    stage.drainswap(&deploy).await.exits(0).says(&["nothing to do"]);
+    run(&["deploy", "mobile"]).await.says(&["nothing to do"]);
+}
 
-    // The same description from a Compose file with variables.
+/// Describes the containers that run in a Compose file with variables, and changes a variable.
+async fn describe_the_same_in_a_compose_file(stage: &Stage, v1: &str) {
     let compose = format!(
         "services:\n  mobile:\n    image: ${{IMAGE:?}}\n    network_mode: bridge\n    hostname: mobile\n    \
          environment: [TOKEN]\n    restart: ${{POLICY:-unless-stopped}}\n    labels: {{ drainswap.test: {0} }}\n    \
@@ -290,13 +310,4 @@ async fn a_described_service_starts_on_empty_hosts() {
     let plan = [&["plan"], &same[1..]].concat();
     let plan = stage.drainswap(&plan).await.exits(0).prints(&["variable TOKEN has a new value"]);
     assert!(!plan.stdout.contains("planted-"), "{}", plan.stdout);
-
-    // Docker's health check must pass too, and its last runs show the reason for a failure.
-    let text = std::fs::read_to_string(&file).expect("read the settings");
-    let check = "healthcheck = { test = [\"CMD\", \"/nothing\"], interval = \"1s\", retries = 1 }\n";
-    std::fs::write(&file, text + check).expect("write the settings");
-    let hasty = [&deploy[..], &["--ready-timeout", "4s"]].concat();
-    let failed = stage.drainswap(&hasty).await.exits(10);
-    failed.says(&["Docker's healthcheck says unhealthy", "health | exit code -1", "rolled back"]);
-    ends_with("v1", stage).await;
 }

@@ -44,17 +44,25 @@ async fn hooks_get_the_context_and_can_fail_or_skip() {
         assert_eq!(versions(&stage).await, ["v1", "v1"]);
     }
     assert_in_service(&stage).await;
-    // A hook that skips a server leaves the server and its container alone.
+    skip_a_server(&stage, &v2).await;
+    assert_in_service(&stage).await;
+    let report = load.stop().await;
+    assert_eq!(report.failed(), 0, "{report}");
+    stage.close().await;
+}
+
+/// Deploys with a hook that skips one server, which leaves the server and its container alone.
+async fn skip_a_server(stage: &Stage, v2: &str) {
     let log = stage.dir().join("log");
     let tell = format!("echo $DRAINSWAP_HOOK $DRAINSWAP_SERVERS $DRAINSWAP_OUTCOME >> {}", log.display());
     let skip = format!(
         "before_drain = '{tell}; [ $DRAINSWAP_SERVERS = mobile/app1 ] || exit 75'\nafter_drain = '{tell}'\nbefore_enable = '{tell}'\nafter_enable = '{tell}'\nafter_run = '{tell}; exit 1'\nbefore_run = '{tell}'"
     );
-    deploy(&stage, &v2, &skip, &[])
+    deploy(stage, v2, &skip, &[])
         .await
         .exits(0)
         .says(&["mobile/app1b left unchanged", "mobile/app1b skipped by a hook"]);
-    assert_eq!(versions(&stage).await, ["v2", "v1"]);
+    assert_eq!(versions(stage).await, ["v2", "v1"]);
     let told = std::fs::read_to_string(&log).expect("the output of the hooks");
     let told: Vec<&str> = told.lines().map(str::trim).collect();
     assert_eq!(
@@ -69,8 +77,4 @@ async fn hooks_get_the_context_and_can_fail_or_skip() {
             "after_run mobile/app1 mobile/app1b deployed",
         ]
     );
-    assert_in_service(&stage).await;
-    let report = load.stop().await;
-    assert_eq!(report.failed(), 0, "{report}");
-    stage.close().await;
 }

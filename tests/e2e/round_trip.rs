@@ -158,28 +158,31 @@ pub(super) fn inspect(name: &str) -> Value {
     all.into_iter().next().expect("a container")
 }
 
+/// The parts of an inspection that differ between any two containers.
+const GENERATED: &[&str] = &[
+    "Id",
+    "Created",
+    "State",
+    "Image",
+    "ResolvConfPath",
+    "HostnamePath",
+    "HostsPath",
+    "LogPath",
+    "GraphDriver",
+    "RestartCount",
+    "ExecIDs",
+    // The image again.
+    "ImageManifestDescriptor",
+];
+
 /// Removes values that differ between any two containers: identity, times, paths in the file system, and generated
 /// addresses.
 fn normalised(mut found: Value) -> Value {
     let id = found["Id"].as_str().expect("an id").to_owned();
     let volumes = anonymous_volumes(&found);
     let object = found.as_object_mut().expect("an object");
-    for key in [
-        "Id",
-        "Created",
-        "State",
-        "Image",
-        "ResolvConfPath",
-        "HostnamePath",
-        "HostsPath",
-        "LogPath",
-        "GraphDriver",
-        "RestartCount",
-        "ExecIDs",
-        // The image again.
-        "ImageManifestDescriptor",
-    ] {
-        object.remove(key);
+    for key in GENERATED {
+        object.remove(*key);
     }
     object["Config"].as_object_mut().expect("a configuration").remove("Image");
     if object["Config"]["Hostname"] == id[..12] {
@@ -325,6 +328,20 @@ impl Drop for Surroundings {
     }
 }
 
+/// Returns the recipe for a container like this one, with an image.
+fn copy_of(name: &str, image: &Image) -> CreateSpec {
+    let like = ContainerId(inspect(name)["Id"].as_str().expect("an id").to_owned());
+    CreateSpec {
+        model: SpecSource::CopyOf(like),
+        image: image.clone(),
+        name: format!("{name}.new-20261126T100000.000Z"),
+        platform: None,
+        publish: None,
+        pinned: Pinned::default(),
+        renew_volumes: false,
+    }
+}
+
 /// Replaces the container of a case by one with another image. Returns the old and the new inspection, or the error.
 async fn replaced(engine: &DockerEngine, name: &str, image: &Image) -> Result<(Value, Value), EngineError> {
     if name.contains("-rt-networks-") {
@@ -333,17 +350,7 @@ async fn replaced(engine: &DockerEngine, name: &str, image: &Image) -> Result<(V
     }
     let old = inspect(name);
     let id = ContainerId(old["Id"].as_str().expect("an id").to_owned());
-    let candidate = format!("{name}.new-20261126T100000.000Z");
-    let recipe = CreateSpec {
-        model: SpecSource::CopyOf(id.clone()),
-        image: image.clone(),
-        name: candidate,
-        platform: None,
-        publish: None,
-        pinned: Pinned::default(),
-        renew_volumes: false,
-    };
-    let new = engine.create(&recipe).await?;
+    let new = engine.create(&copy_of(name, image)).await?;
     // The container's stop signal is not the one that the application handles.
     docker(&format!("stop --time 0 {name}"));
     engine.rename(&id, &format!("{name}.old-20261126T100000.000Z")).await.expect("rename");
@@ -396,30 +403,7 @@ async fn a_new_container_has_all_settings_that_the_old_one_was_given() {
             let options = around.fill(options, ports.at(0), &dir).replace("{image}", &stage.reference("v1"));
             let create = format!("create --name {name} {options} {repository}:old {command}");
             let (engine, image) = (Arc::clone(&engine), image(tag));
-            let work = async move {
-                if let Err(reason) = try_docker(&create).and_then(|_| try_docker(&format!("start {name}"))) {
-                    return Cell::Missing(reason);
-                }
-                let (old, new) = match replaced(&engine, &name, &image).await {
-                    Ok(both) => both,
-                    Err(error) => return Cell::Refused(error.to_string()),
-                };
-                let stays = anonymous_volumes(&new);
-                assert!(
-                    anonymous_volumes(&old).iter().all(|it| stays.contains(it)),
-                    "{name}: the data stays"
-                );
-                let is_same = image.to_string().contains(":same");
-                let wanted = if is_same { old } else { fresh(&name, &create) };
-                let mut found = Vec::new();
-                differences("", &normalised(wanted), &normalised(new), &mut found);
-                if !is_same {
-                    // The old image's volume is kept for its data, and the new image's volume is added.
-                    found.retain(|it| !it.starts_with(".Mounts"));
-                }
-                if found.is_empty() { Cell::Equal } else { Cell::Other(found) }
-            };
-            cases.push((*kind, tokio::spawn(work)));
+            cases.push((*kind, tokio::spawn(async move { cell(&engine, &name, &create, &image).await })));
         }
     }
     let mut column = Column::new(stage.engine.name().await);
@@ -427,41 +411,51 @@ async fn a_new_container_has_all_settings_that_the_old_one_was_given() {
         column.add(kind, work.await.expect("a case"));
     }
     column.check(CASES, IN_A_NEW_IMAGE);
-    // A container keeps the volumes from a removed container, without asking the engine for that container.
+    keep_volumes_of_a_removed_container(&engine, id, &image("same")).await;
+    refuse_the_network_of_a_stopped_container(&engine, id, &image("same")).await;
+    drop(around);
+    stage.close().await;
+}
+
+/// Creates and replaces the container of a case, and returns what differs from what it should be.
+async fn cell(engine: &DockerEngine, name: &str, create: &str, image: &Image) -> Cell {
+    if let Err(reason) = try_docker(create).and_then(|_| try_docker(&format!("start {name}"))) {
+        return Cell::Missing(reason);
+    }
+    let (old, new) = match replaced(engine, name, image).await {
+        Ok(both) => both,
+        Err(error) => return Cell::Refused(error.to_string()),
+    };
+    let stays = anonymous_volumes(&new);
+    assert!(anonymous_volumes(&old).iter().all(|it| stays.contains(it)), "{name}: the data stays");
+    let is_same = image.to_string().contains(":same");
+    let wanted = if is_same { old } else { fresh(name, create) };
+    let mut found = Vec::new();
+    differences("", &normalised(wanted), &normalised(new), &mut found);
+    if !is_same {
+        // The old image's volume is kept for its data, and the new image's volume is added.
+        found.retain(|it| !it.starts_with(".Mounts"));
+    }
+    if found.is_empty() { Cell::Equal } else { Cell::Other(found) }
+}
+
+/// Checks that a container keeps the volumes from a removed container, without asking the engine for that container.
+async fn keep_volumes_of_a_removed_container(engine: &DockerEngine, id: &str, image: &Image) {
     let borrower = format!("{id}-rt-volumes-from-same");
     let lent = anonymous_volumes(&inspect(&borrower));
     docker(&format!("rename {id}-other {id}-lender"));
-    let like = ContainerId(inspect(&borrower)["Id"].as_str().expect("an id").to_owned());
-    let recipe = CreateSpec {
-        model: SpecSource::CopyOf(like),
-        image: image("same"),
-        name: format!("{borrower}.new-20261126T100000.000Z"),
-        platform: None,
-        publish: None,
-        pinned: Pinned::default(),
-        renew_volumes: true,
-    };
+    let recipe = CreateSpec { renew_volumes: true, ..copy_of(&borrower, image) };
     let alone = engine.create(&recipe).await.expect("a container without the removed one");
     let has = anonymous_volumes(&inspect(&alone.0));
     assert!(lent.iter().any(|it| has.contains(it)), "{lent:?}, {has:?}");
     engine.remove_with_volumes(&alone, &lent.into_iter().collect()).await.expect("a removal");
     docker(&format!("rename {id}-lender {id}-other"));
-    // A container in another container's network cannot be recreated while that container is down.
+}
+
+/// Checks that a container in another container's network is not recreated while that container is down.
+async fn refuse_the_network_of_a_stopped_container(engine: &DockerEngine, id: &str, image: &Image) {
     docker(&format!("stop --time 0 {id}-other"));
     let lodger = format!("{id}-rt-container-network-same");
-    let like = ContainerId(inspect(&lodger)["Id"].as_str().expect("an id").to_owned());
-    let name = format!("{lodger}.new-20261126T100000.000Z");
-    let recipe = CreateSpec {
-        model: SpecSource::CopyOf(like),
-        image: image("same"),
-        name,
-        platform: None,
-        publish: None,
-        pinned: Pinned::default(),
-        renew_volumes: false,
-    };
-    let refused = engine.create(&recipe).await.expect_err("its owner is down").to_string();
+    let refused = engine.create(&copy_of(&lodger, image)).await.expect_err("its owner is down").to_string();
     assert!(refused.contains("is not running; start that container first"), "{refused}");
-    drop(around);
-    stage.close().await;
 }

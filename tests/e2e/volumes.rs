@@ -59,7 +59,18 @@ async fn a_failed_deploy_leaves_no_volume_and_a_replaced_volume_stays_until_prun
     let before = volumes(&name);
     assert_eq!(before.keys().collect::<Vec<_>>(), ["/data", "/named"]);
 
-    let image = format!("{repository}:broken-stores");
+    fail_to_deploy(&stage, &before).await;
+    assert_eq!(volumes(&name), before);
+    is_up().await;
+    renew_and_prune(&stage, &before).await;
+    drop(volumes_of_its_own);
+    stage.close().await;
+}
+
+/// Deploys an image that ends at once, with a volume of its own, and checks what happens to the volumes of app1.
+async fn fail_to_deploy(stage: &Stage, before: &BTreeMap<String, String>) {
+    let name = stage.container_name("app1");
+    let image = format!("{}:broken-stores", stage.registry.repository());
     let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &image, "--floor", "0", "-o", "json"]);
     let mut of_candidate = BTreeMap::new();
     let said = at_each_event(&mut deploy, async |event| {
@@ -77,10 +88,12 @@ async fn a_failed_deploy_leaves_no_volume_and_a_replaced_volume_stays_until_prun
         "the data is kept"
     );
     assert!(!is_there(&of_candidate["/more"]), "the volume of the failed container is removed");
-    assert_eq!(volumes(&name), before);
-    is_up().await;
+}
 
-    let image = format!("{repository}:stores-more");
+/// Deploys an image with new volumes for app1. The old ones stay until they are pruned.
+async fn renew_and_prune(stage: &Stage, before: &BTreeMap<String, String>) {
+    let name = stage.container_name("app1");
+    let image = format!("{}:stores-more", stage.registry.repository());
     let deploy =
         ["deploy", "mobile", "--image", &image, "--floor", "0", "--renew-anon-volumes", "--keep", "0"];
     stage
@@ -96,6 +109,4 @@ async fn a_failed_deploy_leaves_no_volume_and_a_replaced_volume_stays_until_prun
     stage.drainswap(&prune).await.exits(0).says(&["with its data at /data, which no other container uses"]);
     assert!(!is_there(&before["/data"]), "until a person prunes");
     assert!(now.values().all(|volume| is_there(volume)));
-    drop(volumes_of_its_own);
-    stage.close().await;
 }
