@@ -11,7 +11,7 @@ deb: ## Build a Debian package in target/debian
 	.ci/deb
 
 demo: ## Replace four real containers behind a real HAProxy under load
-	.ci/parts stage sh -c "cargo build --quiet --locked && cargo run --quiet --locked --example demo"
+	.ci/parts stage sh -c "cargo build --quiet --locked --bins --example demo && cargo run --quiet --locked --example demo"
 
 check: ## Check what needs nothing but Rust: the format, the lints, the unit tests, a part of the simulation
 	cargo fmt --check
@@ -41,4 +41,5 @@ lint: ## Check formatting and lints, and the scripts if shellcheck is installed
 	cargo fmt --check
 	rustfmt --check --edition 2024 fixtures/app/main.rs
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --lib --bins -- -D warnings
 	@if command -v shellcheck >/dev/null; then shellcheck --external-sources --severity=warning .ci/run .ci/parts .ci/ansible .ci/deb .ci/haproxy-versions .ci/coverage .ci/fuzz .ci/sweep .ci/engines; fi

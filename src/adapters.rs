@@ -1,4 +1,4 @@
-//! The implementations of the ports for the real system, and one in memory.
+//! The implementations of the ports for the real system, and one in memory for tests.
 
 mod bounded;
 pub mod config_files;
@@ -14,6 +14,7 @@ pub mod http_probe;
 pub mod install;
 pub mod journal_file;
 pub mod lock_file;
+#[cfg(any(test, feature = "simulation"))]
 pub mod memory;
 pub mod ownership;
 pub mod private_file;

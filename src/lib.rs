@@ -35,7 +35,7 @@
 //!   no clock, no files, no network.
 //! - [`site`] is the ports together: it observes the running system, and knows what may still take effect late.
 //! - [`deploy`] executes a plan. Its lanes share the [`run`]'s journal, which is its only memory.
-//! - [`adapters`] implement the ports for the real system, and once more in memory.
+//! - [`adapters`] implement the ports for the real system and, with the feature `simulation`, once more in memory.
 //! - [`report`] sees only what a run emits. Only [`app`] depends on all rooms below it; [`ansible`] wraps it.
 
 pub mod adapters;

@@ -149,6 +149,17 @@ fn every_public_item_has_a_doc_comment() {
     }
 }
 
+/// That nothing else needs it shows in `make lint`, which checks the crate without the feature too.
+#[test]
+fn a_release_has_no_simulation() {
+    let manifest = markdown::read("Cargo.toml");
+    let features = manifest.split("[features]").nth(1).and_then(|rest| rest.split("\n[").next());
+    let features = features.expect("the features in Cargo.toml");
+    assert!(features.contains("simulation = []") && !features.contains("default"), "{features}");
+    let adapters = markdown::read("src/adapters.rs");
+    assert!(adapters.contains("#[cfg(any(test, feature = \"simulation\"))]\npub mod memory;"), "{adapters}");
+}
+
 #[test]
 fn only_main_exits_the_process() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
