@@ -155,20 +155,8 @@ impl fmt::Display for Outcome {
                 Ok(())
             }
             Self::RolledBack { reason, kept, left_out, restored, asked } => {
-                let keep = if kept.len() == 1 { "keeps" } else { "keep" };
-                let (kept, back) = (list(kept), back(restored));
-                match (asked, kept.is_empty()) {
-                    (true, true) => write!(f, "rolled back{back}: {reason}")?,
-                    (true, false) => {
-                        write!(f, "rolled back, but {kept} {keep} the new container: {reason}")?;
-                    }
-                    (false, true) => write!(f, "failed and rolled back{back}: {reason}")?,
-                    (false, false) => write!(
-                        f,
-                        "failed; the failed servers were put back, {kept} {keep} the new container: {reason}"
-                    )?,
-                }
-                f.write_str(&stays_out(left_out))
+                f.write_str(&rolled_back(*asked, kept, restored))?;
+                write!(f, ": {reason}{}", stays_out(left_out))
             }
             Self::Refused { reason } => write!(f, "refused, nothing was touched: {reason}"),
             Self::Cancelled { replaced, remaining, left_out, rest } => {
@@ -188,15 +176,9 @@ impl fmt::Display for Outcome {
             }
             Self::Stuck { servers, kept, journal, resume, .. } => {
                 f.write_str("STUCK, manual recovery is needed")?;
-                for stranded in servers {
-                    write!(f, "\n  {}: {}", stranded.server, stranded.status)?;
-                    for command in &stranded.commands {
-                        write!(f, "\n      {command}")?;
-                    }
-                }
+                servers.iter().try_for_each(|server| write!(f, "\n  {server}"))?;
                 if !kept.is_empty() {
-                    let keep = if kept.len() == 1 { "keeps" } else { "keep" };
-                    write!(f, "\n  {} {keep} the new container, in service", list(kept))?;
+                    write!(f, "\n  {} the new container, in service", keep(kept))?;
                 }
                 if !journal.is_empty() {
                     write!(f, "\n  the journal of this run is {journal}")?;
@@ -206,6 +188,31 @@ impl fmt::Display for Outcome {
                 }
                 Ok(())
             }
+        }
+    }
+}
+
+impl fmt::Display for StuckServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.server, self.status)?;
+        self.commands.iter().try_for_each(|command| write!(f, "\n      {command}"))
+    }
+}
+
+/// Returns the servers that keep something, with the verb: `mobile/app1 keeps`, `mobile/app1, mobile/app2 keep`.
+fn keep(servers: &[ServerId]) -> String {
+    format!("{} {}", list(servers), if servers.len() == 1 { "keeps" } else { "keep" })
+}
+
+/// Returns how a run was rolled back: because that was requested, or because it failed.
+fn rolled_back(asked: bool, kept: &[ServerId], restored: &[ServerId]) -> String {
+    let back = back(restored);
+    match (asked, kept.is_empty()) {
+        (true, true) => format!("rolled back{back}"),
+        (true, false) => format!("rolled back, but {} the new container", keep(kept)),
+        (false, true) => format!("failed and rolled back{back}"),
+        (false, false) => {
+            format!("failed; the failed servers were put back, {} the new container", keep(kept))
         }
     }
 }
