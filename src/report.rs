@@ -8,7 +8,6 @@ mod multi;
 mod progress;
 pub mod status;
 pub mod stderr;
-mod story;
 mod template;
 mod text;
 

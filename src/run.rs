@@ -7,3 +7,4 @@ pub mod journal;
 pub mod outcome;
 pub mod promotion;
 pub mod retention;
+pub mod story;

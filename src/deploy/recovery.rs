@@ -109,6 +109,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             LaneUndo::KeptNew(why) => {
                 let message = format!("the current container of {} stays in service: {why}", list(&servers));
                 self.emit(it.lane, EventKind::Warned { message });
+                self.emit(it.lane, EventKind::LaneKept { servers });
             }
         }
         Ok(taken)

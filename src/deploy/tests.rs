@@ -4,6 +4,7 @@ mod by_hand;
 mod containers;
 mod failed_over;
 mod in_traffic;
+mod lanes;
 mod own_checks;
 mod undone;
 

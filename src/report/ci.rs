@@ -15,6 +15,7 @@ use crate::model::sanitize;
 use crate::model::words::list;
 use crate::output_file;
 use crate::run::event::{Event, EventKind};
+use crate::run::story::{LaneState, Story};
 
 pub use files::Files;
 pub use github::{AnnotationLevel, AnnotationLocation, Github, GithubFiles, annotation};
@@ -116,7 +117,7 @@ fn plain(text: &str) -> String {
     sanitize::lines(anstream::adapter::strip_str(text).to_string().as_bytes())
 }
 
-/// How a fact folds the log.
+/// How an event folds the log.
 enum Fold {
     /// Folds the following lines under this title.
     Begin(String),
@@ -125,25 +126,41 @@ enum Fold {
 }
 
 impl Fold {
-    fn at(event: &Event) -> Option<Self> {
-        let fact = &event.kind;
-        if let EventKind::RunStarted { backend, .. } = fact {
+    /// Returns how an event folds the log. `story` is the run up to this event. A CI system cannot fold lanes that run
+    /// side by side one by one, so a wave is folded as a whole.
+    fn at(event: &Event, story: &Story) -> Option<Self> {
+        let is_other_under_way = || {
+            let wave = event.lane.map(|lane| story.wave_of(lane)).unwrap_or_default();
+            let others = wave.iter().filter(|lane| Some(**lane) != event.lane);
+            others.filter_map(|lane| story.lanes.get(lane)).any(|lane| lane.state == LaneState::UnderWay)
+        };
+        if let EventKind::RunStarted { backend, .. } = &event.kind {
             return Some(Self::Begin(format!("{backend}: before any server leaves rotation")));
         }
-        if let EventKind::LaneStarted { of, servers, role, .. } = fact {
+        if let EventKind::LaneStarted { of, servers, role, .. } = &event.kind {
+            if story.name_beside_others(event.lane).is_some() {
+                return (!is_other_under_way()).then(|| Self::Begin(wave_title(event, story, *of)));
+            }
             let position = position(event.lane, *of);
             return Some(Self::Begin(format!("{position} {} ({role})", list(servers))));
         }
+        if let EventKind::LaneFinished { .. } | EventKind::LaneSkipped { .. } = &event.kind {
+            return (!is_other_under_way()).then_some(Self::End);
+        }
         let ends = matches!(
-            fact,
-            EventKind::LaneFinished { .. }
-                | EventKind::LaneSkipped { .. }
-                | EventKind::StepFailed { .. }
-                | EventKind::UndoStarted { .. }
-                | EventKind::RunEnded { .. }
+            event.kind,
+            EventKind::StepFailed { .. } | EventKind::UndoStarted { .. } | EventKind::RunEnded { .. }
         );
         ends.then_some(Self::End)
     }
+}
+
+/// Returns the title of the wave that a lane belongs to.
+fn wave_title(event: &Event, story: &Story, of: usize) -> String {
+    let wave = event.lane.map(|lane| story.wave_of(lane)).unwrap_or_default();
+    let lanes = wave.iter().filter_map(|lane| story.lanes.get(lane));
+    let titles = lanes.map(|lane| format!("{} {}", position(Some(lane.id), of), list(&lane.servers)));
+    titles.collect::<Vec<_>>().join("; ")
 }
 
 /// Appends to a file, and creates it if it does not exist.

@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use super::ci::{Ci, Files, Github, GithubFiles, Gitlab};
-use super::story::Story;
 use super::text::line;
 use super::*;
 use crate::model::ids::LaneId;
@@ -11,7 +10,8 @@ use crate::model::sanitize;
 use crate::plan::Plan;
 use crate::report::status;
 use crate::run::event::{Event, EventKind, Reporter};
-use crate::testing::facts::{Log, event, facts, outcomes, recorded, run_of};
+use crate::run::story::Story;
+use crate::testing::facts::{Log, event, facts, outcomes, recorded, run_of, side_by_side};
 use crate::testing::{World, plan_file};
 
 /// Terminal sequences, line ends, workflow commands, C0 and C1 characters, and characters that change the direction
@@ -69,7 +69,8 @@ fn events() -> Vec<Event> {
     let ends =
         outcomes().into_iter().map(|outcome| EventKind::RunEnded { outcome, took_ms: 1, own_ms: None });
     let events: Vec<Event> = facts().into_iter().chain(ends).map(of).collect();
-    let spoiled: Vec<Event> = recorded().iter().chain(&events).map(spoiled_event).collect();
+    let spoiled: Vec<Event> =
+        recorded().iter().chain(&side_by_side()).chain(&events).map(spoiled_event).collect();
     assert!(spoiled.iter().filter(|event| format!("{event:?}").contains("add-mask")).count() > 30);
     spoiled
 }
@@ -97,11 +98,13 @@ fn no_field_of_an_event_does_anything_but_appear() {
     let events = events();
     let log = Log::default();
     ci::read_by(Ci::Github);
+    let mut story = Story::default();
     for event in &events {
-        let text = line(event).map(|text| plain(&stderr::styled(&text))).unwrap_or_default();
+        story.record(event);
+        let text = line(event, &story).map(|text| plain(&stderr::styled(&text))).unwrap_or_default();
         assert_harmless("text", &text);
         assert_obeyed("text", &text, &[]);
-        if let Some(text) = progress::live_line(event) {
+        for text in progress::live_lines(&story) {
             assert_harmless("progress", &text);
             assert!(!text.contains('\n'), "{text}");
         }

@@ -9,27 +9,30 @@ use crate::model::words::{list, sessions};
 use crate::plan::Step;
 use crate::run::event::{Event, EventKind, FirstRequest, Reporter, Timing};
 use crate::run::outcome::Outcome;
+use crate::run::story::{LaneStory, Story};
 
-/// A reporter that writes one line per fact.
+/// A reporter that writes one line per event.
 #[derive(Debug)]
 pub struct Text {
     quiet: bool,
+    story: Story,
 }
 
 impl Text {
     /// Creates a reporter; a quiet one reports only failures and warnings.
     #[must_use]
     pub fn new(quiet: bool) -> Self {
-        Self { quiet }
+        Self { quiet, story: Story::default() }
     }
 }
 
 impl Reporter for Text {
     fn report(&mut self, event: &Event) {
+        self.story.record(event);
         if self.quiet && !is_bad(&event.kind) {
             return;
         }
-        let Some(text) = line(event) else { return };
+        let Some(text) = line(event, &self.story) else { return };
         print_line(&text);
     }
 }
@@ -55,80 +58,69 @@ const NOTE: Style = AnsiColor::Yellow.on_default();
 const HEAD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// Returns the text of an event for people, or `None` if a plain log should omit it.
-#[allow(clippy::too_many_lines, reason = "each arm is one event")]
-pub(super) fn line(event: &Event) -> Option<String> {
-    let fact = &event.kind;
-    Some(match fact {
+/// Returns the text of an event for people, or `None` if a plain log should omit it. `story` is the run up to this
+/// event. While lanes run side by side, every line of a lane has the lane's name.
+pub(super) fn line(event: &Event, story: &Story) -> Option<String> {
+    let text = line_alone(event)?;
+    let Some(name) = story.name_beside_others(event.lane) else { return Some(text) };
+    if let EventKind::Warned { message } = &event.kind {
+        return Some(note(&format!("{name}: {message}")));
+    }
+    // A line without an indent names its servers itself.
+    let Some(rest) = text.strip_prefix("  ") else { return Some(text) };
+    let wave = event.lane.map(|lane| story.wave_of(lane)).unwrap_or_default();
+    let names = wave.iter().filter_map(|lane| story.lanes.get(lane)).map(LaneStory::name);
+    let width = names.map(|name| name.len()).max().unwrap_or_default();
+    let rest = rest.replace('\n', &format!("\n  {:width$}", ""));
+    Some(format!("  {name:width$}  {rest}"))
+}
+
+/// Returns the text of an event of a lane that runs alone.
+fn line_alone(event: &Event) -> Option<String> {
+    Some(match &event.kind {
         EventKind::PullProgressed { .. }
         | EventKind::SessionsLeft { .. }
         | EventKind::RunStarted { .. }
         | EventKind::Sampled { .. }
-        | EventKind::DrainStarted { .. } => {
-            return None;
-        }
-        EventKind::Warned { message } => format!("{NOTE}note{NOTE:#}     {message}"),
+        | EventKind::LaneKept { .. }
+        | EventKind::DrainStarted { .. } => return None,
+        EventKind::Warned { message } => note(message),
         EventKind::PullStarted { image } => format!("pull     {image}"),
         EventKind::Pulled { image, took_ms } => format!("pulled   {image} {}", dim(*took_ms)),
         EventKind::Created { servers, like, .. } => {
             format!("created  for {}, stopped, like {like}", list(servers))
         }
-        EventKind::LaneStarted { of, servers, role, cause, forecasts } => {
-            let traffic = forecasts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            format!(
-                "{HEAD}{} {} ({role}){HEAD:#} {cause}\n  {DIM}meanwhile {traffic}{DIM:#}",
-                position(event.lane, *of),
-                list(servers)
-            )
-        }
-        EventKind::Verified { carriers } if carriers.is_empty() => {
-            "  verified  it carries no traffic now".to_owned()
-        }
-        EventKind::Verified { carriers } => format!("  verified  {} answered", list(carriers)),
+        EventKind::LaneStarted { .. } => lane_started(event),
+        EventKind::Verified { carriers } => verified(carriers),
         EventKind::DrainProgressed { after_ms, .. } => {
-            format!("  draining  {} {}", left(fact), dim(*after_ms))
+            format!("  draining  {} {}", left(&event.kind), dim(*after_ms))
         }
-        EventKind::PersistenceEnded { sessions: left, .. } => format!(
-            "  {NOTE}maint{NOTE:#}     {} left and kept open; persistent clients are now sent elsewhere",
-            sessions(*left)
-        ),
+        EventKind::PersistenceEnded { sessions, .. } => persistence_ended(*sessions),
         EventKind::SessionsShutDown { sessions: ended, .. } => {
             format!("  {BAD}ended{BAD:#}     {} (--on-drain-timeout shutdown)", sessions(*ended))
         }
-        EventKind::CheckOverruled { server } => {
-            format!("  {NOTE}check{NOTE:#}     HAProxy had {server} down although it answers; marked it up")
+        EventKind::DrainForced { sessions: left, .. } => {
+            format!("  {BAD}forced{BAD:#}    {} cut (--on-drain-timeout force)", sessions(*left))
         }
+        EventKind::CheckOverruled { server } => check_overruled(server),
         EventKind::HookEnded { hook, code, output, took_ms, .. } => {
             hook_ended(*hook, *code, output, *took_ms)
         }
-        EventKind::LaneSkipped { servers } => {
-            format!("  {NOTE}skipped{NOTE:#}   {} left unchanged, as the hook requested", list(servers))
-        }
-        EventKind::QueueWoken { server, queued } => format!(
-            "  {NOTE}queue{NOTE:#}     {} waited although {server} was free; woke up the queue",
-            if *queued == 1 { "1 request".to_owned() } else { format!("{queued} requests") }
-        ),
+        EventKind::LaneSkipped { servers } => lane_skipped(servers),
+        EventKind::QueueWoken { server, queued } => queue_woken(server, *queued),
         EventKind::QueueAwaited { backend, queued } => {
             format!("  waiting for the queue of {backend} ({queued} queued): this HAProxy would strand it")
         }
         EventKind::SlowStartAwaited { servers } => {
             format!("  waiting for the slow start of {}", list(servers))
         }
-        EventKind::HaproxyReloaded { was, is } => format!(
-            "  {NOTE}reloaded{NOTE:#}  HAProxy process {was} is now {is}: restoring its runtime state, waiting for the sessions of the old process"
-        ),
+        EventKind::HaproxyReloaded { was, is } => haproxy_reloaded(*was, *is),
         EventKind::Drained { took_ms, .. } => format!("  drained   nothing in flight {}", dim(*took_ms)),
-        EventKind::DrainForced { sessions: left, .. } => {
-            format!("  {BAD}forced{BAD:#}    {} cut (--on-drain-timeout force)", sessions(*left))
-        }
         EventKind::OutageBegan { load_balancer, backend, after_ms } => {
             format!("  {BAD}outage{BAD:#}    {}", outage_began(load_balancer, backend, *after_ms))
         }
         EventKind::OutageEnded { load_balancer, backend, took_ms } => {
-            format!(
-                "  {NOTE}outage{NOTE:#}    over: {backend} is served again at {load_balancer} {}",
-                dim(*took_ms)
-            )
+            outage_ended(load_balancer, backend, *took_ms)
         }
         EventKind::ContainerStopped { as_name, took_ms, .. } => {
             format!("  stopped   kept as {as_name} {}", dim(*took_ms))
@@ -139,18 +131,9 @@ pub(super) fn line(event: &Event) -> Option<String> {
         EventKind::NotReadyYet { answer, .. } => format!("  {DIM}not ready {answer}{DIM:#}"),
         EventKind::BecameReady { answer, took_ms, .. } => format!("  answers   {answer} {}", dim(*took_ms)),
         EventKind::Enabled { .. } => "  ready     back in rotation".to_owned(),
-        EventKind::Confirmed { first_request, .. } => match first_request {
-            FirstRequest::Taken => "  confirmed up, and takes traffic".to_owned(),
-            FirstRequest::NotYet => "  confirmed up; no request came within a second".to_owned(),
-            FirstRequest::NotDue => "  confirmed up (backup: idle while a primary serves)".to_owned(),
-        },
+        EventKind::Confirmed { first_request, .. } => confirmed(*first_request).to_owned(),
         EventKind::LaneFinished { timing, .. } => finished(timing),
-        EventKind::StepFailed { servers, step, reason, log, health } => {
-            let head = format!("{BAD}failed{BAD:#}   {} at {step}: {reason}", list(servers));
-            let log = log.iter().map(|line| format!("\n           {DIM}log |{DIM:#} {line}"));
-            let health = health.iter().map(|run| format!("\n        {DIM}health |{DIM:#} {run}"));
-            std::iter::once(head).chain(log).chain(health).collect()
-        }
+        EventKind::StepFailed { .. } => step_failed(&event.kind),
         EventKind::StopRequested { at_once, seen_through } => stop_asked(*at_once, seen_through),
         EventKind::UndoStarted { servers, steps } => {
             format!("{NOTE}undo{NOTE:#}     {}{}", list(servers), in_parentheses(steps))
@@ -158,13 +141,80 @@ pub(super) fn line(event: &Event) -> Option<String> {
         EventKind::LaneResumed { servers, steps } => {
             format!("finish   {}{}", list(servers), in_parentheses(steps))
         }
-        EventKind::Undone { servers } => {
-            let as_before = if servers.len() == 1 { "is as it was" } else { "are as they were" };
-            format!("undone   {} {as_before}", list(servers))
-        }
+        EventKind::Undone { servers } => undone(servers),
         EventKind::Removed { container } => format!("removed  {container}"),
         EventKind::RunEnded { outcome, took_ms, own_ms } => run_ended(outcome, *took_ms, *own_ms),
     })
+}
+
+fn note(message: &str) -> String {
+    format!("{NOTE}note{NOTE:#}     {message}")
+}
+
+fn lane_started(event: &Event) -> String {
+    let EventKind::LaneStarted { of, servers, role, cause, forecasts } = &event.kind else {
+        return String::new();
+    };
+    let traffic = forecasts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let head = format!("{} {} ({role})", position(event.lane, *of), list(servers));
+    format!("{HEAD}{head}{HEAD:#} {cause}\n  {DIM}meanwhile {traffic}{DIM:#}")
+}
+
+fn verified(carriers: &[ServerId]) -> String {
+    if carriers.is_empty() {
+        return "  verified  it carries no traffic now".to_owned();
+    }
+    format!("  verified  {} answered", list(carriers))
+}
+
+fn persistence_ended(left: u64) -> String {
+    let left = sessions(left);
+    format!("  {NOTE}maint{NOTE:#}     {left} left and kept open; persistent clients are now sent elsewhere")
+}
+
+fn check_overruled(server: &ServerId) -> String {
+    format!("  {NOTE}check{NOTE:#}     HAProxy had {server} down although it answers; marked it up")
+}
+
+fn lane_skipped(servers: &[ServerId]) -> String {
+    format!("  {NOTE}skipped{NOTE:#}   {} left unchanged, as the hook requested", list(servers))
+}
+
+fn queue_woken(server: &ServerId, queued: u64) -> String {
+    let requests = if queued == 1 { "1 request".to_owned() } else { format!("{queued} requests") };
+    format!("  {NOTE}queue{NOTE:#}     {requests} waited although {server} was free; woke up the queue")
+}
+
+fn haproxy_reloaded(was: u32, is: u32) -> String {
+    format!(
+        "  {NOTE}reloaded{NOTE:#}  HAProxy process {was} is now {is}: restoring its runtime state, waiting for the sessions of the old process"
+    )
+}
+
+fn outage_ended(load_balancer: &str, backend: &str, took_ms: u64) -> String {
+    let took = dim(took_ms);
+    format!("  {NOTE}outage{NOTE:#}    over: {backend} is served again at {load_balancer} {took}")
+}
+
+fn confirmed(first_request: FirstRequest) -> &'static str {
+    match first_request {
+        FirstRequest::Taken => "  confirmed up, and takes traffic",
+        FirstRequest::NotYet => "  confirmed up; no request came within a second",
+        FirstRequest::NotDue => "  confirmed up (backup: idle while a primary serves)",
+    }
+}
+
+fn step_failed(kind: &EventKind) -> String {
+    let EventKind::StepFailed { servers, step, reason, log, health } = kind else { return String::new() };
+    let head = format!("{BAD}failed{BAD:#}   {} at {step}: {reason}", list(servers));
+    let log = log.iter().map(|line| format!("\n           {DIM}log |{DIM:#} {line}"));
+    let health = health.iter().map(|run| format!("\n        {DIM}health |{DIM:#} {run}"));
+    std::iter::once(head).chain(log).chain(health).collect()
+}
+
+fn undone(servers: &[ServerId]) -> String {
+    let as_before = if servers.len() == 1 { "is as it was" } else { "are as they were" };
+    format!("undone   {} {as_before}", list(servers))
 }
 
 /// Returns the position of a lane among all lanes of the run: `[2/4]`.

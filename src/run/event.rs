@@ -360,6 +360,12 @@ pub enum EventKind {
         /// The lane's servers.
         servers: Vec<ServerId>,
     },
+    /// A lane was not undone, because that would lose requests: its servers stay in service with the new container. A
+    /// warning says why.
+    LaneKept {
+        /// The lane's servers.
+        servers: Vec<ServerId>,
+    },
     /// The old container of a lane was removed.
     Removed {
         /// The container's name.

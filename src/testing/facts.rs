@@ -29,6 +29,14 @@ pub fn recorded() -> Vec<Event> {
     events_in(RECORDED.as_bytes())
 }
 
+/// The events file of a run with two lanes side by side.
+pub const SIDE_BY_SIDE: &str = include_str!("../../fixtures/events/version-2.jsonl");
+
+/// Returns the events in [`SIDE_BY_SIDE`].
+pub fn side_by_side() -> Vec<Event> {
+    events_in(SIDE_BY_SIDE.as_bytes())
+}
+
 /// Returns an event with this content.
 pub fn event(lane: Option<LaneId>, kind: EventKind) -> Event {
     Event { version: VERSION, at: at(), run: RunId::from("20261123T221500.000Z"), lane, kind }
@@ -141,6 +149,7 @@ fn trouble() -> Vec<EventKind> {
         hook(Some(75)),
         hook(None),
         EventKind::LaneSkipped { servers: app2() },
+        EventKind::LaneKept { servers: app2() },
         EventKind::StopRequested { at_once: false, seen_through: Vec::new() },
         EventKind::StopRequested { at_once: false, seen_through: app1() },
         EventKind::StopRequested { at_once: true, seen_through: app1() },

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::super::stderr::print_line;
-use super::super::story::{LaneState, LaneStory, Story};
 use super::super::template::Template;
 use super::{not_written, plain};
 use crate::model::image::Image;
@@ -13,6 +12,7 @@ use crate::model::words::list;
 use crate::output_file;
 use crate::run::event::{Event, EventKind, Reporter};
 use crate::run::outcome::Outcome;
+use crate::run::story::{LaneState, LaneStory, Story};
 
 /// A reporter that writes these files at the end of a run.
 #[derive(Debug, Default)]
@@ -60,7 +60,6 @@ impl Reporter for Files {
         self.story.record(event);
         if let EventKind::RunEnded { outcome, .. } = &event.kind {
             self.write(outcome);
-            self.story = Story::default();
         }
     }
 }
@@ -118,7 +117,7 @@ impl Suite {
         let pulls =
             story.pulls.iter().map(|(image, took)| Case::passed(&name, format!("pull {image}"), *took));
         let mut cases: Vec<Case> = pulls.collect();
-        cases.extend(story.lanes.iter().flat_map(|lane| of_lane(&name, lane)));
+        cases.extend(story.lanes.values().flat_map(|lane| of_lane(&name, lane)));
         let failure = (!outcome.is_success()).then(|| CaseFailure {
             message: outcome.to_string(),
             kind: outcome.word().to_owned(),

@@ -1,4 +1,4 @@
-//! GitHub Actions: a group for each server, annotations, the step's summary and its outputs.
+//! GitHub Actions: a group for each wave of lanes, annotations, the step's summary and its outputs.
 //!
 //! The runner takes commands from any line, on stderr too.
 
@@ -9,7 +9,6 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::super::story::{LaneState, LaneStory, Story};
 use super::super::template::Template;
 use super::super::text::{is_bad, line, outage_began, seconds};
 use super::{Fold, Lines, append, not_written, plain};
@@ -17,6 +16,7 @@ use crate::model::words::list;
 use crate::plan::RunKind;
 use crate::run::event::{Event, EventKind, Reporter};
 use crate::run::outcome::Outcome;
+use crate::run::story::{LaneState, LaneStory, Story};
 
 /// The files through which a step reports to its workflow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,37 +113,39 @@ impl Github {
     }
 
     fn write_event(&mut self, event: &Event) {
-        let fact = &event.kind;
-        match Fold::at(event) {
+        match Fold::at(event, &self.story) {
             Some(Fold::Begin(title)) => self.group(&title),
             Some(Fold::End) => self.end_group(),
             None => {}
         }
-        let annotation = self.annotation(fact);
+        let annotation = self.annotation(event);
         // After a failed step, the container's log follows the annotation. Every other annotation is complete.
-        let says_all = annotation.is_some() && !matches!(fact, EventKind::StepFailed { .. });
+        let says_all = annotation.is_some() && !matches!(event.kind, EventKind::StepFailed { .. });
         if let Some(annotation) = annotation {
             self.lines.command(&annotation);
         }
-        if let Some(text) = line(event).filter(|_| !says_all) {
-            let is_quoting = matches!(fact, EventKind::StepFailed { .. } | EventKind::HookEnded { .. });
+        if let Some(text) = line(event, &self.story).filter(|_| !says_all) {
+            let is_quoting = matches!(event.kind, EventKind::StepFailed { .. } | EventKind::HookEnded { .. });
             self.text(&text, is_quoting);
         }
     }
 
-    fn annotation(&self, fact: &EventKind) -> Option<String> {
-        if let EventKind::Warned { message } = fact {
-            return Some(annotation(AnnotationLevel::Warning, "drainswap", None, message));
+    fn annotation(&self, event: &Event) -> Option<String> {
+        let kind = &event.kind;
+        if let EventKind::Warned { message } = kind {
+            let lane = self.story.name_beside_others(event.lane);
+            let title = lane.map_or_else(|| "drainswap".to_owned(), |lane| format!("drainswap: {lane}"));
+            return Some(annotation(AnnotationLevel::Warning, &title, None, message));
         }
-        if let EventKind::OutageBegan { load_balancer, backend, after_ms } = fact {
+        if let EventKind::OutageBegan { load_balancer, backend, after_ms } = kind {
             let message = outage_began(load_balancer, backend, *after_ms);
             return Some(annotation(AnnotationLevel::Error, "drainswap: outage", None, &message));
         }
-        if let EventKind::StepFailed { servers, step, reason, .. } = fact {
+        if let EventKind::StepFailed { servers, step, reason, .. } = kind {
             let title = format!("{} failed at {step}", list(servers));
             return Some(annotation(AnnotationLevel::Error, &title, None, reason));
         }
-        if let EventKind::RunEnded { outcome, took_ms, .. } = fact {
+        if let EventKind::RunEnded { outcome, took_ms, .. } = kind {
             let severity =
                 if outcome.is_success() { AnnotationLevel::Notice } else { AnnotationLevel::Error };
             let title = format!("drainswap: {} ({})", self.story.backend, seconds(*took_ms));
@@ -152,7 +154,7 @@ impl Github {
         None
     }
 
-    /// Writes the text of a fact. Output that it quotes from programs follows the first line, inside
+    /// Writes the text of an event. Output that it quotes from programs follows the first line, inside
     /// `stop-commands`, which makes the runner ignore commands in it.
     fn text(&mut self, text: &str, is_quoting: bool) {
         let (head, rest) = text.split_once('\n').unwrap_or((text, ""));
@@ -208,7 +210,6 @@ impl Reporter for Github {
         }
         if matches!(event.kind, EventKind::RunEnded { .. }) {
             self.write_files();
-            self.story = Story::default();
         }
     }
 }
@@ -291,7 +292,7 @@ impl Summary {
             took: seconds(story.took_ms),
             run: story.run.as_ref().map(ToString::to_string).unwrap_or_default(),
             images: story.images.iter().map(ToString::to_string).collect(),
-            lanes: story.lanes.iter().map(row).collect(),
+            lanes: story.lanes.values().map(row).collect(),
             notes: story.notes.clone(),
         }
     }

@@ -1,4 +1,4 @@
-//! GitLab: a collapsible section for each server.
+//! GitLab: a collapsible section for each wave of lanes.
 
 use std::io::Write;
 
@@ -6,12 +6,14 @@ use super::super::text::{is_bad, line};
 use super::{Fold, Lines};
 use crate::model::sanitize;
 use crate::run::event::{Event, Reporter};
+use crate::run::story::Story;
 
 /// A reporter for a GitLab job.
 #[derive(Debug)]
 pub struct Gitlab {
     lines: Lines,
     quiet: bool,
+    story: Story,
     /// The name of the open section.
     section: Option<String>,
     sections: usize,
@@ -21,7 +23,7 @@ impl Gitlab {
     /// Creates a reporter; a quiet one reports only failures and warnings.
     #[must_use]
     pub fn new(out: impl Write + Send + 'static, quiet: bool) -> Self {
-        Self { lines: Lines::new(out), quiet, section: None, sections: 0 }
+        Self { lines: Lines::new(out), quiet, story: Story::default(), section: None, sections: 0 }
     }
 
     fn begin(&mut self, event: &Event, header: &str) {
@@ -42,20 +44,21 @@ impl Gitlab {
 
 impl Reporter for Gitlab {
     fn report(&mut self, event: &Event) {
+        self.story.record(event);
         if self.quiet {
             if is_bad(&event.kind)
-                && let Some(text) = line(event)
+                && let Some(text) = line(event, &self.story)
             {
                 self.lines.text(&text);
             }
             return;
         }
-        match Fold::at(event) {
+        match Fold::at(event, &self.story) {
             Some(Fold::Begin(header)) => self.begin(event, &header),
             Some(Fold::End) => self.end(event),
             None => {}
         }
-        if let Some(text) = line(event) {
+        if let Some(text) = line(event, &self.story) {
             self.lines.text(&text);
         }
     }

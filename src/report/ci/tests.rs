@@ -2,11 +2,11 @@ use std::io;
 
 use insta::assert_snapshot;
 
-use super::super::story::Story;
 use super::*;
 use crate::run::event::{Event, Reporter};
 use crate::run::outcome::Outcome;
-use crate::testing::facts::{Log, recorded};
+use crate::run::story::Story;
+use crate::testing::facts::{Log, recorded, side_by_side};
 
 /// A pipe whose reader has gone.
 struct Gone;
@@ -67,6 +67,22 @@ fn github_folds_a_server_and_annotates_what_matters() {
     assert_snapshot!("github_log", log);
     assert_snapshot!("github_summary", summary);
     assert_snapshot!("github_output", output);
+}
+
+#[test]
+fn lanes_side_by_side_are_told_apart() {
+    let events = side_by_side();
+    let [log, summary, _] = on_github(&events);
+    assert_snapshot!("side_by_side_github_log", log);
+    assert_snapshot!("side_by_side_github_summary", summary);
+    let story = Story::of(&events);
+    assert_snapshot!("side_by_side_junit", files::junit(&story, story.outcome.as_ref().unwrap()));
+    let log = Log::default();
+    let mut gitlab = Gitlab::new(log.clone(), false);
+    for event in &events {
+        gitlab.report(event);
+    }
+    assert_snapshot!("side_by_side_gitlab_log", log.text().replace('\u{1b}', "␛").replace('\r', "␍"));
 }
 
 #[test]

@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use super::chart::{Chart, Samples, by_version, chart, sessions};
 use super::timeline::{Axis, Bar, LegendEntry, Versions, bars, legend, stretches};
-use crate::model::ids::ServerId;
+use crate::model::ids::LaneId;
 use crate::model::words::list;
 use crate::plan::{Lane, RunKind};
-use crate::report::story::{LaneStory, Story};
 use crate::report::text::{is_bad, line, seconds};
 use crate::run::event::{Event, EventKind};
 use crate::run::journal::Run;
+use crate::run::story::{Answer, LaneStory, Story};
 
 /// All values of the page.
 #[derive(Serialize)]
@@ -96,7 +96,10 @@ impl Page {
         let outcome = run.progress.outcome.as_ref();
         let rates = Samples::of(events).by_server();
         let versions = Versions::of(run, &story, &axis);
-        let lanes = || plan.lanes.iter().map(|lane| (lane, lane_story(&story, lane)));
+        let lanes = || {
+            let numbered = plan.lanes.iter().enumerate();
+            numbered.map(|(index, lane)| (lane, story.lanes.get(&LaneId::at(index))))
+        };
         let what = if plan.purpose == RunKind::Rollback { "Rollback of" } else { "Deploy of" };
         let servers: Vec<ServerView> = lanes()
             .flat_map(|(lane, told)| lane.servers.iter().map(move |server| (lane, told, server)))
@@ -126,33 +129,27 @@ impl Page {
             legend: legend(servers.iter().flat_map(|server| &server.bars)),
             servers,
             versions: by_version(&rates, &versions, &axis),
-            lanes: lanes().map(|(lane, told)| LaneView::of(lane, told, events, until, &axis)).collect(),
+            lanes: lanes().map(|(lane, told)| LaneView::of(lane, told, until, &axis)).collect(),
             plan: plan.to_string(),
-            log: events.iter().filter_map(|event| LogLine::of(event, &axis)).collect(),
+            log: events.iter().filter_map(|event| LogLine::of(event, &story, &axis)).collect(),
         }
     }
 }
 
-fn lane_story<'a>(story: &'a Story, lane: &Lane) -> Option<&'a LaneStory> {
-    let name = lane.name();
-    story.lanes.iter().find(|told| told.servers.contains(name))
-}
-
 impl LaneView {
-    fn of(lane: &Lane, told: Option<&LaneStory>, events: &[Event], until: Timestamp, axis: &Axis) -> Self {
-        let ids = lane.ids();
+    fn of(lane: &Lane, told: Option<&LaneStory>, until: Timestamp, axis: &Axis) -> Self {
         let failure = told.and_then(|told| told.failure.as_ref());
         let changes = lane.replacement.iter().flat_map(|it| it.changes.iter().flatten());
         Self {
-            servers: list(&ids),
+            servers: list(&lane.ids()),
             role: lane.role.to_string(),
             state: told.map_or("", |told| told.state.word()),
             cause: lane.cause.to_string(),
             meanwhile: lane.forecasts.iter().map(ToString::to_string).collect(),
             changes: changes.map(ToString::to_string).collect(),
             times: told.map_or_else(Vec::new, times),
-            drain: drain(&ids, events, until),
-            probes: probes(&ids, events, axis),
+            drain: told.and_then(|told| drain(told, until)),
+            probes: told.map_or_else(Vec::new, |told| probes(told, axis)),
             failure: failure.map(|it| format!("{} failed: {}", it.step, it.reason)),
             words: failure.map_or_else(Vec::new, |it| it.log.clone()),
         }
@@ -172,48 +169,26 @@ fn times(lane: &LaneStory) -> Vec<(&'static str, String)> {
 }
 
 /// Returns the sessions of a lane during its drain.
-fn drain(lane: &[ServerId], events: &[Event], until: Timestamp) -> Option<Drain> {
-    let of_lane = |servers: &[ServerId]| servers == lane;
-    let left = events.iter().filter_map(|event| {
-        let EventKind::SessionsLeft { servers, sessions, .. } = &event.kind else { return None };
-        of_lane(servers).then_some((event.at, *sessions))
-    });
-    let left: Vec<(Timestamp, u64)> = left.collect();
-    let is_over = |event: &&Event| {
-        let (EventKind::Drained { servers, .. }
-        | EventKind::DrainForced { servers, .. }
-        | EventKind::UndoStarted { servers, .. }) = &event.kind
-        else {
-            return false;
-        };
-        of_lane(servers)
-    };
-    let until = events.iter().find(is_over).map_or(until, |event| event.at);
+fn drain(lane: &LaneStory, until: Timestamp) -> Option<Drain> {
+    let until = lane.drained_at().unwrap_or(until);
+    // Those of an undo come later.
+    let left: Vec<_> = lane.sessions.iter().copied().filter(|(at, _)| *at <= until).collect();
     let axis = Axis::new(left.first()?.0, until);
     Some(Drain { chart: sessions(&left, &axis, until)?, took: seconds(axis.after(until)) })
 }
 
 /// Returns the answers of a lane's servers to probes.
-fn probes(lane: &[ServerId], events: &[Event], axis: &Axis) -> Vec<TimedText> {
-    let told = |event: &Event, text: &str, is_good: bool| {
-        let at = seconds(axis.after(event.at));
-        Some(TimedText { at, text: text.to_owned(), is_good })
+fn probes(lane: &LaneStory, axis: &Axis) -> Vec<TimedText> {
+    let text = |it: &Answer| {
+        let at = seconds(axis.after(it.at));
+        TimedText { at, text: it.text.clone(), is_good: it.is_ready }
     };
-    let probe = |event: &Event| {
-        if let EventKind::NotReadyYet { server, answer } = &event.kind {
-            return lane.contains(server).then(|| told(event, answer, false))?;
-        }
-        if let EventKind::BecameReady { servers, answer, .. } = &event.kind {
-            return (servers == lane).then(|| told(event, answer, true))?;
-        }
-        None
-    };
-    events.iter().filter_map(probe).collect()
+    lane.answers.iter().map(text).collect()
 }
 
 impl LogLine {
-    fn of(event: &Event, axis: &Axis) -> Option<Self> {
-        let text = strip_str(&line(event)?).to_string();
+    fn of(event: &Event, story: &Story, axis: &Axis) -> Option<Self> {
+        let text = strip_str(&line(event, story)?).to_string();
         let is_bad = is_bad(&event.kind)
             && !matches!(event.kind, EventKind::Warned { .. } | EventKind::OutageEnded { .. });
         Some(Self { at: seconds(axis.after(event.at)), text, is_bad })

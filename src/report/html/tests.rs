@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::*;
 use crate::model::ids::ServerId;
 use crate::run::event::{EventKind, Sample};
-use crate::testing::facts::{recorded, run_of};
+use crate::testing::facts::{recorded, run_of, side_by_side};
 
 /// Returns the recording with a sample every two seconds: two servers with 24 requests per second, of which one is
 /// out of rotation from second 20 to second 60, and a HAProxy that restarts after 90 seconds.
@@ -34,6 +34,14 @@ fn a_page_tells_the_whole_run() {
     // The style is checked by eye, not compared.
     let (head, body) = page.split_once("<style>").unwrap();
     assert_snapshot!("page", head.to_owned() + body.split_once("</style>").unwrap().1);
+}
+
+/// The card and the bars of each lane come from its own events.
+#[test]
+fn lanes_side_by_side_have_their_own_bars_and_cards() {
+    let events = side_by_side();
+    let page = html(&run_of(&events), &events).unwrap();
+    assert_snapshot!("side_by_side", page.split_once("</style>").unwrap().1);
 }
 
 #[test]

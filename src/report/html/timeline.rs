@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::model::ids::ServerId;
+use crate::model::ids::{LaneId, ServerId};
 use crate::plan::Lane;
-use crate::report::story::{LaneState, LaneStory, PhaseKind, Story};
 use crate::report::text::seconds;
 use crate::run::journal::Run;
+use crate::run::story::{LaneState, LaneStory, PhaseKind, Story};
 
 /// The width of a drawing, in its own units.
 pub(super) const WIDTH: u64 = 1000;
@@ -131,8 +131,8 @@ pub(super) fn stretches(lane: &LaneStory, served: bool, axis: &Axis) -> Vec<(Tim
         stretches.push((phase.from, phase.kind.into()));
         let Some(to) = phase.to else { continue };
         let after = match phase.kind {
-            PhaseKind::Returning => Tone::New,
-            PhaseKind::Undoing => before,
+            PhaseKind::Undoing if is_put_back(lane) => before,
+            PhaseKind::Returning | PhaseKind::Undoing => Tone::New,
             PhaseKind::Draining | PhaseKind::Stopping | PhaseKind::Booting => continue,
         };
         stretches.push((to, after));
@@ -141,6 +141,11 @@ pub(super) fn stretches(lane: &LaneStory, served: bool, axis: &Axis) -> Vec<(Tim
         stretches.push((axis.from, Tone::New));
     }
     stretches
+}
+
+/// Returns whether an undo gave the lane its old container back.
+fn is_put_back(lane: &LaneStory) -> bool {
+    lane.state != LaneState::KeptNew
 }
 
 /// Returns the bar of a server.
@@ -170,15 +175,17 @@ pub(super) struct Versions {
 impl Versions {
     pub fn of(run: &Run, story: &Story, axis: &Axis) -> Self {
         let mut servers = BTreeMap::new();
-        for lane in &run.plan.lanes {
+        for (index, lane) in run.plan.lanes.iter().enumerate() {
             let (old, new) = images(lane);
             for id in lane.ids() {
                 let mut ran = vec![(axis.from, old.clone())];
-                let told = story.lanes.iter().find(|told| told.servers.contains(&id));
+                let told = story.lanes.get(&LaneId::at(index));
                 for phase in told.iter().flat_map(|told| &told.phases) {
                     match (phase.kind, phase.to) {
                         (PhaseKind::Booting, _) => ran.push((phase.from, new.clone())),
-                        (PhaseKind::Undoing, Some(to)) => ran.push((to, old.clone())),
+                        (PhaseKind::Undoing, Some(to)) if told.is_some_and(is_put_back) => {
+                            ran.push((to, old.clone()));
+                        }
                         _ => {}
                     }
                 }

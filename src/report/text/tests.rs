@@ -2,14 +2,16 @@ use anstream::adapter::strip_str;
 use insta::assert_snapshot;
 
 use super::*;
-use crate::testing::facts::{event, facts, outcomes, recorded};
+use crate::testing::facts::{event, facts, outcomes, recorded, side_by_side};
 
 /// Returns the plain log of these facts. A fact without a line appears with its name.
 fn log(events: &[Event]) -> String {
+    let mut story = Story::default();
     let told = |event: &Event| {
+        story.record(event);
         let kind = serde_json::to_value(&event.kind).unwrap();
         let nothing = || format!("(nothing: {})", kind["event"].as_str().unwrap());
-        line(event).map_or_else(nothing, |text| strip_str(&text).to_string()) + "\n"
+        line(event, &story).map_or_else(nothing, |text| strip_str(&text).to_string()) + "\n"
     };
     events.iter().map(told).collect()
 }
@@ -69,6 +71,7 @@ fn every_fact_reads_well() {
                 | tests pass
                 | 2 of 2
       skipped   mobile/app2 left unchanged, as the hook requested
+    (nothing: lane_kept)
     stopping at the next safe point; ask again to roll the current server back at once
     stopping when mobile/app1 serves with the new container; ask again to roll it back at once
     stopping now
@@ -174,6 +177,58 @@ fn a_whole_run_reads_well() {
       hook      after_run was killed (60.0 s)
                 | notifying the team
     failed; the failed servers were put back, mobile/app2, mobile/app1, tablet/one keep the new container: the container ended with code 1 (172.1 s; drainswap's own share 1.33 s a server)
+    ");
+}
+
+#[test]
+fn every_line_of_a_lane_beside_others_names_it() {
+    assert_snapshot!(log(&side_by_side()), @"
+    (nothing: run_started)
+    pull     registry.example.org/mobile:v2 (9b3ce17a40d2)
+    pulled   registry.example.org/mobile:v2 (9b3ce17a40d2) (2.70 s)
+    created  for mobile/app1, mobile/app1t, stopped, like mobile-app1
+    created  for mobile/app22, stopped, like mobile-app22
+    created  for mobile/app3, stopped, like mobile-app3
+    [1/3] mobile/app1, mobile/app1t (primary) runs registry.example.org/mobile:v1 (4f1d0e9c2b7a)
+      meanwhile 50 % → mobile/app3, 50 % → mobile/app4
+    [2/3] mobile/app22 (primary) runs registry.example.org/mobile:v1 (4f1d0e9c2b7a)
+      meanwhile 50 % → mobile/app3, 50 % → mobile/app4
+      mobile/app22  verified  mobile/app3, mobile/app4 answered
+      mobile/app1   hook      before_drain succeeded (0.08 s)
+                              | silenced mobile-app1
+      mobile/app1   verified  mobile/app3, mobile/app4 answered
+    (nothing: drain_started)
+    (nothing: drain_started)
+    (nothing: sessions_left)
+    (nothing: sessions_left)
+    (nothing: sessions_left)
+      mobile/app22  drained   nothing in flight (2.20 s)
+    (nothing: sessions_left)
+      mobile/app22  stopped   kept as mobile-app22.old-20261127T093000.000Z (0.30 s)
+      mobile/app1   drained   nothing in flight (3.50 s)
+      mobile/app22  started   mobile-app22 (0.31 s)
+      mobile/app1   stopped   kept as mobile-app1.old-20261127T093000.000Z (0.35 s)
+    finish   mobile/app1, mobile/app1t (start, prove, ready, confirm)
+      mobile/app22  not ready connection refused
+    note     mobile/app1: the engine has not answered for 30 s: drainswap does nothing else until it does, for ten minutes at most
+      mobile/app1   started   mobile-app1 (0.32 s)
+      mobile/app1   not ready GET /health → 503
+      mobile/app1   answers   GET /health → 200 (4.10 s)
+      mobile/app1   ready     back in rotation
+      mobile/app1   confirmed up, and takes traffic
+      mobile/app1   in service after 8.60 s out of rotation: drain 3.50 s, stop and start 0.67 s, boot 4.05 s, drainswap itself 0.38 s
+    failed   mobile/app22 at prove: the container ended with code 1
+               log | starting
+    undo     mobile/app22 (maint, return, prove old, put back)
+    undone   mobile/app22 is as it was
+    undo     mobile/app1, mobile/app1t
+    (nothing: drain_started)
+    (nothing: sessions_left)
+      mobile/app1   ready     back in rotation
+    note     mobile/app1: the current container of mobile/app1, mobile/app1t stays in service: 3 sessions of mobile/app1 are left after 300 s (--drain-timeout)
+    (nothing: lane_kept)
+    removed  mobile-app1.old-20261127T093000.000Z
+    failed; the failed servers were put back, mobile/app1, mobile/app1t keep the new container: the container ended with code 1 (315.3 s; drainswap's own share 0.38 s a server)
     ");
 }
 

@@ -55,7 +55,8 @@ impl Lanes {
             | EventKind::StepFailed { servers, .. }
             | EventKind::UndoStarted { servers, .. }
             | EventKind::LaneResumed { servers, .. }
-            | EventKind::Undone { servers } => self.enter(servers),
+            | EventKind::Undone { servers }
+            | EventKind::LaneKept { servers } => self.enter(servers),
             EventKind::NotReadyYet { server, .. } => self.enter(std::slice::from_ref(server)),
             // These name no servers, or those that take over from the lane.
             EventKind::Verified { .. }
