@@ -158,7 +158,7 @@ async fn every_event_is_one_json_object_and_the_last_is_the_outcome() {
     assert!(
         events
             .iter()
-            .all(|event| event["version"] == 1 && event["at"].is_string() && event["run"].is_string())
+            .all(|event| event["version"] == 2 && event["at"].is_string() && event["run"].is_string())
     );
     let last = events.last().expect("an outcome");
     assert_eq!((&last["event"], &last["outcome"]), (&"run_ended".into(), &"deployed".into()));

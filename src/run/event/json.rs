@@ -43,14 +43,12 @@ impl Event {
     pub fn to_json(&self) -> Result<String> {
         let Self { version, at, run, lane, kind } = self;
         let head = to_string(&Head { version: *version, at: *at, run: run.clone(), lane: *lane })?;
-        Ok(match kind {
-            EventKind::RunEnded { outcome, took_ms, own_ms } => {
-                let name = to_string(&Name { event: RUN_ENDED.to_owned() })?;
-                let end = to_string(&End { took_ms: *took_ms, own_ms: *own_ms })?;
-                joined(&[head, name, to_string(outcome)?, end])
-            }
-            kind => joined(&[head, to_string(kind)?]),
-        })
+        let EventKind::RunEnded { outcome, took_ms, own_ms } = kind else {
+            return Ok(joined(&[head, to_string(kind)?]));
+        };
+        let name = to_string(&Name { event: RUN_ENDED.to_owned() })?;
+        let end = to_string(&End { took_ms: *took_ms, own_ms: *own_ms })?;
+        Ok(joined(&[head, name, to_string(outcome)?, end]))
     }
 
     /// Reads an event of any version. Ignores keys that it does not know.
