@@ -1,33 +1,38 @@
 //! The command line. Doc comments here are the help texts.
 
+mod choice;
 mod ci;
 mod config;
 pub mod form;
+mod globals;
+mod goal;
 mod help;
+pub mod manual;
+pub mod option;
+mod policy;
 #[cfg(test)]
 mod reference;
+mod server_move;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::Resettable;
 use clap::error::ContextValue;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::cfg::Version;
 use crate::model::duration::DurationArg;
-use crate::model::ids::ServerName;
-use crate::model::image::ImageReference;
-use crate::model::probe::ProbeUrl;
 use crate::model::sanitize;
 use crate::model::secret::redact;
-use crate::model::weight::Weight;
-use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure};
 use form::Form;
 
 pub use ci::CiFlags;
 pub use config::{ConfigCommand, DesiredConfigArgs, ReloadFlags, ReloadWhen, Templates};
+pub use globals::{Globals, Output};
+pub use goal::{DeployGoal, DeployOrPlan};
+pub use policy::PolicyFlags;
+pub use server_move::{MaintFlags, Move, OnOff};
 
 /// Replaces Docker containers behind HAProxy without losing a request.
 ///
@@ -60,88 +65,6 @@ impl Cli {
             error
         })
     }
-}
-
-/// The options of every command.
-#[derive(Args, Clone, Debug, Default)]
-pub struct Globals {
-    /// haproxy.cfg, or a directory of .cfg files; repeat for more, in HAProxy's order
-    /// [default: /etc/haproxy/haproxy.cfg, or the files of a HAProxy in a container]
-    #[arg(
-        short = 'f',
-        long,
-        global = true,
-        value_name = "PATH",
-        env = "DRAINSWAP_HAPROXY_CONFIG",
-        value_delimiter = ','
-    )]
-    pub haproxy_config: Vec<PathBuf>,
-    /// HAProxy's runtime socket: a path or host:port; repeat for more load balancers with the same haproxy.cfg
-    /// [default: the `stats socket … level admin` of haproxy.cfg]
-    #[arg(
-        long,
-        global = true,
-        value_name = "ADDR",
-        env = "DRAINSWAP_SOCKET",
-        value_delimiter = ',',
-        hide_env_values = true
-    )]
-    pub socket: Vec<String>,
-    /// HAProxy's master socket; repeat for more, in the order of --socket [default: the -S of the running HAProxy]
-    #[arg(
-        long,
-        global = true,
-        value_name = "ADDR",
-        env = "DRAINSWAP_MASTER_SOCKET",
-        value_delimiter = ',',
-        hide_env_values = true
-    )]
-    pub master_socket: Vec<String>,
-    /// The container engine: unix, tcp, https or ssh://, or context:NAME [default: that of the docker command]
-    #[arg(long, global = true, value_name = "ENDPOINT", env = "DRAINSWAP_DOCKER", hide_env_values = true)]
-    pub docker: Option<String>,
-    /// The settings file [default: /etc/drainswap/drainswap.toml if it exists]
-    #[arg(long, global = true, value_name = "FILE", env = "DRAINSWAP_SETTINGS")]
-    pub settings: Option<PathBuf>,
-    /// Read haproxy.cfg as this branch of HAProxy does, such as 2.6 [default: that of the installed binary]
-    #[arg(long = "as", global = true, value_name = "VERSION", env = "DRAINSWAP_AS")]
-    pub read_as: Option<Version>,
-    /// HAProxy's binary [default: that of its unit, then haproxy in $PATH, then /usr/sbin/haproxy]
-    #[arg(long, global = true, value_name = "PATH", env = "DRAINSWAP_HAPROXY")]
-    pub haproxy: Option<PathBuf>,
-    /// Directory for locks and journals [default: /var/lib/drainswap]
-    #[arg(long, global = true, value_name = "DIR", env = "DRAINSWAP_STATE_DIR")]
-    pub state_dir: Option<PathBuf>,
-    /// Also accept this user as the owner of the settings file and the state directory; repeat for more
-    #[arg(long, global = true, value_name = "USER")]
-    pub trust_owner: Vec<String>,
-    /// How long to wait for another drainswap that works on the backend [default: 0s]
-    #[arg(long, global = true, value_name = "TIME", env = "DRAINSWAP_LOCK_WAIT")]
-    pub lock_wait: Option<DurationArg>,
-    /// Also append events to FILE, one JSON object per line
-    #[arg(long, global = true, value_name = "FILE", env = "DRAINSWAP_EVENTS")]
-    pub events: Option<PathBuf>,
-    /// Format of the result on stdout; messages go to stderr
-    #[arg(short, long, global = true, value_enum, default_value_t, env = "DRAINSWAP_OUTPUT")]
-    pub output: Output,
-    /// Print only what went wrong
-    #[arg(short, long, global = true, env = "DRAINSWAP_QUIET", value_parser = clap::builder::FalseyValueParser::new())]
-    pub quiet: bool,
-    /// Also print the requests to HAProxy and the engine
-    #[arg(short, long, global = true)]
-    pub verbose: bool,
-    #[command(flatten)]
-    pub ci: CiFlags,
-}
-
-/// The format of the result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// Text for people.
-    #[default]
-    Text,
-    /// JSON: `status` and `plan` print one object; a run prints one event per line, the last one with its outcome.
-    Json,
 }
 
 /// The commands.
@@ -345,150 +268,6 @@ pub struct Init {
     /// Inspect nothing, and leave every key at its default
     #[arg(long)]
     pub defaults: bool,
-}
-
-/// The backend and the image to deploy.
-#[derive(Args, Debug)]
-pub struct DeployGoal {
-    /// The backend
-    pub backend: String,
-    /// The image, by tag or digest [default: the one in the service's description in drainswap.toml]
-    #[arg(long, value_name = "REF", env = "DRAINSWAP_IMAGE")]
-    pub image: Option<ImageReference>,
-}
-
-/// The backend and the image to deploy, or a saved plan.
-#[derive(Args, Debug)]
-pub struct DeployOrPlan {
-    /// The backend
-    #[arg(required_unless_present = "plan")]
-    pub backend: Option<String>,
-    /// The image, by tag or digest [default: the one in the service's description in drainswap.toml]
-    #[arg(long, value_name = "REF", env = "DRAINSWAP_IMAGE")]
-    pub image: Option<ImageReference>,
-    /// Apply the plan that `plan --save` wrote to FILE (- for stdin), or refuse and list everything that has changed
-    #[arg(long, value_name = "FILE")]
-    pub plan: Option<PathBuf>,
-    /// Refuse a plan file with another SHA-256 than this one, which `plan --save` printed
-    #[arg(long, value_name = "SHA256", requires = "plan", value_parser = digest)]
-    pub approved: Option<String>,
-}
-
-/// Parses 64 hexadecimal digits, as `sha256sum` prints them, with or without `sha256:` in front.
-fn digest(text: &str) -> Result<String, String> {
-    let digits = text.strip_prefix("sha256:").unwrap_or(text);
-    if digits.len() == 64 && digits.chars().all(|digit| digit.is_ascii_hexdigit()) {
-        return Ok(digits.to_ascii_lowercase());
-    }
-    Err("expected the 64 hexadecimal digits of a SHA-256".to_owned())
-}
-
-/// The limits and choices of a run.
-#[derive(Args, Clone, Debug, Default)]
-pub struct PolicyFlags {
-    /// Minimum number of servers per backend that must be serving at any moment [default: 1]
-    #[arg(long, value_name = "N", env = "DRAINSWAP_FLOOR")]
-    pub floor: Option<usize>,
-    /// How long the sessions of a server may take to end [default: 5m]
-    #[arg(long, value_name = "TIME", env = "DRAINSWAP_DRAIN_TIMEOUT")]
-    pub drain_timeout: Option<DurationArg>,
-    /// What to do if they take longer [default: fail]
-    #[arg(long, value_enum, value_name = "WHAT", env = "DRAINSWAP_ON_DRAIN_TIMEOUT")]
-    pub on_drain_timeout: Option<OnDrainTimeout>,
-    /// Time over which --on-drain-timeout shutdown ends the sessions [default: 10s]
-    #[arg(long, value_name = "TIME", env = "DRAINSWAP_SHUTDOWN_OVER")]
-    pub shutdown_over: Option<DurationArg>,
-    /// Which of several load balancers must answer [default: all]
-    #[arg(long, value_enum, value_name = "WHICH", env = "DRAINSWAP_LB_QUORUM")]
-    pub lb_quorum: Option<LbQuorum>,
-    /// Extra capacity, in percent of the current load, that the remaining servers must have, if all of them have a
-    /// maxconn [default: 0]
-    #[arg(long, value_name = "PERCENT", env = "DRAINSWAP_HEADROOM")]
-    pub headroom: Option<u32>,
-    /// How long a new container may take to answer [default: 60s]
-    #[arg(long, value_name = "TIME", env = "DRAINSWAP_READY_TIMEOUT")]
-    pub ready_timeout: Option<DurationArg>,
-    /// How many times in a row it must then answer [default: 1]
-    #[arg(long, value_name = "N", env = "DRAINSWAP_RISE", value_parser = clap::value_parser!(u32).range(1..))]
-    pub rise: Option<u32>,
-    /// Probe for new containers, in addition to the backend's own check: /PATH, or http://{address}:{port}/PATH
-    #[arg(long, value_name = "URL", env = "DRAINSWAP_PROBE")]
-    pub probe: Option<ProbeUrl>,
-    /// What to do with the servers already replaced if a later one fails [default: rollback]
-    #[arg(long, value_enum, value_name = "WHAT", env = "DRAINSWAP_ON_FAILURE")]
-    pub on_failure: Option<OnFailure>,
-    /// Replaced containers to keep per server, stopped, for a rollback that needs no image [default: 1]
-    #[arg(long, value_name = "N", env = "DRAINSWAP_KEEP")]
-    pub keep: Option<usize>,
-    /// Whether a server's address must stop answering when its container stops; use false if a relay keeps answering
-    /// there [default: true]
-    #[arg(long, value_name = "BOOL", env = "DRAINSWAP_SILENCE_CHECK")]
-    pub silence_check: Option<bool>,
-    /// Give new containers new anonymous volumes, like the Compose flag of this name; the old volumes stay with the old
-    /// container until `drainswap prune`
-    #[arg(long)]
-    pub renew_anon_volumes: bool,
-    /// Work only on these servers of the backend, and on servers that share a container with them
-    #[arg(long, value_name = "SERVER", value_delimiter = ',', action = ArgAction::Append)]
-    pub only: Vec<String>,
-    /// Do not create a container for a server whose container is gone; leave the server as it is
-    #[arg(long)]
-    pub no_create: bool,
-    /// Also put servers in service that an operator, or `disabled` in haproxy.cfg, has taken out
-    #[arg(long)]
-    pub enable: bool,
-}
-
-/// A change of a single server by hand.
-#[derive(Args, Debug)]
-pub struct Move {
-    /// The server, as BACKEND/SERVER; SERVER alone means the server of that name in every backend
-    #[arg(value_name = "BACKEND/SERVER")]
-    pub server: ServerName,
-    /// Wait until its last session has ended, or, for ready, until it answers and HAProxy has it up
-    #[arg(long)]
-    pub wait: bool,
-    /// Refuse to leave fewer than N servers serving; 0 also overrides an unfinished run [default: 1]
-    #[arg(long, value_name = "N", env = "DRAINSWAP_FLOOR")]
-    pub floor: Option<usize>,
-    /// How long --wait may take [default: 5m]
-    #[arg(long, value_name = "TIME", env = "DRAINSWAP_DRAIN_TIMEOUT")]
-    pub drain_timeout: Option<DurationArg>,
-    /// Also set its weight: 0 to 256, or a percentage of the weight in haproxy.cfg, such as 50%
-    #[arg(long, value_name = "WEIGHT")]
-    pub weight: Option<Weight>,
-    /// Also turn its health checks on or off
-    #[arg(long, value_enum, value_name = "ON|OFF")]
-    pub health: Option<OnOff>,
-    /// Also turn its agent (agent-check) on or off
-    #[arg(long, value_enum, value_name = "ON|OFF")]
-    pub agent: Option<OnOff>,
-    /// Do nothing if the server does not exist, instead of failing
-    #[arg(long)]
-    pub if_exists: bool,
-    /// Only show what would be done
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-/// The options of `drainswap maint` alone.
-#[derive(Args, Debug, Default)]
-pub struct MaintFlags {
-    /// Drain it first, and wait up to --drain-timeout for its last session to end
-    #[arg(long)]
-    pub drain_first: bool,
-    /// End the remaining sessions
-    #[arg(long)]
-    pub shutdown_sessions: bool,
-}
-
-/// Whether a check is on or off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OnOff {
-    /// The check runs.
-    On,
-    /// The check is paused.
-    Off,
 }
 
 #[cfg(test)]

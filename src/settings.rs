@@ -1,6 +1,6 @@
 //! The settings: flags override `DRAINSWAP_*` variables, which override `drainswap.toml`, which overrides the defaults.
 //!
-//! clap merges flags and environment variables; this module adds the values from the file.
+//! The command line merges flags and environment variables; this module adds the values from the file.
 
 mod compose_file;
 mod config_error;

@@ -70,6 +70,13 @@ fn pure_rooms_have_no_side_effects() {
     assert_lacks(&["deploy", "site"], &["bollard", "reqwest"]);
 }
 
+#[test]
+fn only_the_command_line_names_clap() {
+    let rooms = rooms().into_iter().map(|(room, _)| room).filter(|room| room != "cli");
+    let rooms: Vec<String> = rooms.chain(["lib".to_owned(), "main".to_owned()]).collect();
+    assert_lacks(&rooms.iter().map(String::as_str).collect::<Vec<_>>(), &["clap"]);
+}
+
 /// Returns the table in `src/lib.rs`: each room with the rooms that it may import, the lowest room first.
 fn rooms() -> Vec<(String, BTreeSet<String>)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs");

@@ -1,11 +1,8 @@
 //! A task's options, taken from the command line's definition, so that the two cannot differ.
 
-use std::any::TypeId;
-
-use clap::{Arg, ArgAction, CommandFactory};
 use serde_json::Value;
 
-use crate::cli::Cli;
+use crate::cli::option::{self, CommandOption, OptionValue};
 
 /// The options that a task cannot set: the module itself needs JSON, and Ansible shows its results to people.
 const NOT_HERE: [&str; 12] = [
@@ -62,19 +59,14 @@ impl Opt {
         Self { name: name.to_owned(), kind, typed: Typed::Own }
     }
 
-    fn of(arg: &Arg) -> Self {
-        let action = arg.get_action();
-        let kind = if arg.get_value_parser().type_id() == TypeId::of::<bool>() {
-            Kind::Bool
-        } else if matches!(action, ArgAction::Append) {
-            Kind::List
-        } else {
-            Kind::Text
+    fn of(option: CommandOption) -> Self {
+        let (kind, typed): (_, fn(String) -> Typed) = match option.value {
+            OptionValue::Switch => (Kind::Bool, Typed::Switch),
+            OptionValue::Truth => (Kind::Bool, Typed::Flag),
+            OptionValue::One => (Kind::Text, Typed::Flag),
+            OptionValue::Many => (Kind::List, Typed::Flag),
         };
-        let typed = if matches!(action, ArgAction::SetTrue) { Typed::Switch } else { Typed::Flag };
-        let long = arg.get_long().map(|long| typed(format!("--{long}")));
-        let name = arg.get_long().unwrap_or(arg.get_id().as_str()).replace('-', "_");
-        Self { name, kind, typed: long.unwrap_or(Typed::Positional) }
+        Self { name: option.name, kind, typed: option.flag.map_or(Typed::Positional, typed) }
     }
 
     /// Returns the words for this value on a command line.
@@ -113,16 +105,7 @@ impl Opt {
 /// Returns the options of a command (such as `config apply`), including the global ones.
 #[must_use]
 pub fn of_command(path: &[&str]) -> Vec<Opt> {
-    let program = Cli::command();
-    let mut command = &program;
-    let mut args: Vec<&Arg> = program.get_arguments().filter(|arg| arg.is_global_set()).collect();
-    for name in path {
-        if let Some(found) = command.find_subcommand(name) {
-            command = found;
-        }
-    }
-    args.extend(command.get_arguments().filter(|arg| !arg.is_global_set()));
-    let options = args.into_iter().map(Opt::of);
+    let options = option::of_command(path).into_iter().map(Opt::of);
     options.filter(|option| !NOT_HERE.contains(&option.name.as_str())).collect()
 }
 

@@ -60,9 +60,7 @@ pub(super) fn once() -> u32 {
 }
 
 /// What happens when sessions do not end within the drain limit.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnDrainTimeout {
     /// Fail the drain: put the server back and roll the run back.
@@ -76,9 +74,7 @@ pub enum OnDrainTimeout {
 }
 
 /// What happens to the servers already replaced when a later one fails.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
     /// Give every replaced server its old container back, with the same care.
@@ -88,9 +84,7 @@ pub enum OnFailure {
 }
 
 /// How to treat a load balancer that does not answer.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LbQuorum {
     /// Require all: do not start a run without one, and roll it back if one stops answering.

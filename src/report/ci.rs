@@ -10,6 +10,8 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::Deserialize;
+
 use super::text::position;
 use crate::model::sanitize;
 use crate::model::words::list;
@@ -22,7 +24,8 @@ pub use github::{AnnotationLevel, AnnotationLocation, Github, GithubFiles, annot
 pub use gitlab::Gitlab;
 
 /// The CI system that a run reports to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Ci {
     /// GitHub Actions: groups, annotations, a step summary, outputs.
     Github,

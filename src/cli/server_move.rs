@@ -1,0 +1,59 @@
+//! A change of a single server by hand.
+
+use clap::{Args, ValueEnum};
+
+use crate::model::duration::DurationArg;
+use crate::model::ids::ServerName;
+use crate::model::weight::Weight;
+
+/// A change of a single server by hand.
+#[derive(Args, Debug)]
+pub struct Move {
+    /// The server, as BACKEND/SERVER; SERVER alone means the server of that name in every backend
+    #[arg(value_name = "BACKEND/SERVER")]
+    pub server: ServerName,
+    /// Wait until its last session has ended, or, for ready, until it answers and HAProxy has it up
+    #[arg(long)]
+    pub wait: bool,
+    /// Refuse to leave fewer than N servers serving; 0 also overrides an unfinished run [default: 1]
+    #[arg(long, value_name = "N", env = "DRAINSWAP_FLOOR")]
+    pub floor: Option<usize>,
+    /// How long --wait may take [default: 5m]
+    #[arg(long, value_name = "TIME", env = "DRAINSWAP_DRAIN_TIMEOUT")]
+    pub drain_timeout: Option<DurationArg>,
+    /// Also set its weight: 0 to 256, or a percentage of the weight in haproxy.cfg, such as 50%
+    #[arg(long, value_name = "WEIGHT")]
+    pub weight: Option<Weight>,
+    /// Also turn its health checks on or off
+    #[arg(long, value_enum, value_name = "ON|OFF")]
+    pub health: Option<OnOff>,
+    /// Also turn its agent (agent-check) on or off
+    #[arg(long, value_enum, value_name = "ON|OFF")]
+    pub agent: Option<OnOff>,
+    /// Do nothing if the server does not exist, instead of failing
+    #[arg(long)]
+    pub if_exists: bool,
+    /// Only show what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// The options of `drainswap maint` alone.
+#[derive(Args, Debug, Default)]
+pub struct MaintFlags {
+    /// Drain it first, and wait up to --drain-timeout for its last session to end
+    #[arg(long)]
+    pub drain_first: bool,
+    /// End the remaining sessions
+    #[arg(long)]
+    pub shutdown_sessions: bool,
+}
+
+/// Whether a check is on or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnOff {
+    /// The check runs.
+    On,
+    /// The check is paused.
+    Off,
+}
