@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The setting `silence_check`, for every backend or by backend. A backend that the table does not name is checked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[schemars(untagged)]
 pub enum SilenceCheck {
     /// The same for every backend.
     Everywhere(bool),
@@ -61,9 +63,61 @@ impl fmt::Display for SilenceCheck {
     }
 }
 
+impl Serialize for SilenceCheck {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Everywhere(is_made) => is_made.serialize(serializer),
+            Self::ByBackend(backends) => backends.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SilenceCheck {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+        impl<'de> Visitor<'de> for Form {
+            type Value = SilenceCheck;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false, or a table of backends with true or false")
+            }
+
+            fn visit_bool<E>(self, is_made: bool) -> Result<SilenceCheck, E> {
+                Ok(SilenceCheck::Everywhere(is_made))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, backends: A) -> Result<SilenceCheck, A::Error> {
+                Deserialize::deserialize(MapAccessDeserializer::new(backends)).map(SilenceCheck::ByBackend)
+            }
+        }
+        deserializer.deserialize_any(Form)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn it_is_one_value_or_a_table_in_json() {
+        let some = SilenceCheck::ByBackend([("pay".to_owned(), false)].into());
+        for (json, check) in [
+            (json!(true), SilenceCheck::Everywhere(true)),
+            (json!(false), SilenceCheck::Everywhere(false)),
+            (json!({ "pay": false }), some),
+            (json!({}), SilenceCheck::ByBackend(BTreeMap::new())),
+        ] {
+            assert_eq!(serde_json::to_value(&check).unwrap(), json);
+            assert_eq!(serde_json::from_value::<SilenceCheck>(json).unwrap(), check);
+        }
+        let wrong = serde_json::from_value::<SilenceCheck>(json!("no")).unwrap_err().to_string();
+        assert_eq!(
+            wrong,
+            "invalid type: string \"no\", expected true, false, or a table of backends with true or false"
+        );
+    }
 
     #[test]
     fn a_backend_is_checked_unless_it_is_named() {
