@@ -7,6 +7,8 @@
 //! The options are those of the command line, so that a task can do everything that a command can.
 
 mod answer;
+#[cfg(test)]
+mod collection;
 mod diff;
 mod mask;
 mod module;

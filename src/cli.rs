@@ -7,11 +7,13 @@ pub mod form;
 mod globals;
 mod goal;
 mod help;
+pub mod knob;
 pub mod manual;
 pub mod option;
 mod policy;
 #[cfg(test)]
 mod reference;
+mod reload;
 mod server_move;
 
 use std::ffi::OsString;
@@ -26,12 +28,14 @@ use crate::model::duration::DurationArg;
 use crate::model::sanitize;
 use crate::model::secret::redact;
 use form::Form;
+use knob::show_default;
 
 pub use ci::CiFlags;
-pub use config::{ConfigCommand, DesiredConfigArgs, ReloadFlags, ReloadWhen, Templates};
+pub use config::{ConfigCommand, DesiredConfigArgs, Templates};
 pub use globals::{Globals, Output};
 pub use goal::{DeployGoal, DeployOrPlan};
 pub use policy::PolicyFlags;
+pub use reload::{ReloadFlags, ReloadWhen, Reloading};
 pub use server_move::{MaintFlags, Move, OnOff};
 
 /// Replaces Docker containers behind HAProxy without losing a request.
@@ -190,12 +194,12 @@ pub enum Command {
         backend: String,
     },
     /// Remove containers, with their renewed volumes, and images that no rollback needs any more
-    #[command(after_help = help::PRUNE)]
+    #[command(after_help = help::PRUNE, mut_args(show_default::<PolicyFlags>))]
     Prune {
         /// Only these backends
         #[arg(value_name = "BACKEND")]
         backends: Vec<String>,
-        /// Replaced containers to keep per server [default: 1]
+        /// Replaced containers to keep per server
         #[arg(long, value_name = "N", env = "DRAINSWAP_KEEP")]
         keep: Option<usize>,
         /// Only show what would be removed
@@ -217,12 +221,12 @@ pub enum Command {
     #[command(after_help = help::READY)]
     Ready(Move),
     /// Show leftovers, such as servers out of service, containers put aside or old workers, and how to fix each
-    #[command(after_help = help::DOCTOR)]
+    #[command(after_help = help::DOCTOR, mut_args(show_default::<PolicyFlags>))]
     Doctor {
         /// Make the safe fixes: remove stopped containers that a run has put aside
         #[arg(long)]
         fix: bool,
-        /// Replaced containers to keep per server; these are not reported [default: 1]
+        /// Replaced containers to keep per server; these are not reported
         #[arg(long, value_name = "N", env = "DRAINSWAP_KEEP")]
         keep: Option<usize>,
         /// Exit with 20 if something is left

@@ -4,36 +4,33 @@
 
 mod compose_file;
 mod config_error;
+mod error;
+mod file;
 mod initial;
+mod one_or_many;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
-use serde::Deserialize;
-use toml::de::{DeTable, Error as TomlError};
-
+use self::file::BackendKeys;
+use self::one_or_many::OneOrMany;
 use crate::adapters::ownership::Trust;
 use crate::cfg::Version;
-use crate::cli::{Globals, PolicyFlags, ReloadFlags, ReloadWhen};
+use crate::cli::{Globals, PolicyFlags, ReloadFlags, Reloading};
 use crate::model::duration::DurationArg;
 use crate::model::hook::HookPoint;
 use crate::model::ids::ServerId;
-use crate::model::probe::ProbeUrl;
 use crate::model::registries::Registries;
 use crate::model::trust::{Thing, Untrusted};
+use crate::plan::Policy;
 use crate::plan::scope::Scope;
-use crate::plan::silence_check::SilenceCheck;
-use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
-use crate::service::compose::ComposeError;
 use crate::service::{self, Service};
-use crate::topology::engine_map::EngineMap;
-use crate::topology::places::{Places, ServerMap};
+use crate::topology::places::Places;
 
 pub use config_error::ConfigError;
+pub use error::SettingsError;
+pub use file::File;
 pub use initial::{DetectedBackend, DetectedServer, DetectedSetup, initial};
 
 /// The default settings file, read if it exists.
@@ -86,222 +83,21 @@ pub struct Settings {
     pub leave: BTreeSet<ServerId>,
     /// The reason why `services` lacks those of the Compose file: it is invalid, or a variable is not set.
     undescribed: Option<SettingsError>,
-    policy: PolicyFile,
-    reloading: ReloadFile,
-}
-
-/// The settings for reloading HAProxy with a new file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reloading {
-    pub when: ReloadWhen,
-    /// The way to reload: `master`, `systemd` or a command; `None` means the first one that is available.
-    pub by: Option<String>,
-    /// The maximum time until HAProxy runs the new file.
-    pub timeout: Duration,
-    /// The maximum time for the sessions of a removed server to end.
-    pub drain_timeout: Duration,
-}
-
-/// The content of `drainswap.toml`.
-// Each part is parsed separately from the whole text, because errors would lose their position with `serde(flatten)`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct File {
-    #[schemars(flatten)]
-    own: OwnKeys,
-    #[schemars(flatten)]
-    policy: PolicyFile,
-    #[schemars(flatten)]
-    reloading: ReloadFile,
-}
-
-/// The settings for every command, and the descriptions.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
-#[serde(default)]
-struct OwnKeys {
-    /// The version of the file's format; the default is 1.
-    #[schemars(extend("const" = VERSION))]
-    version: Option<u32>,
-    /// haproxy.cfg: files, and directories of .cfg files, in HAProxy's order.
-    haproxy_config: Option<OneOrMany<PathBuf>>,
-    /// HAProxy's runtime sockets: paths or host:port, one for each load balancer.
-    socket: Option<OneOrMany<String>>,
-    /// The sockets of HAProxy's master processes, in the order of the runtime sockets.
-    master_socket: Option<OneOrMany<String>>,
-    /// The container engine: unix, tcp, https or ssh://, or context:NAME.
-    docker: Option<String>,
-    /// Whether drainswap may send registry passwords to this engine over TCP without TLS.
-    allow_plain_password: Option<bool>,
-    /// The directory for locks and journals.
-    state_dir: Option<PathBuf>,
-    /// A group whose users may write to the state directory.
-    state_group: Option<String>,
-    /// The file to append events to.
-    events: Option<PathBuf>,
-    /// The branch of HAProxy whose rules apply to haproxy.cfg.
-    #[serde(rename = "as")]
-    read_as: Option<Version>,
-    /// The time to wait while another drainswap works on the backend.
-    lock_wait: Option<DurationArg>,
-    /// HAProxy's binary.
-    haproxy: Option<PathBuf>,
-    /// A folder with custom templates.
-    templates: Option<PathBuf>,
-    /// A Compose file with more services, relative to this file's folder.
-    compose: Option<PathBuf>,
-    /// Descriptions of services, by name.
-    #[serde(deserialize_with = "service::services")]
-    #[schemars(with = "BTreeMap<String, service::ServiceKeys>")]
-    services: BTreeMap<String, Service>,
-    /// Engines by the host of a server's address.
-    engines: EngineMap,
-    /// Containers by server.
-    servers: ServerMap,
-    /// Logins by the registry's host.
-    registries: Registries,
-    /// Hook commands.
-    hooks: HooksFile,
-    /// Settings of single backends, by name.
-    backends: BTreeMap<String, BackendKeys>,
-}
-
-/// A `[backends.NAME]` table: settings of a backend of haproxy.cfg.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-struct BackendKeys {
-    /// The names of the servers that runs leave alone.
-    leave: Vec<String>,
-}
-
-/// The `[hooks]` table: shell commands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-struct HooksFile {
-    /// Runs before drainswap pulls or creates anything.
-    before_run: Option<String>,
-    /// Runs before a container's servers leave rotation.
-    before_drain: Option<String>,
-    /// Runs after the last session has ended and before the container stops.
-    after_drain: Option<String>,
-    /// Runs when the new container answers, before it gets traffic.
-    before_enable: Option<String>,
-    /// Runs when the servers are in rotation again.
-    after_enable: Option<String>,
-    /// Runs at the end of every run, whatever its outcome.
-    after_run: Option<String>,
-    /// The maximum duration of each hook.
-    timeout: Option<DurationArg>,
-}
-
-impl HooksFile {
-    fn commands(self) -> BTreeMap<HookPoint, String> {
-        let commands = [
-            (HookPoint::BeforeRun, self.before_run),
-            (HookPoint::BeforeDrain, self.before_drain),
-            (HookPoint::AfterDrain, self.after_drain),
-            (HookPoint::BeforeEnable, self.before_enable),
-            (HookPoint::AfterEnable, self.after_enable),
-            (HookPoint::AfterRun, self.after_run),
-        ];
-        commands.into_iter().filter_map(|(moment, command)| Some((moment, command?))).collect()
-    }
-}
-
-/// The policy in `drainswap.toml`; its keys have the names of the flags.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
-#[serde(default)]
-struct PolicyFile {
-    /// The minimum number of serving servers per backend at any moment.
-    floor: Option<usize>,
-    /// The maximum time for the sessions of a server to end.
-    drain_timeout: Option<DurationArg>,
-    /// The action if sessions take longer than `drain_timeout`.
-    on_drain_timeout: Option<OnDrainTimeout>,
-    /// The time over which sessions are shut down one by one.
-    shutdown_over: Option<DurationArg>,
-    /// The load balancers that must answer, if there are several.
-    lb_quorum: Option<LbQuorum>,
-    /// The spare capacity that the remaining servers need, as a percentage of the current sessions.
-    headroom: Option<u32>,
-    /// The maximum time for a new container to answer.
-    ready_timeout: Option<DurationArg>,
-    /// The number of consecutive answers that prove a new container ready.
-    rise: Option<NonZeroU32>,
-    /// An additional probe of new containers, besides the backend's check.
-    probe: Option<ProbeUrl>,
-    /// The action on servers that are already replaced if a later one fails.
-    on_failure: Option<OnFailure>,
-    /// The number of stopped, replaced containers to keep per server.
-    keep: Option<usize>,
-    /// Whether a server's address must stop answering when its container stops: for every backend, or a table by
-    /// backend.
-    silence_check: Option<SilenceCheck>,
-}
-
-/// The settings for reloads in `drainswap.toml`; the keys have the names of the flags.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
-#[serde(default)]
-struct ReloadFile {
-    /// When to reload HAProxy with a new haproxy.cfg.
-    reload: Option<ReloadWhen>,
-    /// The way to reload: `master`, `systemd`, or a command.
-    reload_by: Option<String>,
-    /// The maximum time until HAProxy runs the new file.
-    reload_timeout: Option<DurationArg>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
-#[serde(untagged)]
-enum OneOrMany<T> {
-    One(T),
-    Many(Vec<T>),
+    policy: PolicyFlags,
+    reloading: ReloadFlags,
 }
 
 /// Returns the typed values, or else those of the file.
 fn flag_or<T: Clone>(typed: &[T], written: Option<OneOrMany<T>>) -> Vec<T> {
-    match written {
-        _ if !typed.is_empty() => typed.to_vec(),
-        Some(OneOrMany::One(one)) => vec![one],
-        Some(OneOrMany::Many(many)) => many,
-        None => Vec::new(),
-    }
+    if typed.is_empty() { written.map(Into::into).unwrap_or_default() } else { typed.to_vec() }
 }
 
-/// The error for settings that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    #[error("cannot read {path}: {reason}")]
-    Unreadable { path: String, reason: String },
-    #[error("invalid file {path}: {reason}")]
-    Bad { path: String, reason: String },
-    /// A mistake in `drainswap.toml` itself.
-    #[error("{path}:{mistake}")]
-    Wrong { path: String, mistake: ConfigError },
-    /// An error in the Compose file.
-    #[error("{path}: {error}")]
-    Compose { path: String, error: ComposeError },
-    /// Another user may write to a file that drainswap relies on.
-    #[error(transparent)]
-    Untrusted(#[from] Untrusted),
-    /// `--trust-owner` or `state_group` names an unknown account.
-    #[error("unknown {what} {name} in {given_by}: use a name from {list}, or a number")]
-    NoAccount {
-        /// `user` or `group`.
-        what: &'static str,
-        name: String,
-        /// The file with all accounts.
-        list: &'static str,
-        /// The flag or the key with the name.
-        given_by: &'static str,
-    },
-    #[error("duplicate service {name}: remove services.{name} from {path}, or the service from {compose}")]
-    Twice {
-        name: String,
-        /// The settings file.
-        path: String,
-        /// The Compose file.
-        compose: String,
-    },
+/// Returns the servers that runs leave alone.
+fn left(backends: &BTreeMap<String, BackendKeys>) -> BTreeSet<ServerId> {
+    let of = |(backend, keys): (&String, &BackendKeys)| {
+        keys.leave.iter().map(|server| ServerId::new(backend, server)).collect::<Vec<_>>()
+    };
+    backends.iter().flat_map(of).collect()
 }
 
 impl Settings {
@@ -393,30 +189,14 @@ impl Settings {
     /// Returns the policy of a run.
     #[must_use]
     pub fn policy(&self, flags: &PolicyFlags) -> Policy {
-        with_flags(flags, self.written_policy())
+        flags.over(self.written_policy())
     }
 
     /// Returns the policy of a run without flags.
     #[must_use]
     pub fn written_policy(&self) -> Policy {
-        let file = &self.policy;
-        let span = |span: Option<DurationArg>, or| span.map_or(Duration::from_secs(or), |span| span.0);
-        Policy {
-            floor: self.floor(None),
-            drain_timeout: self.drain_timeout(None),
-            on_drain_timeout: file.on_drain_timeout.unwrap_or(OnDrainTimeout::Fail),
-            shutdown_over: span(file.shutdown_over, 10),
-            lb_quorum: file.lb_quorum.unwrap_or(LbQuorum::All),
-            headroom: file.headroom.unwrap_or(0),
-            ready_timeout: span(file.ready_timeout, 60),
-            rise: file.rise.map_or(1, NonZeroU32::get),
-            probe: file.probe.clone(),
-            on_failure: file.on_failure.unwrap_or(OnFailure::Rollback),
-            keep: self.keep(None),
-            renew_anon_volumes: false,
-            silence_check: file.silence_check.clone().unwrap_or_default(),
-            scope: Scope { leave: self.leave.clone(), ..Scope::default() },
-        }
+        let scope = Scope { leave: self.leave.clone(), ..Scope::default() };
+        self.policy.over(Policy { scope, ..Policy::default() })
     }
 
     /// Checks that the descriptions of all services could be read.
@@ -438,132 +218,26 @@ impl Settings {
     /// Returns the number of replaced containers to keep per server.
     #[must_use]
     pub fn keep(&self, flag: Option<usize>) -> usize {
-        flag.or(self.policy.keep).unwrap_or(1)
-    }
-
-    /// Returns the settings for reloading HAProxy.
-    #[must_use]
-    pub fn reloading(&self, flags: &ReloadFlags) -> Reloading {
-        let file = &self.reloading;
-        let timeout = flags.reload_timeout.or(file.reload_timeout);
-        Reloading {
-            when: flags.reload.or(file.reload).unwrap_or_default(),
-            by: flags.reload_by.clone().or_else(|| file.reload_by.clone()),
-            timeout: timeout.map_or(Duration::from_secs(30), |span| span.0),
-            drain_timeout: self.drain_timeout(flags.drain_timeout),
-        }
+        flag.unwrap_or(self.written_policy().keep)
     }
 
     /// Returns the minimum number of serving servers.
     #[must_use]
     pub fn floor(&self, flag: Option<usize>) -> usize {
-        flag.or(self.policy.floor).unwrap_or(1)
+        flag.unwrap_or(self.written_policy().floor)
     }
 
     /// Returns the maximum duration of a drain.
     #[must_use]
     pub fn drain_timeout(&self, flag: Option<DurationArg>) -> Duration {
-        flag.or(self.policy.drain_timeout).map_or(Duration::from_secs(300), |span| span.0)
+        flag.map_or(self.written_policy().drain_timeout, |time| time.0)
     }
-}
 
-/// Returns the servers that runs leave alone.
-fn left(backends: &BTreeMap<String, BackendKeys>) -> BTreeSet<ServerId> {
-    let of = |(backend, keys): (&String, &BackendKeys)| {
-        keys.leave.iter().map(|server| ServerId::new(backend, server)).collect::<Vec<_>>()
-    };
-    backends.iter().flat_map(of).collect()
-}
-
-/// Returns a policy in which flags override the given values.
-#[must_use]
-pub fn with_flags(flags: &PolicyFlags, policy: Policy) -> Policy {
-    let span = |span: Option<DurationArg>, or| span.map_or(or, |span| span.0);
-    Policy {
-        floor: flags.floor.unwrap_or(policy.floor),
-        drain_timeout: span(flags.drain_timeout, policy.drain_timeout),
-        on_drain_timeout: flags.on_drain_timeout.unwrap_or(policy.on_drain_timeout),
-        shutdown_over: span(flags.shutdown_over, policy.shutdown_over),
-        lb_quorum: flags.lb_quorum.unwrap_or(policy.lb_quorum),
-        headroom: flags.headroom.unwrap_or(policy.headroom),
-        ready_timeout: span(flags.ready_timeout, policy.ready_timeout),
-        rise: flags.rise.unwrap_or(policy.rise),
-        probe: flags.probe.clone().or(policy.probe),
-        on_failure: flags.on_failure.unwrap_or(policy.on_failure),
-        keep: flags.keep.unwrap_or(policy.keep),
-        renew_anon_volumes: flags.renew_anon_volumes || policy.renew_anon_volumes,
-        silence_check: flags.silence_check.map_or(policy.silence_check, SilenceCheck::Everywhere),
-        scope: Scope {
-            only: if flags.only.is_empty() {
-                policy.scope.only
-            } else {
-                flags.only.iter().cloned().collect()
-            },
-            leave: policy.scope.leave,
-            no_create: flags.no_create || policy.scope.no_create,
-            enable: flags.enable || policy.scope.enable,
-        },
-    }
-}
-
-impl File {
-    /// Reads the file. Also returns the error of its Compose file and unsafe permissions of the file.
-    fn read(
-        path: &Path,
-        trust: &Trust,
-    ) -> Result<(Self, Option<SettingsError>, Option<Untrusted>), SettingsError> {
-        let name = path.display().to_string();
-        let mut text = String::new();
-        let opened = std::fs::File::open(path).and_then(|mut file| {
-            file.read_to_string(&mut text)?;
-            Ok(file)
-        });
-        let opened = opened
-            .map_err(|error| SettingsError::Unreadable { path: name.clone(), reason: error.to_string() })?;
-        let untrusted = trust.judge_file(Thing::Settings, path, &opened);
-        let mut file =
-            text.parse::<Self>().map_err(|mistake| SettingsError::Wrong { path: name.clone(), mistake })?;
-        if let Some(compose) = &file.own.compose {
-            let compose = path.parent().unwrap_or(Path::new("")).join(compose);
-            let services = match compose_file::services(&compose) {
-                Ok(services) => services,
-                Err(error) => return Ok((file, Some(error), untrusted)),
-            };
-            for (service, described) in services {
-                if file.own.services.insert(service.clone(), described).is_some() {
-                    let compose = compose.display().to_string();
-                    return Err(SettingsError::Twice { name: service, path: name, compose });
-                }
-            }
-        }
-        Ok((file, None, untrusted))
-    }
-}
-
-impl FromStr for File {
-    type Err = ConfigError;
-
-    /// Parses the file itself; [`Settings::read`] reads the files that it refers to.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parsed = DeTable::parse(text).map_err(|error| ConfigError::new(text, &DeTable::new(), &error))?;
-        let table = parsed.get_ref();
-        let wrong = |error: TomlError| ConfigError::new(text, table, &error);
-        let version = table.get("version").and_then(|it| Some((it.span().start, it.get_ref().as_integer()?)));
-        if let Some((at, version)) = version.filter(|(_, it)| it.as_str() != VERSION.to_string()) {
-            let reason = format!("unsupported version {version}: this drainswap reads version {VERSION}");
-            return Err(ConfigError::at(text, at, reason));
-        }
-        let parts =
-            [service::keys::<OwnKeys>(), service::keys::<PolicyFile>(), service::keys::<ReloadFile>()];
-        config_error::refuse_unknown(text, "", table, &parts.concat())?;
-        if let Some(hooks) = table.get("hooks").and_then(|hooks| hooks.get_ref().as_table()) {
-            config_error::refuse_unknown(text, "hooks.", hooks, service::keys::<HooksFile>())?;
-        }
-        Ok(Self {
-            own: toml::from_str(text).map_err(wrong)?,
-            policy: toml::from_str(text).map_err(wrong)?,
-            reloading: toml::from_str(text).map_err(wrong)?,
-        })
+    /// Returns the settings for reloading HAProxy.
+    #[must_use]
+    pub fn reloading(&self, flags: &ReloadFlags) -> Reloading {
+        let drain_timeout = self.written_policy().drain_timeout;
+        flags.over(self.reloading.over(Reloading { drain_timeout, ..Reloading::default() }))
     }
 }
 

@@ -11,7 +11,6 @@ pub mod markdown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -28,10 +27,7 @@ use crate::observation::{
 use crate::plan::file::{PlanBasis, PlanFile, ReadFile, seen_servers};
 use crate::plan::refusal::Refusal;
 use crate::plan::scope::Scope;
-use crate::plan::silence_check::SilenceCheck;
-use crate::plan::{
-    Goal, LbQuorum, OnDrainTimeout, OnFailure, Plan, Policy, RollbackTarget, RunKind, Target, build,
-};
+use crate::plan::{Goal, Plan, Policy, RollbackTarget, RunKind, Target, build};
 use crate::topology::{self, Topology};
 
 /// Two hosts, each with a primary and its backup.
@@ -329,24 +325,9 @@ pub fn at() -> Timestamp {
     "2026-11-23T22:15:00Z".parse().unwrap()
 }
 
-/// Returns the default policy.
+/// Returns the default policy, but without containers that are kept for a rollback.
 fn policy() -> Policy {
-    Policy {
-        floor: 1,
-        drain_timeout: Duration::from_secs(300),
-        on_drain_timeout: OnDrainTimeout::Fail,
-        lb_quorum: LbQuorum::All,
-        shutdown_over: Duration::from_secs(10),
-        headroom: 0,
-        ready_timeout: Duration::from_secs(60),
-        rise: 1,
-        probe: None,
-        on_failure: OnFailure::Rollback,
-        keep: 0,
-        renew_anon_volumes: false,
-        silence_check: SilenceCheck::default(),
-        scope: Scope::default(),
-    }
+    Policy { keep: 0, ..Policy::default() }
 }
 
 fn digest(tag: &str) -> String {

@@ -19,7 +19,6 @@ use crate::plan::file::{PlanBasis, PlanFile, ReadFile, seen_servers};
 use crate::plan::weaker_limits::weaker_limits;
 use crate::plan::{Approved, Goal, Plan, Policy, RunKind, Target};
 use crate::ports::WallClock;
-use crate::settings::with_flags;
 
 impl App {
     /// Saves a plan. If the file is stdout, the readable plan goes to stderr instead.
@@ -193,7 +192,7 @@ fn refuse_other(
     if let Some(typed) = typed.image.as_ref().filter(|typed| !matches_reference(image, typed)) {
         return other(image.to_string(), typed.to_string());
     }
-    let differs = differences(&plan.policy, &with_flags(flags, plan.policy.clone()));
+    let differs = differences(&plan.policy, &flags.over(plan.policy.clone()));
     if differs.is_empty() {
         return Ok(());
     }

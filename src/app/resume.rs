@@ -26,7 +26,6 @@ use crate::ports::{Journal, WallClock};
 use crate::run::history;
 use crate::run::journal::{Record, Run, SiteIdentity};
 use crate::run::outcome::Outcome;
-use crate::settings::with_flags;
 
 impl App {
     /// Resumes the unfinished run on a backend, or on every backend.
@@ -114,7 +113,7 @@ impl App {
             // A finished run is only adopted.
             return if adopted.is_some() { Ok(Exit::Done) } else { self.nothing_to_resume(held) };
         };
-        let policy = with_flags(flags, unfinished.run.plan.policy.clone());
+        let policy = flags.over(unfinished.run.plan.policy.clone());
         if undo {
             return Box::pin(self.roll_back_unfinished(locked, policy, dry_run)).await;
         }

@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
-use serde::Deserialize;
+use clap::{Args, Subcommand};
 
-use super::help;
-use crate::model::duration::DurationArg;
+use super::{ReloadFlags, help};
 
 /// The commands of `drainswap config`.
 #[derive(Debug, Subcommand)]
@@ -78,34 +76,4 @@ pub struct DesiredConfigArgs {
     pub target: Option<PathBuf>,
     #[command(flatten)]
     pub templates: Templates,
-}
-
-/// The options for reloading HAProxy.
-#[derive(Args, Clone, Debug, Default)]
-pub struct ReloadFlags {
-    /// When to reload HAProxy [default: auto]
-    #[arg(long, value_enum, value_name = "WHEN", env = "DRAINSWAP_RELOAD")]
-    pub reload: Option<ReloadWhen>,
-    /// How to reload it: `master` (its master socket), `systemd`, or a command [default: whichever is available]
-    #[arg(long, value_name = "HOW", env = "DRAINSWAP_RELOAD_BY")]
-    pub reload_by: Option<String>,
-    /// How long HAProxy may take to run the new file [default: 30s]
-    #[arg(long, value_name = "TIME", env = "DRAINSWAP_RELOAD_TIMEOUT")]
-    pub reload_timeout: Option<DurationArg>,
-    /// How long the sessions of a removed server may take to end [default: 5m]
-    #[arg(long, value_name = "TIME", env = "DRAINSWAP_DRAIN_TIMEOUT")]
-    pub drain_timeout: Option<DurationArg>,
-}
-
-/// The occasions on which HAProxy is reloaded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ReloadWhen {
-    /// Reload only if HAProxy cannot take over the change at runtime, as it can if servers are only added or removed.
-    #[default]
-    Auto,
-    /// Reload whenever the file has changed.
-    Always,
-    /// Never reload, and refuse changes that need it.
-    Never,
 }

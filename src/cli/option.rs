@@ -1,7 +1,7 @@
 //! The options of a command as data, for callers that have no shell.
 
 use clap::builder::PossibleValue;
-use clap::{Arg, ArgAction, CommandFactory};
+use clap::{Arg, ArgAction, Args, Command, CommandFactory};
 
 use super::Cli;
 
@@ -13,6 +13,11 @@ pub struct CommandOption {
     /// `--drain-timeout`; `None` if the value alone is typed.
     pub flag: Option<String>,
     pub value: OptionValue,
+    /// The placeholder of the value: `N`, `TIME`.
+    pub placeholder: String,
+    pub help: String,
+    /// The values that it may have, each with its meaning, if there is a fixed list.
+    pub choices: Vec<(String, String)>,
 }
 
 /// The value that an option takes.
@@ -43,8 +48,27 @@ impl CommandOption {
         };
         let flag = arg.get_long().map(|long| format!("--{long}"));
         let name = arg.get_long().unwrap_or(arg.get_id().as_str()).replace('-', "_");
-        Self { name, flag, value }
+        let choice = |it: &PossibleValue| {
+            (it.get_name().to_owned(), it.get_help().map(ToString::to_string).unwrap_or_default())
+        };
+        Self {
+            name,
+            flag,
+            value,
+            placeholder: arg
+                .get_value_names()
+                .and_then(|names| names.first())
+                .map_or_else(String::new, ToString::to_string),
+            help: arg.get_help().map(ToString::to_string).unwrap_or_default(),
+            choices: if is_truth { Vec::new() } else { values.iter().map(choice).collect() },
+        }
     }
+}
+
+/// Returns the options that are declared together.
+#[must_use]
+pub fn of_flags<T: Args>() -> Vec<CommandOption> {
+    T::augment_args(Command::new("drainswap")).get_arguments().map(CommandOption::of).collect()
 }
 
 /// Returns the options of a command (such as `config apply`), the global ones first.

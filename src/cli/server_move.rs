@@ -2,12 +2,15 @@
 
 use clap::{Args, ValueEnum};
 
+use super::PolicyFlags;
+use super::knob::show_default;
 use crate::model::duration::DurationArg;
 use crate::model::ids::ServerName;
 use crate::model::weight::Weight;
 
 /// A change of a single server by hand.
 #[derive(Args, Debug)]
+#[command(mut_args(show_default::<PolicyFlags>))]
 pub struct Move {
     /// The server, as BACKEND/SERVER; SERVER alone means the server of that name in every backend
     #[arg(value_name = "BACKEND/SERVER")]
@@ -15,10 +18,10 @@ pub struct Move {
     /// Wait until its last session has ended, or, for ready, until it answers and HAProxy has it up
     #[arg(long)]
     pub wait: bool,
-    /// Refuse to leave fewer than N servers serving; 0 also overrides an unfinished run [default: 1]
+    /// Refuse to leave fewer than N servers serving; 0 also overrides an unfinished run
     #[arg(long, value_name = "N", env = "DRAINSWAP_FLOOR")]
     pub floor: Option<usize>,
-    /// How long --wait may take [default: 5m]
+    /// How long --wait may take
     #[arg(long, value_name = "TIME", env = "DRAINSWAP_DRAIN_TIMEOUT")]
     pub drain_timeout: Option<DurationArg>,
     /// Also set its weight: 0 to 256, or a percentage of the weight in haproxy.cfg, such as 50%

@@ -54,6 +54,27 @@ pub struct Policy {
     pub scope: Scope,
 }
 
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            floor: 1,
+            drain_timeout: Duration::from_secs(300),
+            on_drain_timeout: OnDrainTimeout::Fail,
+            shutdown_over: Duration::from_secs(10),
+            lb_quorum: LbQuorum::All,
+            headroom: 0,
+            ready_timeout: Duration::from_secs(60),
+            rise: 1,
+            probe: None,
+            on_failure: OnFailure::Rollback,
+            keep: 1,
+            renew_anon_volumes: false,
+            silence_check: SilenceCheck::default(),
+            scope: Scope::default(),
+        }
+    }
+}
+
 /// The default for plans of earlier versions, which required one successful probe.
 pub(super) fn once() -> u32 {
     1

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
-use jiff::SignedDuration;
 use serde::Serialize;
 use tera::{Context, Tera};
 use toml::Value;
 
 use super::{DEFAULT_CONFIG, DEFAULT_STATE_DIR};
-use crate::cli::Globals;
+use crate::cli::knob::{Knob, Knobs, knobs};
+use crate::cli::{Globals, PolicyFlags, ReloadFlags};
 
+/// The width of a comment, with its mark.
+const WIDTH: usize = 118;
 const TEMPLATE_NAME: &str = "drainswap.toml.tera";
 const TEMPLATE: &str = include_str!("../../templates/drainswap.toml.tera");
 
@@ -53,8 +55,52 @@ struct Lines<'a> {
     lock_wait: String,
     state_dir: String,
     events: String,
+    reloading: Vec<KnobLines>,
+    policy: Vec<KnobLines>,
     found: Option<&'a DetectedSetup>,
     example: &'a str,
+}
+
+/// A knob in the template.
+#[derive(Serialize)]
+struct KnobLines {
+    /// The meaning, in lines.
+    comment: Vec<String>,
+    /// The key with its default, or with an example if it has none.
+    setting: String,
+}
+
+impl KnobLines {
+    fn all<T: Knobs>() -> Vec<Self> {
+        knobs::<T>().iter().map(Self::of).collect()
+    }
+
+    fn of(knob: &Knob) -> Self {
+        let mark = if knob.default.is_null() { "# " } else { "#" };
+        // Texts, numbers and truths look the same in JSON and TOML.
+        let setting = format!("{mark}{} = {}", knob.name, knob.example);
+        let quoted: Vec<String> = knob.choices.iter().map(|choice| format!("{choice:?}")).collect();
+        let comment = match quoted.split_last() {
+            Some((last, others)) => {
+                format!("{}: {} or {last}.", knob.meaning.trim_end_matches('.'), others.join(", "))
+            }
+            None => knob.meaning.clone(),
+        };
+        Self { comment: wrapped(&comment), setting }
+    }
+}
+
+/// Returns a text in lines that leave room for the mark of a comment.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut().filter(|line| "# ".len() + line.len() + " ".len() + word.len() <= WIDTH) {
+            Some(line) if !line.is_empty() => line.extend([" ", word]),
+            Some(line) => line.push_str(word),
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// Returns the text of a new drainswap.toml, with the typed values as settings and what was found as comments.
@@ -91,10 +137,7 @@ pub fn initial(typed: &Globals, found: Option<&DetectedSetup>) -> tera::TeraResu
         ),
         lock_wait: one(
             "lock_wait",
-            typed
-                .lock_wait
-                .and_then(|wait| SignedDuration::try_from(wait.0).ok())
-                .map(|wait| Value::String(format!("{wait:#}"))),
+            typed.lock_wait.map(|wait| Value::String(wait.to_string())),
             "#lock_wait = \"0s\"",
         ),
         state_dir: one(
@@ -107,6 +150,8 @@ pub fn initial(typed: &Globals, found: Option<&DetectedSetup>) -> tera::TeraResu
             typed.events.as_ref().map(path),
             "# events = \"/var/log/drainswap/events.jsonl\"",
         ),
+        reloading: KnobLines::all::<ReloadFlags>(),
+        policy: KnobLines::all::<PolicyFlags>(),
         found,
         example: found.and_then(|found| found.backends.first()).map_or("mobile", |it| it.name.as_str()),
     };
@@ -139,8 +184,7 @@ mod tests {
 
     use super::*;
     use crate::cli::form::Form;
-    use crate::cli::{PolicyFlags, ReloadFlags};
-    use crate::settings::{PolicyFile, ReloadFile, Settings};
+    use crate::settings::Settings;
 
     /// Removes a comment mark from all lines with commented-out settings.
     fn uncommented(text: &str, mark: &str) -> String {
@@ -167,7 +211,7 @@ mod tests {
 
     /// Formats all effective settings.
     fn meaning(settings: &Settings) -> String {
-        let (policy, reloading) = (PolicyFile::default(), ReloadFile::default());
+        let (policy, reloading) = (PolicyFlags::default(), ReloadFlags::default());
         let own = Settings { policy, reloading, ..settings.clone() };
         let policy = settings.policy(&PolicyFlags::default());
         format!("{own:#?}\n{policy:#?}\n{:#?}", settings.reloading(&ReloadFlags::default()))

@@ -1,9 +1,12 @@
 //! Tests of the settings.
 
+use std::str::FromStr;
+
 use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::*;
+use crate::cli::ReloadWhen;
 use crate::service::container::Environment;
 use crate::service::interpolate::Variables;
 use crate::testing::bytes::damaged;
@@ -71,10 +74,10 @@ fn the_policy_has_servers_to_leave_alone_and_those_of_flags() {
     assert_eq!((leave.join(" ").as_str(), scope.only.len()), ("pay/vm web/sorry", 1));
     assert!(scope.enable && !scope.no_create);
     // A resumed run keeps its policy unless a flag overrides it.
-    let resumed = with_flags(&PolicyFlags::default(), settings.policy(&flags));
+    let resumed = PolicyFlags::default().over(settings.policy(&flags));
     assert_eq!(resumed.scope, scope);
     let typed = PolicyFlags { only: vec!["app2".to_owned()], ..PolicyFlags::default() };
-    assert!(with_flags(&typed, resumed).scope.only.contains("app2"));
+    assert!(typed.over(resumed).scope.only.contains("app2"));
     assert!(wrong("[backends.web]\nleaves = [\"sorry\"]\n").contains("leaves"));
 }
 

@@ -10,8 +10,6 @@ use drainswap::adapters::memory::{ImageBehavior, ImageCheck, Memory, SimulatedSi
 use drainswap::cfg::{self, Configuration, Environment, SourceFile, Version};
 use drainswap::model::hook::{HookContext, HookPoint, SKIP};
 use drainswap::model::image::Image;
-use drainswap::plan::scope::Scope;
-use drainswap::plan::silence_check::SilenceCheck;
 use drainswap::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 use drainswap::service::Container;
 use drainswap::service::container::Restart;
@@ -372,20 +370,11 @@ impl Scenario {
     /// Returns the policy of the deploy.
     pub fn policy(&self) -> Policy {
         let mut policy = Policy {
-            floor: 1,
             drain_timeout: Duration::from_secs(8),
-            on_drain_timeout: OnDrainTimeout::Fail,
-            lb_quorum: LbQuorum::All,
             shutdown_over: Duration::from_secs(1),
-            headroom: 0,
             ready_timeout: Duration::from_secs(10),
-            rise: 1,
-            probe: None,
-            on_failure: OnFailure::Rollback,
-            renew_anon_volumes: false,
-            silence_check: SilenceCheck::default(),
             keep: 0,
-            scope: Scope::default(),
+            ..Policy::default()
         };
         (self.policy)(&mut policy);
         policy

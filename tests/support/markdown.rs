@@ -139,15 +139,32 @@ pub fn handwritten(page: &str) -> String {
     format!("{before}{after}")
 }
 
-/// Fails unless the generated part of a page is this text; writes it if `UPDATE` is set.
+/// Returns whether this is a page, and not a Python file.
+fn is_page(file: &str) -> bool {
+    Path::new(file).extension().is_some_and(|extension| extension == "md")
+}
+
+/// Returns the lines around the generated part of a file.
+fn marks(file: &str, command: &str) -> (String, &'static str) {
+    if is_page(file) {
+        (format!("{BEGIN}UPDATE=1 {command} -->\n\n"), END)
+    } else {
+        (format!("# generated: UPDATE=1 {command}\n"), "# end of the generated part\n")
+    }
+}
+
+/// Fails unless the generated part of a file is this text; writes it if `UPDATE` is set.
 pub fn assert_generated(page: &str, command: &str, expected: &str) {
     let text = read(page);
-    let begin = format!("{BEGIN}UPDATE=1 {command} -->\n");
+    let (begin, end) = marks(page, command);
     let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("{page} lacks {begin}"));
-    let (found, after) = rest.split_once(END).unwrap_or_else(|| panic!("{page} lacks {END}"));
-    let expected = format!("\n{}\n\n", expected.trim_matches('\n'));
+    let at = rest.find(end).unwrap_or_else(|| panic!("{page} lacks {end}"));
+    // The mark of the end may be indented.
+    let at = rest[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let (found, after) = rest.split_at(at);
+    let expected = format!("{}\n{}", expected.trim_matches('\n'), if is_page(page) { "\n" } else { "" });
     if std::env::var_os("UPDATE").is_some() {
-        fs::write(path(page), format!("{before}{begin}{expected}{END}{after}")).expect(page);
+        fs::write(path(page), format!("{before}{begin}{expected}{after}")).expect(page);
         return;
     }
     let missing_from = |text: &str, other: &str| {

@@ -63,63 +63,8 @@ notes:
 
     POLICY = r"""
 options:
-  floor:
-    description: The least number of servers, per backend, that must be serving at any moment. Without it, 1.
-    type: int
-  drain_timeout:
-    description: How long the sessions of a server may take to end, such as V(90s). Without it, C(5m).
-    type: str
-  on_drain_timeout:
-    description:
-      - What happens when they take longer. V(fail) puts the server back and takes the run back, V(maint) waits once more
-        in maint, V(shutdown) ends them one by one, V(force) cuts them when the container stops.
-      - Without it, V(fail).
-    type: str
-    choices: [fail, maint, shutdown, force]
-  shutdown_over:
-    description: Over how long O(on_drain_timeout=shutdown) ends sessions. Without it, C(10s).
-    type: str
-  lb_quorum:
-    description: What a load balancer that does not answer means, where there are several. Without it, V(all).
-    type: str
-    choices: [all, reachable]
-  headroom:
-    description: How many per cent more than what runs now the servers that stay must have room for. Without it, 0.
-    type: int
-  ready_timeout:
-    description: How long a new container may take until it answers. Without it, C(60s).
-    type: str
-  rise:
-    description: How many times in a row it must answer then. Without it, 1.
-    type: int
-  probe:
-    description: What a new container is asked beside the backend's own check, as C(/PATH) or C(http://{address}:{port}/PATH).
-    type: str
-  on_failure:
-    description: What happens to the servers already replaced when a later one fails. Without it, V(rollback).
-    type: str
-    choices: [rollback, stop]
-  keep:
-    description: How many replaced containers of each server are kept, stopped, for a rollback that needs no image. Without it, 1.
-    type: int
-  silence_check:
-    description:
-      - Whether a server's address must stop answering when its container stops. Without it, V(true).
-      - V(false) is for an address at which a relay keeps answering.
-    type: bool
-  renew_anon_volumes:
-    description: Whether new containers get new volumes in the place of those without a name. Without it, V(false).
-    type: bool
-  only:
-    description: The only servers of the backend that are worked on, beside whatever shares a container with them. Without it, all.
-    type: list
-    elements: str
-  no_create:
-    description: Whether a server whose container is gone is left as it is, instead of getting a new one. Without it, V(false).
-    type: bool
-  enable:
-    description: Whether servers that a person, or C(disabled) in haproxy.cfg, has taken out are put in service, too. Without it, V(false).
-    type: bool
+  # generated: UPDATE=1 cargo test --lib collection
+  # end of the generated part
 """
 
     ATTRIBUTES = r"""

@@ -292,6 +292,16 @@ fn the_pages_and_the_schema_have_the_same_keys() {
     }
 }
 
+/// Returns the meaning of a key, with its default.
+fn meaning(key: &Value) -> String {
+    let default = match &key["default"] {
+        Value::String(text) => text.clone(),
+        Value::Number(_) | Value::Bool(_) => key["default"].to_string(),
+        Value::Null | Value::Array(_) | Value::Object(_) => return cell(&key["description"]),
+    };
+    format!("{} The default is `{default}`.", cell(&key["description"]))
+}
+
 /// Returns a cell of a table.
 fn cell(text: &Value) -> String {
     text.as_str().unwrap_or_default().replace('\n', " ").replace('|', "\\|")
@@ -300,14 +310,19 @@ fn cell(text: &Value) -> String {
 #[test]
 fn every_key_is_on_its_page() {
     let schema = Form::Settings.schema().to_value();
-    let table = |object: &Value| {
+    let table = |object: &Value, meaning: fn(&Value) -> String| {
         let properties: BTreeMap<_, _> = object["properties"].as_object().unwrap().iter().collect();
-        let rows = properties.iter().map(|(key, it)| format!("| `{key}` | {} |", cell(&it["description"])));
+        let rows = properties.iter().map(|(key, it)| format!("| `{key}` | {} |", meaning(it)));
         format!("| key | meaning |\n|---|---|\n{}\n", rows.collect::<Vec<_>>().join("\n"))
     };
-    let mut page = table(&schema);
+    let mut page = table(&schema, meaning);
     for (name, heading) in TABLES {
-        page.extend(["\n### ", heading, "\n\n", &table(&schema["$defs"][name])]);
+        page.extend([
+            "\n### ",
+            heading,
+            "\n\n",
+            &table(&schema["$defs"][name], |key| cell(&key["description"])),
+        ]);
     }
     assert_generated("docs/reference/settings.md", "cargo test --lib schema", &page);
 }

@@ -10,10 +10,10 @@ use super::states::{ChangeSource, States, admin_of_line};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::app::error::Error;
 use crate::cfg::{Added, ConfigChange, Version};
+use crate::cli::Reloading;
 use crate::model::ids::ServerId;
 use crate::observation::{AdminState, LoadBalancerState};
 use crate::ports::{LoadBalancer, LoadBalancerError};
-use crate::settings::Reloading;
 use crate::site::idle::{IdleTracker, SETTLE};
 use crate::site::wait::{Waited, until};
 
