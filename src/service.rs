@@ -1,6 +1,7 @@
 //! A service as described in `drainswap.toml`, and the backend that it renders to.
 
 mod balance;
+mod by_type;
 pub mod check;
 pub mod compose;
 pub mod container;
@@ -15,9 +16,10 @@ mod words;
 
 use std::collections::{BTreeMap, HashSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::cfg::Version;
+use by_type::by_type;
 pub use check::Check;
 pub use container::Container;
 use line::BackendContext;
@@ -80,13 +82,25 @@ fn app() -> String {
 }
 
 /// The hosts on which the containers of a service run.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
-#[serde(untagged, expecting = "expected a list of addresses, or a table of server names and addresses")]
+#[derive(Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[schemars(untagged)]
 pub enum Hosts {
     /// Addresses; the servers are numbered: `app1`, `app2`.
     Numbered(Vec<String>),
     /// Addresses by server name.
     Named(BTreeMap<String, String>),
+}
+
+impl<'de> Deserialize<'de> for Hosts {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        by_type(from, "a list of addresses, or a table of server names and addresses", |value| {
+            if value.is_table() {
+                value.try_into().ok().map(Self::Named)
+            } else {
+                value.try_into().ok().map(Self::Numbered)
+            }
+        })
+    }
 }
 
 /// The error for a description that cannot become a backend.

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use toml::Value;
+
+use super::by_type::by_type;
 
 /// The `check` key: `true`, `false`, `"GET /health"` or a table.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
-#[serde(
-    untagged,
-    expecting = "expected true, false, \"GET /health\", or a table with uri, method, version, headers and status"
-)]
+#[derive(Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[schemars(untagged)]
 pub enum Check {
     /// Whether `HAProxy` checks the servers by connecting to them.
     Connect(bool),
@@ -44,6 +44,19 @@ fn get() -> String {
 impl Default for Check {
     fn default() -> Self {
         Self::Connect(true)
+    }
+}
+
+impl<'de> Deserialize<'de> for Check {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let expected =
+            "true, false, \"GET /health\", or a table with uri, method, version, headers and status";
+        by_type(from, expected, |value| match value {
+            Value::Boolean(is_on) => Some(Self::Connect(is_on)),
+            Value::String(short) => Some(Self::Short(short)),
+            Value::Table(http) => http.try_into().ok().map(Self::Http),
+            Value::Integer(_) | Value::Float(_) | Value::Datetime(_) | Value::Array(_) => None,
+        })
     }
 }
 

@@ -20,7 +20,7 @@ pub struct EngineMap(Vec<(HostPattern, Engine)>);
 /// A container engine: its endpoint, or a table with its endpoint and permissions.
 // Only for the JSON Schema: `Engine::read` parses entries.
 #[derive(schemars::JsonSchema)]
-#[serde(untagged)]
+#[schemars(untagged)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its JSON Schema is used")]
 enum Entry {

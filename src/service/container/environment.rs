@@ -5,10 +5,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use toml::Value;
 
 use super::env_file;
 use super::form::{MapOrList, OneOrMany};
+use crate::service::by_type::by_type;
 use crate::service::interpolate::Variables;
 
 /// A text that drainswap never shows.
@@ -113,12 +115,20 @@ fn yes() -> bool {
     true
 }
 
-#[derive(Deserialize, schemars::JsonSchema)]
-#[serde(untagged, expecting = "expected a path, or a table with path and required")]
-#[schemars(rename = "Written")]
+#[derive(schemars::JsonSchema)]
+#[schemars(untagged, rename = "Written")]
 enum EnvFileForm {
     Path(PathBuf),
     Whole(EnvFile),
+}
+
+impl EnvFileForm {
+    fn of(value: Value) -> Option<Self> {
+        if let Value::String(path) = value {
+            return Some(Self::Path(path.into()));
+        }
+        value.try_into().ok().map(Self::Whole)
+    }
 }
 
 /// The `env_file` key: files with variables. Later files override earlier ones, and `environment` overrides all files.
@@ -126,11 +136,27 @@ enum EnvFileForm {
 #[serde(from = "Forms")]
 pub struct EnvFiles(pub Vec<EnvFile>);
 
-#[derive(Deserialize, schemars::JsonSchema)]
-#[serde(untagged, expecting = "expected a path, or a list of paths and of tables with path and required")]
+#[derive(schemars::JsonSchema)]
+#[schemars(untagged)]
 enum Forms {
     Texts(OneOrMany),
     Many(Vec<EnvFileForm>),
+}
+
+impl Forms {
+    fn of(value: Value) -> Option<Self> {
+        if let Some(texts) = OneOrMany::of(value.clone()) {
+            return Some(Self::Texts(texts));
+        }
+        let Value::Array(files) = value else { return None };
+        files.into_iter().map(EnvFileForm::of).collect::<Option<_>>().map(Self::Many)
+    }
+}
+
+impl<'de> Deserialize<'de> for Forms {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        by_type(from, "a path, or a list of paths and of tables with path and required", Self::of)
+    }
 }
 
 impl From<Forms> for EnvFiles {

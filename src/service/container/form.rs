@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use toml::Value;
+
+use crate::service::by_type::by_type;
 
 /// A string, or a number or a boolean that Compose accepts as a string.
-#[derive(Clone, Deserialize, schemars::JsonSchema)]
-#[serde(untagged, expecting = "expected a string, a number, true or false")]
+#[derive(Clone, schemars::JsonSchema)]
+#[schemars(untagged)]
 pub(super) enum Scalar {
     Text(String),
     Integer(i64),
@@ -15,6 +18,16 @@ pub(super) enum Scalar {
 }
 
 impl Scalar {
+    fn of(value: Value) -> Option<Self> {
+        match value {
+            Value::String(text) => Some(Self::Text(text)),
+            Value::Integer(number) => Some(Self::Integer(number)),
+            Value::Float(number) => Some(Self::Float(number)),
+            Value::Boolean(truth) => Some(Self::Truth(truth)),
+            Value::Datetime(_) | Value::Array(_) | Value::Table(_) => None,
+        }
+    }
+
     pub(super) fn text(self) -> String {
         match self {
             Self::Text(text) => text,
@@ -22,6 +35,12 @@ impl Scalar {
             Self::Float(number) => number.to_string(),
             Self::Truth(truth) => truth.to_string(),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        by_type(from, "a string, a number, true or false", Self::of)
     }
 }
 
@@ -37,11 +56,26 @@ impl From<Scalar> for Text {
 }
 
 /// A string or a list of strings.
-#[derive(Clone, Deserialize, schemars::JsonSchema)]
-#[serde(untagged, expecting = "expected a string or a list of strings")]
+#[derive(Clone, schemars::JsonSchema)]
+#[schemars(untagged)]
 pub(super) enum OneOrMany {
     One(String),
     Many(Vec<String>),
+}
+
+impl OneOrMany {
+    pub(super) fn of(value: Value) -> Option<Self> {
+        if let Value::String(one) = value {
+            return Some(Self::One(one));
+        }
+        value.try_into().ok().map(Self::Many)
+    }
+}
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        by_type(from, "a string or a list of strings", Self::of)
+    }
 }
 
 /// A list of strings; a single entry needs no brackets.
@@ -78,14 +112,28 @@ impl TryFrom<OneOrMany> for Words {
 }
 
 /// Names and values. Errors do not repeat the text, because it may be a secret.
-#[derive(Deserialize, schemars::JsonSchema)]
-#[serde(untagged, expecting = "expected a table of names and values, or a list of \"NAME=VALUE\"")]
+#[derive(schemars::JsonSchema)]
+#[schemars(untagged)]
 pub(super) enum MapOrList {
     Map(BTreeMap<String, Scalar>),
     List(Vec<String>),
 }
 
+impl<'de> Deserialize<'de> for MapOrList {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        by_type(from, "a table of names and values, or a list of \"NAME=VALUE\"", Self::of)
+    }
+}
+
 impl MapOrList {
+    fn of(value: Value) -> Option<Self> {
+        if value.is_table() {
+            value.try_into().ok().map(Self::Map)
+        } else {
+            value.try_into().ok().map(Self::List)
+        }
+    }
+
     /// Returns the pairs; splits the entries of a list at the first of the separators.
     pub(super) fn pairs(self, separators: &[char]) -> Result<Vec<(String, String)>, String> {
         match self {

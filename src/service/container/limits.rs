@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use toml::Value;
 
 use super::form::{Scalar, Text};
+use crate::service::by_type::by_type;
 
 /// The `restart` key: `no`, `always`, `unless-stopped`, `on-failure` or `on-failure:3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
@@ -49,8 +51,8 @@ pub struct Ulimit {
     pub hard: i64,
 }
 
-#[derive(Deserialize, schemars::JsonSchema)]
-#[serde(untagged, expecting = "expected a number, or a table with soft and hard")]
+#[derive(schemars::JsonSchema)]
+#[schemars(untagged)]
 enum UlimitForms {
     Both(i64),
     Each {
@@ -59,6 +61,27 @@ enum UlimitForms {
         /// The maximum to which the process may raise its soft limit.
         hard: i64,
     },
+}
+
+impl UlimitForms {
+    fn of(value: Value) -> Option<Self> {
+        match value {
+            Value::Integer(both) => Some(Self::Both(both)),
+            Value::Table(each) => {
+                let limit = |key: &str| each.get(key)?.as_integer();
+                Some(Self::Each { soft: limit("soft")?, hard: limit("hard")? })
+            }
+            Value::String(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Array(_) => {
+                None
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for UlimitForms {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        by_type(from, "a number, or a table with soft and hard", Self::of)
+    }
 }
 
 impl From<UlimitForms> for Ulimit {

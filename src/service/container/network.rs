@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use toml::Value;
 
 use super::form::{MapOrList, Scalar};
+use crate::service::by_type::by_type;
 
 /// The `networks` key: networks by their names on the engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
@@ -24,14 +26,29 @@ pub struct Endpoint {
     pub ipv6_address: Option<Ipv6Addr>,
 }
 
-#[derive(Deserialize, schemars::JsonSchema)]
-#[serde(
-    untagged,
-    expecting = "expected a list of networks, or a table of networks with aliases, ipv4_address and ipv6_address"
-)]
+#[derive(schemars::JsonSchema)]
+#[schemars(untagged)]
 enum Forms {
     List(Vec<String>),
     Map(BTreeMap<String, Endpoint>),
+}
+
+impl Forms {
+    fn of(value: Value) -> Option<Self> {
+        if value.is_table() {
+            value.try_into().ok().map(Self::Map)
+        } else {
+            value.try_into().ok().map(Self::List)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Forms {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let expected =
+            "a list of networks, or a table of networks with aliases, ipv4_address and ipv6_address";
+        by_type(from, expected, Self::of)
+    }
 }
 
 impl From<Forms> for Networks {
