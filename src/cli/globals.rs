@@ -10,6 +10,7 @@ use crate::model::duration::DurationArg;
 
 /// The options of every command.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Global options")]
 pub struct Globals {
     /// haproxy.cfg, or a directory of .cfg files; repeat for more, in HAProxy's order
     /// [default: /etc/haproxy/haproxy.cfg, or the files of a HAProxy in a container]
