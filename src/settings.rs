@@ -17,7 +17,7 @@ use self::file::BackendKeys;
 use self::one_or_many::OneOrMany;
 use crate::adapters::ownership::Trust;
 use crate::cfg::Version;
-use crate::cli::{Globals, PolicyFlags, ReloadFlags, Reloading};
+use crate::cli::{Globals, Move, PolicyFlags, ReloadFlags, Reloading};
 use crate::model::duration::DurationArg;
 use crate::model::hook::HookPoint;
 use crate::model::ids::ServerId;
@@ -190,6 +190,13 @@ impl Settings {
     #[must_use]
     pub fn policy(&self, flags: &PolicyFlags) -> Policy {
         flags.over(self.written_policy())
+    }
+
+    /// Returns the policy of a move, which has only some of a run's flags.
+    #[must_use]
+    pub fn move_policy(&self, asked: &Move) -> Policy {
+        let Move { floor, drain_timeout, headroom, .. } = *asked;
+        self.policy(&PolicyFlags { floor, drain_timeout, headroom, ..PolicyFlags::default() })
     }
 
     /// Returns the policy of a run without flags.

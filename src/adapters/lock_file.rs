@@ -72,8 +72,12 @@ pub enum LockState {
 /// Only the owner may read the file, because a user who can open it for reading can also lock it.
 pub(super) fn try_lock(path: &Path, holder: &str) -> Result<LockAttempt> {
     let mut options = OpenOptions::new();
-    let mut file =
-        regular_file::open(options.create(true).truncate(false).read(true).write(true).mode(0o600), path)?;
+    let opened =
+        regular_file::open(options.create(true).truncate(false).read(true).write(true).mode(0o600), path);
+    // A file that exists can be locked without writing it, for example on a file system that has become read-only.
+    let mut file = opened.or_else(|error| {
+        regular_file::open(OpenOptions::new().read(true), path).map_err(|_as_before| error)
+    })?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(LockAttempt::Busy(description(&mut file)?)),
@@ -181,6 +185,20 @@ mod tests {
         assert_eq!(holder, "process 1 of user root");
         drop(lock);
         assert_eq!(held(&path), None);
+    }
+
+    #[test]
+    fn a_lock_file_that_cannot_be_written_is_still_locked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        std::fs::copy("/bin/sleep", &path).unwrap();
+        // The file of a running program cannot be written, not even by root.
+        let mut running = std::process::Command::new(&path).arg("60").spawn().unwrap();
+        let LockAttempt::Acquired(lock) = try_lock(&path, "").unwrap() else { panic!("it is free") };
+        assert!(matches!(try_lock(&path, "").unwrap(), LockAttempt::Busy(_)));
+        drop(lock);
+        running.kill().and_then(|()| running.wait()).unwrap();
+        assert!(try_lock(&dir.path().join("missing/lock"), "").is_err());
     }
 
     #[test]

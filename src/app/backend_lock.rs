@@ -1,6 +1,7 @@
 //! Locks: a command locks a backend before it touches anything of it, together with the backends that share its
 //! containers.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::adapters::lock_file::Lock;
 use crate::app::error::{Error, Unfinished};
 use crate::model::ids::RunId;
 use crate::plan::{LbQuorum, Plan};
-use crate::ports::WallClock;
+use crate::ports::{JournalError, WallClock};
 use crate::run::journal::SiteIdentity;
 use crate::run::outcome::Outcome;
 use crate::site::wait::retry;
@@ -133,7 +134,7 @@ impl App {
         backend: &str,
         names: BTreeSet<String>,
     ) -> Result<LockedSession, Error> {
-        let (locks, has_waited) = self.take_locks(&names).await?;
+        let (locks, has_waited) = self.take_locks(&names, |error| Err(error.into())).await?;
         // The former holder may have installed another haproxy.cfg.
         let session = if has_waited { Box::pin(self.reopen(&session)).await? } else { session };
         let held = self.with_locks(locks, backend, names, &session.site.identity)?;
@@ -155,18 +156,40 @@ impl App {
 
     /// Returns the locks of these backends. Waits up to `--lock-wait` for them.
     pub(super) async fn lock_all(&self, names: &BTreeSet<String>) -> Result<Vec<Lock>, Error> {
-        Ok(self.take_locks(names).await?.0)
+        Ok(self.take_locks(names, |error| Err(error.into())).await?.0)
     }
 
-    /// Returns the locks of these backends, and whether they had to be waited for.
-    async fn take_locks(&self, names: &BTreeSet<String>) -> Result<(Vec<Lock>, bool), Error> {
+    /// Locks these backends for a move. A move leaves nothing to resume, so it needs no state directory: it notes a
+    /// backend that cannot be locked there, and goes on.
+    pub(super) async fn lock_for_move(&self, names: &BTreeSet<String>) -> Result<Vec<Lock>, Error> {
+        let is_noted = Cell::new(false);
+        let noted = |error: JournalError| {
+            if !is_noted.replace(true) {
+                self.note(&format!("note: {error}. This move needs no state directory and goes on: it is not recorded there, and not locked against another drainswap"));
+            }
+            Ok(())
+        };
+        Ok(self.take_locks(names, noted).await?.0)
+    }
+
+    /// Returns the locks of these backends, and whether they had to be waited for. `without` decides whether a backend
+    /// whose lock cannot be used is left out.
+    async fn take_locks(
+        &self,
+        names: &BTreeSet<String>,
+        without: impl Fn(JournalError) -> Result<(), LockError>,
+    ) -> Result<(Vec<Lock>, bool), Error> {
         let since = now();
         let limit = self.settings.lock_wait;
         let (mut locks, mut has_waited) = (Vec::new(), false);
         let is_busy = |error: &Error| matches!(error, Error::Lock(LockError::Busy { .. }));
         retry(LOCK_EVERY, limit, is_busy, async || {
             for name in names.iter().skip(locks.len()) {
-                match BackendDir::new(&self.settings.state_dir, name).lock(name, &since) {
+                let locked = match BackendDir::new(&self.settings.state_dir, name).lock(name, &since) {
+                    Err(LockError::Journal(error)) => without(error).map(|()| None),
+                    locked => locked.map(Some),
+                };
+                match locked {
                     Ok(lock) => locks.push(lock),
                     Err(error) => {
                         if !std::mem::replace(&mut has_waited, true) && !limit.is_zero() {
@@ -179,7 +202,7 @@ impl App {
             Ok(())
         })
         .await?;
-        Ok((locks, has_waited))
+        Ok((locks.into_iter().flatten().collect(), has_waited))
     }
 
     /// Refuses to start a run while another one is unfinished.

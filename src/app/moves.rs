@@ -56,7 +56,7 @@ impl App {
         } else {
             require_admin(&load_balancers).await?;
             let backends = servers.keys().map(|server| server.backend.clone()).collect();
-            self.lock_all(&backends).await?
+            self.lock_for_move(&backends).await?
         };
         let identity = self.site_identity(&configuration, &load_balancers);
         let load_balancers: Vec<Tracked<HaproxySocket>> =
@@ -175,8 +175,12 @@ impl App {
     ) -> Result<(), Error> {
         let is_refused = asked.floor != Some(0) && !leaving(servers, acts).is_empty();
         let left = match self.runs_with(identity, servers) {
-            // A dry run does not need access to the state directory.
+            // A move does not need access to the state directory.
             Err(Error::History(HistoryError::Journal(_))) if asked.dry_run => Vec::new(),
+            Err(error @ Error::History(HistoryError::Journal(_))) => {
+                self.note(&format!("note: {error}. Whether a run is unfinished is unknown"));
+                Vec::new()
+            }
             // A damaged journal does not prevent putting a server back.
             Err(error) if !is_refused => {
                 self.note(&format!("note: {error}"));
@@ -224,7 +228,8 @@ impl App {
         Ok(left)
     }
 
-    /// Refuses to take the last server out, or to leave its traffic to one that does not answer.
+    /// Refuses to take the last server out, or to leave its traffic to servers without room for it or to one that does
+    /// not answer.
     async fn check_floor(
         &self,
         configuration: &Configuration,
@@ -238,7 +243,7 @@ impl App {
         if out.is_empty() {
             return Ok(());
         }
-        let floor = self.settings.floor(asked.floor);
+        let policy = self.settings.move_policy(asked);
         let prober = HttpProber::new()?;
         let questions = topology::probes(configuration, &load_balancers[0]);
         let mut leaving = BTreeMap::new();
@@ -248,10 +253,11 @@ impl App {
             let mut carriers = BTreeSet::new();
             for seen in load_balancers {
                 let before = balance.forecast(seen, &BTreeSet::new());
-                let forecast =
-                    floor::check_fresh(&balance, seen, &out, &BTreeSet::new(), floor).map_err(refused)?;
+                let forecast = floor::check_fresh(&balance, seen, &out, &BTreeSet::new(), policy.floor)
+                    .map_err(refused)?;
+                floor::check_room(&balance, &before, &forecast, seen, &policy).map_err(refused)?;
                 self.note(&format!("traffic of {backend}: {forecast}"));
-                carriers.extend(floor::takeover_servers(&before, &forecast, floor).cloned());
+                carriers.extend(floor::takeover_servers(&before, &forecast, policy.floor).cloned());
             }
             leaving.insert(server.clone(), carriers);
         }

@@ -18,9 +18,13 @@ pub struct Move {
     /// Wait until its last session has ended, or, for ready, until it answers and HAProxy has it up
     #[arg(long)]
     pub wait: bool,
-    /// Refuse to leave fewer than N servers serving; 0 also overrides an unfinished run
+    /// Refuse to leave fewer than N servers serving; 0 also overrides --headroom and an unfinished run
     #[arg(long, value_name = "N", env = "DRAINSWAP_FLOOR")]
     pub floor: Option<usize>,
+    /// Extra capacity, in percent of the current load, that the remaining servers must have, if all of them have a
+    /// maxconn
+    #[arg(long, value_name = "PERCENT", env = "DRAINSWAP_HEADROOM")]
+    pub headroom: Option<u32>,
     /// How long --wait may take
     #[arg(long, value_name = "TIME", env = "DRAINSWAP_DRAIN_TIMEOUT")]
     pub drain_timeout: Option<DurationArg>,

@@ -108,7 +108,7 @@ pub enum Refusal {
     },
     /// The servers that would take over have too little room.
     #[error(
-        "{forecast} would have room for {} (maxconn), but backend {} has {running} now{}. Try again when there are fewer, or raise maxconn",
+        "{forecast} would have room for {} (maxconn), but backend {} has {running} now{}. Try again when there are fewer, raise maxconn, or use --floor 0 to accept that requests queue or fail",
         crate::model::words::sessions(*.room),
         .forecast.backend,
         if *.headroom == 0 { String::new() } else { format!(", with a headroom of {headroom} %") }

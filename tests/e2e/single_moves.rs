@@ -61,6 +61,51 @@ async fn the_last_answering_server_stays_without_checks() {
     stage.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
+async fn the_remaining_servers_need_headroom_unless_the_floor_is_0() {
+    let stage = Stage::pair().default_server("inter 200ms maxconn 2").start().await;
+    let streams = [stage.open_stream(60).await, stage.open_stream(60).await];
+    let deploy = ["deploy", "mobile", "--image", &stage.image("v2", &[("VERSION", "v2")]).await, "--dry-run"];
+    let moves = [&["drain"][..], &["maint"], &["maint", "--drain-first"], &["ready", "--weight", "0"]];
+    let full =
+        "would have room for 2 sessions (maxconn), but backend mobile has 2 now, with a headroom of 50 %";
+    for command in moves.map(|leave| [leave, &["mobile/app1"]].concat()).iter().chain([&deploy.to_vec()]) {
+        let careful = [&command[..], &["--headroom", "50"]].concat();
+        stage.drainswap(&careful).await.exits(4).says(&[full, "--floor 0"]);
+        assert!(stage.haproxy.status("app1").await.starts_with("UP"), "{command:?}");
+    }
+    let careful = ["drain", "mobile/app1", "--headroom", "50", "--floor", "0"];
+    stage.drainswap(&[&deploy[..], &careful[2..]].concat()).await.exits(0);
+    stage.drainswap(&careful).await.exits(0);
+    assert_eq!(stage.haproxy.status("app1").await, "DRAIN");
+    drop(streams);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
+async fn a_move_that_is_killed_leaves_no_unfinished_run() {
+    let stage = Stage::pair().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let stream = stage.open_stream(60).await;
+    let mut drain = stage.spawn(&["maint", "mobile/app1", "--drain-first"]);
+    wait_until("it drains", Duration::from_secs(10), async || stage.haproxy.status("app1").await == "DRAIN")
+        .await;
+    drain.kill().await.expect("kill drainswap");
+    drop(stream);
+    for command in [&["status"][..], &["history", "mobile"]] {
+        let ended = stage.drainswap(command).await.exits(0);
+        assert!(!ended.stderr.contains("was not finished"), "{command:?}: {}", ended.stderr);
+    }
+    let doctor = stage.drainswap(&["doctor"]).await.exits(0).stdout;
+    assert!(!doctor.contains("was not finished"), "{doctor}");
+    stage.drainswap(&["resume"]).await.exits(0).says(&["no run was left unfinished"]);
+    stage.drainswap(&["ready", "mobile/app1", "--wait"]).await.exits(0);
+    stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.exits(0);
+    crate::ends_with("v2", stage).await;
+}
+
 /// Summarizes the servers of `-o json`: state and weight before and after, and the commands.
 fn changes_in(ended: &Ended) -> (bool, Vec<String>) {
     let moved: Value = serde_json::from_str(&ended.stdout).expect("one object");

@@ -143,8 +143,12 @@ struct Disk<'a>(&'a Path);
 
 impl<'a> Disk<'a> {
     fn mount(at: &'a Path) -> Self {
+        Self::mount_with(at, "size=4m,mode=700")
+    }
+
+    fn mount_with(at: &'a Path, options: &str) -> Self {
         fs::create_dir_all(at).expect("a directory");
-        let is_mounted = mount(&["-t", "tmpfs", "-o", "size=4m,mode=700", "drainswap-test"], at);
+        let is_mounted = mount(&["-t", "tmpfs", "-o", options, "drainswap-test"], at);
         assert!(is_mounted, "only root can mount a separate disk");
         Self(at)
     }
@@ -212,4 +216,37 @@ async fn a_disk_that_fills_up_does_not_disturb_a_run() {
     assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
     drop(disk);
     crate::ends_with("v2", stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real parts: make test"]
+async fn a_move_needs_no_state_directory() {
+    let stage = Stage::pair().start().await;
+    let directory = stage.dir().join("state");
+    // The root directory takes the only inode.
+    let disk = Disk::mount_with(&directory, "size=4m,mode=700,nr_inodes=1");
+    let goes_on = "goes on: it is not recorded there, and not locked against another drainswap";
+    let leave = ["maint", "mobile/app1", "--drain-first"];
+    stage.drainswap(&leave).await.exits(0).says(&["No space left on device", goes_on]);
+    assert_eq!(stage.haproxy.status("app1").await, "MAINT");
+    assert!(mount(&["-o", "remount,ro"], &directory), "remount it read-only");
+    let back = ["ready", "mobile/app1", "--wait"];
+    stage.drainswap(&back).await.exits(0).says(&["Read-only file system", goes_on]);
+    drop(disk);
+
+    // A lock that another process holds is seen on a read-only file system too.
+    stage.drainswap(&leave).await.exits(0);
+    stage.drainswap(&back).await.exits(0);
+    let lock = fs::File::open(directory.join("mobile/lock")).expect("a lock");
+    lock.lock().expect("it is free");
+    assert!(mount(&["--bind", directory.to_str().expect("UTF-8")], &directory), "mount it on itself");
+    let disk = Disk(&directory);
+    assert!(mount(&["-o", "remount,bind,ro"], &directory), "remount it read-only");
+    stage.drainswap(&leave).await.exits(6).says(&["another drainswap is working on mobile"]);
+    assert!(stage.haproxy.status("app1").await.starts_with("UP"));
+    drop(lock);
+    let moved = stage.drainswap(&leave).await.exits(0);
+    assert!(!moved.stderr.contains("not locked"), "{}", moved.stderr);
+    drop(disk);
+    stage.close().await;
 }
