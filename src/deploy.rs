@@ -12,7 +12,6 @@ mod emitter;
 mod end;
 mod failure;
 mod final_check;
-mod fleet;
 mod hooks;
 mod lane;
 mod ledger;
@@ -22,6 +21,7 @@ mod replaced;
 mod resume;
 mod rotation;
 mod silence;
+pub mod single_move;
 mod step;
 pub mod takeover;
 mod watch;
@@ -35,12 +35,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::site::fleet::Fleet;
 pub use crate::site::late::Tracked;
 use crate::site::unanswered::TrackedEngine;
 use capacity::CapacityGate;
 use emitter::Emitter;
 pub use failure::StepError;
-use fleet::Fleet;
 use hooks::HookVerdict;
 use lane::{Direction, LaneRun, Mark};
 use ledger::Ledger;
@@ -85,7 +85,7 @@ pub struct Executor<'a, L, E, P, C, H, J> {
     stop_requests_reported: Cell<usize>,
     emitter: Rc<Emitter<'a, C>>,
     ledger: Ledger<'a, J>,
-    fleet: Fleet,
+    fleet: Fleet<'a, L>,
     capacity: CapacityGate,
     /// Whether the backends are served while servers are out.
     watch: Rc<OutageWatch<'a, C>>,
@@ -131,7 +131,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             watch: Rc::new(OutageWatch::new(plan, Rc::clone(&emitter))),
             emitter,
             ledger: Ledger::new(plan, journal),
-            fleet: Fleet::new(processes),
+            fleet: Fleet::new(&site.load_balancers, processes),
             capacity: CapacityGate::default(),
             lanes,
             timings: RefCell::default(),

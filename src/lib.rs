@@ -33,8 +33,10 @@
 //!
 //! - [`model`], [`cfg`], [`service`], [`observation`], [`topology`], [`plan`] and [`run`] are pure: values in, values out,
 //!   no clock, no files, no network.
-//! - [`site`] is the ports together: it observes the running system, and knows what may still take effect late.
-//! - [`deploy`] executes a plan. Its lanes share the [`run`]'s journal, which is its only memory.
+//! - [`site`] is the ports together: it observes the running system, calls its load balancers as one, and knows what may
+//!   still take effect late.
+//! - [`deploy`] executes a plan. The lanes of a run share its journal ([`run`]), which is its only memory. A single move
+//!   has no journal, because it leaves nothing to resume.
 //! - [`adapters`] implement the ports for the real system and, with the feature `simulation`, once more in memory.
 //! - [`report`] sees only what a run emits. Only [`app`] depends on all rooms below it; [`ansible`] wraps it.
 

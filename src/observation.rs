@@ -26,7 +26,9 @@ pub use change::ContainerChange;
 pub use checks::{Checker, Checking, Checks};
 pub use container::{Container, ContainerState, LabelSource};
 pub use host::Host;
-pub use load_balancer::{LoadBalancerState, OldServer, OldWorker, Session, SessionKind, Targets};
+pub use load_balancer::{
+    LoadBalancerState, OldServer, OldWorker, Session, SessionCount, SessionKind, Targets,
+};
 pub use owner::Owner;
 pub use place::{Attachment, Pinned, PinnedAddress, Published, RestartPolicy};
 pub use server::{AdminBits, AdminState, Operational, RunningSettings, ServerState};

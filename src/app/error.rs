@@ -16,12 +16,14 @@ use crate::adapters::install::InstallError;
 use crate::adapters::journal_file::{HistoryError, LockError};
 use crate::cfg::{EditError, Problem};
 use crate::deploy::PreflightError;
+use crate::deploy::single_move::MoveError;
 use crate::model::ids::ServerId;
 use crate::model::words::list;
 use crate::observation::Checker;
 use crate::plan::drift::Drift;
 use crate::plan::file::NotAPlanFile;
 use crate::plan::refusal::Refusal;
+use crate::plan::single_move::MoveRefusal;
 use crate::ports::{EngineError, JournalError, LoadBalancerError};
 use crate::run::promotion::NotPromotable;
 use crate::service::render::RenderError;
@@ -157,27 +159,18 @@ pub enum Error {
     ResumeStopped { backend: String, deploy: String },
     #[error("nothing to roll back on backend {backend}: its journal has no deploy that can be rolled back")]
     NothingToRollBack { backend: String },
-    /// A single move failed at one load balancer, and could not be undone at the load balancers in `left`.
-    #[error("{failure}. {} may have changed state at {}: set the state there with `drainswap ready|drain|maint`", list(.servers), .left.join(", "))]
-    MovePartlyApplied { servers: Vec<ServerId>, left: Vec<String>, failure: LoadBalancerError },
+    /// A single move failed after it had changed something.
+    #[error(transparent)]
+    Move(MoveError),
+    /// Servers were changed, and then a step or a check of the result failed.
+    #[error("{failure}. Some changes may have been applied. Check `drainswap status`, then set {} with `drainswap ready|drain|maint`", list(.servers))]
+    MoveUncertain { servers: Vec<ServerId>, failure: Box<Error> },
     /// The image that one place runs cannot be deployed in the other.
     #[error("refused, nothing was touched: {backend} cannot be promoted: {reason}")]
     NotPromoted { backend: String, reason: NotPromotable },
     /// The history has no such run or digest. `history` is the command that shows it.
     #[error("no record that backend {backend} ran {to}; `{history}` shows what it ran")]
     RevisionNotFound { backend: String, to: String, history: String },
-    /// A single move started, and then a step or a check of its result failed.
-    #[error("{failure}. Some changes may have been applied. Check `drainswap status`, then set {} with `drainswap ready|drain|maint`", list(.servers))]
-    MoveUncertain { servers: Vec<ServerId>, failure: Box<Error> },
-    /// An agent, another command or a reload ended a single move. `has_agent` says whether `agent-check` is on.
-    #[error("{server} is ready again: {}", revert_cause(*.has_agent))]
-    MoveReverted { server: ServerId, has_agent: bool },
-    /// A single move did not end in time. `what` says how far it came, such as `still had 3 sessions`.
-    #[error("{server} {what}; gave up after {} s (--drain-timeout). It stays in {state}", .seconds)]
-    MoveTimedOut { server: ServerId, what: String, seconds: u64, state: String },
-    /// A single move was interrupted.
-    #[error("stopped waiting; {server} stays in {state}")]
-    MoveStopped { server: ServerId, state: String },
     #[error(
         "no image given for {backend}: name it with --image, or set image in [services.{backend}] of drainswap.toml"
     )]
@@ -309,6 +302,29 @@ impl From<ObserveError> for Error {
     }
 }
 
+impl From<MoveError> for Error {
+    fn from(error: MoveError) -> Self {
+        match error {
+            MoveError::LoadBalancer(error) => error.into(),
+            MoveError::LateCommand(error) => error.into(),
+            MoveError::Uncertain { servers, failure } => Self::from(*failure).after_a_move(&servers),
+            MoveError::PartlyApplied { .. }
+            | MoveError::Reverted { .. }
+            | MoveError::TimedOut { .. }
+            | MoveError::Stopped { .. } => Self::Move(error),
+        }
+    }
+}
+
+impl From<MoveRefusal> for Error {
+    fn from(refusal: MoveRefusal) -> Self {
+        match refusal {
+            MoveRefusal::NotChecked { server, checker } => Self::NotChecked { server, checker },
+            MoveRefusal::Capacity(refusal) => Self::Refused(vec![refusal]),
+        }
+    }
+}
+
 fn not_a_file(path: Option<&str>) -> String {
     path.map_or_else(
         || "the configuration has several files".to_owned(),
@@ -382,14 +398,5 @@ fn hint(error: &LoadBalancerError) -> &'static str {
         | LoadBalancerError::OtherMaster { .. }
         | LoadBalancerError::CutShort { .. }
         | LoadBalancerError::InvalidReply { .. } => "",
-    }
-}
-
-/// The possible reasons that a drain or a maint ended.
-fn revert_cause(has_agent: bool) -> &'static str {
-    if has_agent {
-        "its agent (agent-check) may have reported \"ready\" (--agent off turns it off), another command may have put it back, or HAProxy was reloaded"
-    } else {
-        "another command put it back, or HAProxy was reloaded"
     }
 }

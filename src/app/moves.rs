@@ -1,13 +1,12 @@
 //! `drainswap drain`, `maint` and `ready`: changes of single servers by hand.
 
-mod change;
 mod report;
-mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::runtime_sockets::require_admin;
-use super::{App, known_server};
+use super::signals::with_signals;
+use super::{App, known_backend, known_server};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::http_probe::HttpProber;
 use crate::adapters::journal_file::{BackendDir, HistoryError, StoredRun};
@@ -16,18 +15,17 @@ use crate::app::error::{Error, nearest};
 use crate::app::exit::Exit;
 use crate::cfg::{Configuration, Level};
 use crate::cli::{MaintFlags, Move, OnOff};
-use crate::deploy::{Tracked, takeover};
+use crate::deploy::Tracked;
+use crate::deploy::single_move::{MoveEvent, MoveRun};
 use crate::model::ids::{ServerId, ServerName};
-use crate::model::weight::Weight;
-use crate::observation::{AdminState, Checker, Checking, LoadBalancerState, ServerState};
-use crate::plan::{Lane, LbQuorum, floor};
-use crate::ports::LoadBalancer;
+use crate::model::words;
+use crate::observation::{AdminState, Checker, LoadBalancerState};
+use crate::plan::single_move::{MoveGoal, SingleMove, build};
+use crate::plan::{Lane, LbQuorum};
 use crate::run::journal::SiteIdentity;
-use crate::site::late;
 use crate::site::observe;
 use crate::topology::traffic::Balance;
 use crate::topology::{self, own_check::own_check};
-use change::{Applied, ServerChange};
 use report::ChangeReport;
 
 /// Servers that are moved together, with the weight that haproxy.cfg gives each of them.
@@ -51,115 +49,62 @@ impl App {
             }
             servers => servers?,
         };
+        let goal = self.move_goal(&configuration, servers, (state, asked, leave));
         let _locks = if asked.dry_run {
             Vec::new()
         } else {
             require_admin(&load_balancers).await?;
-            let backends = servers.keys().map(|server| server.backend.clone()).collect();
+            let backends = goal.servers.keys().map(|server| server.backend.clone()).collect();
             self.lock_for_move(&backends).await?
         };
         let identity = self.site_identity(&configuration, &load_balancers);
         let load_balancers: Vec<Tracked<HaproxySocket>> =
             load_balancers.into_iter().map(Tracked::new).collect();
         let before = observe::load_balancer_states(&load_balancers, LbQuorum::All).await?;
-        let acts = changes(state, asked);
-        refuse_impossible(&servers, &acts, &before)?;
-        self.check_unfinished_runs(&identity, &servers, &acts, asked)?;
-        self.note_lost_weight(&servers, asked);
-        self.note_agents(&servers, &acts, &before);
-        self.check_floor(&configuration, &servers, &acts, &before, asked).await?;
-        if state == AdminState::Ready {
-            self.wait_ready(&configuration, &before[0], &servers, asked).await?;
+        self.check_unfinished_runs(&identity, &goal, asked.dry_run)?;
+        let plan = plan(&configuration, &goal, &before)?;
+        for warning in &plan.warnings {
+            self.note(&format!("note: {warning}"));
         }
-        if asked.dry_run {
-            return self.print_report(&ChangeReport::planned(
-                &servers,
-                &before,
-                &acts,
-                (state, asked, leave),
-            ));
+        for forecast in &plan.forecasts {
+            self.note(&format!("traffic of {}: {forecast}", forecast.backend));
         }
-        // After the first change, an error must not say that nothing was touched.
-        let unsure = |error: Error| error.after_a_move(&servers.keys().cloned().collect::<Vec<_>>());
-        let mut done = Applied::default();
-        if leave.drain_first {
-            let drain = change::pending(&servers, &[ServerChange::State(AdminState::Drain)], &before);
-            // A server in maint has already left.
-            let drain = drain.into_iter().filter(|(id, _)| {
-                before
-                    .iter()
-                    .any(|seen| seen.server(id).is_some_and(|it| it.admin.state() == AdminState::Ready))
-            });
-            let drain: Vec<(ServerId, ServerChange)> = drain.collect();
-            let moved = change::apply_on_all(&load_balancers, &before, &drain, &mut done).await;
-            self.wait_until_settled(&load_balancers).await.map_err(unsure)?;
-            moved?;
-            let drained = self.wait(&load_balancers, &before, AdminState::Drain, &servers, asked).await;
-            drained.map_err(unsure)?;
-        }
-        let now = wait::states(&load_balancers).await.map_err(unsure)?;
-        let mut left = change::pending(&servers, &acts, &now);
-        if asked.wait {
-            let is_own_checked = |id: &ServerId| is_own_checked(&configuration, &now, id);
-            for (_, act) in left.iter_mut().filter(|(id, _)| is_own_checked(id)) {
-                if *act == ServerChange::State(AdminState::Ready) {
-                    *act = ServerChange::ReadyWhenProven;
-                }
+        let (prober, tell) = (HttpProber::new()?, |event| self.note(&told(&event)));
+        let moved = with_signals(async |stop| {
+            let run = MoveRun::new(&plan, &before, &load_balancers, &prober, stop, &tell);
+            run.check_takeover().await.map_err(|refusal| Error::Refused(vec![refusal]))?;
+            if asked.dry_run {
+                run.report_silent().await;
+                return Ok(None);
             }
-        }
-        let moved = change::apply_on_all(&load_balancers, &before, &left, &mut done).await;
-        self.wait_until_settled(&load_balancers).await.map_err(unsure)?;
-        moved?;
-        for server in servers.keys() {
-            self.note(&format!("{server} is in {state}"));
-        }
-        let ended = if leave.shutdown_sessions {
-            self.end_sessions(&load_balancers, &servers).await.map_err(unsure)?
-        } else {
-            0
-        };
-        if asked.wait {
-            self.wait(&load_balancers, &before, state, &servers, asked).await.map_err(unsure)?;
-        }
-        let after = wait::states(&load_balancers).await.map_err(unsure)?;
-        self.print_report(&ChangeReport::done(&servers, &before, &after, &done, ended))
+            Ok::<_, Error>(Some(Box::pin(run.run()).await?))
+        });
+        self.print_report(&match moved.await? {
+            None => ChangeReport::planned(&plan, &before),
+            Some(moved) => ChangeReport::done(&plan, &before, &moved),
+        })
     }
 
-    /// Waits until no unanswered command can undo the move any more.
-    async fn wait_until_settled(&self, load_balancers: &[Tracked<HaproxySocket>]) -> Result<(), Error> {
-        let all: Vec<&Tracked<HaproxySocket>> = load_balancers.iter().collect();
-        for unsettled in all.iter().filter_map(|it| it.unsettled_note()) {
-            self.note(&format!("note: {unsettled}"));
-        }
-        Ok(late::wait_until_settled(&all, |again| self.note(&format!("note: {again}"))).await?)
-    }
-
-    /// Notes a weight that becomes 0: HAProxy rounds a percentage of a small weight down.
-    fn note_lost_weight(&self, servers: &Servers, asked: &Move) {
-        let Some(weight @ Weight::Percent(1..)) = asked.weight else { return };
-        let is_lost = |written: u32| written > 0 && weight.of(written) == 0;
-        for (server, written) in servers.iter().filter(|(_, written)| is_lost(**written)) {
-            self.note(&format!("note: {weight} of the weight {written} of {server} in haproxy.cfg is 0: it gets no new traffic. Use larger weights in haproxy.cfg"));
-        }
-    }
-
-    /// Notes the agents that can undo the move: with "ready" an agent ends a drain or a maint, and with "drain" or
-    /// "maint" it takes out a server that was put back.
-    fn note_agents(&self, servers: &Servers, acts: &[ServerChange], seen: &[LoadBalancerState]) {
-        if acts.contains(&ServerChange::Check(Checker::Agent, false)) {
-            return;
-        }
-        let any = |id: &ServerId, holds: fn(&ServerState) -> bool| {
-            seen.iter().filter_map(|seen| seen.server(id)).any(holds)
-        };
-        for server in leaving(servers, acts).iter().filter(|id| any(id, ServerState::asks_agent)) {
-            self.note(&format!("note: the agent (agent-check) of {server} is on, and puts the server back when it reports \"ready\": --agent off turns it off, `ready --agent on` turns it on again"));
-        }
-        if !acts.contains(&ServerChange::State(AdminState::Ready)) {
-            return;
-        }
-        for server in servers.keys().filter(|id| any(id, ServerState::may_be_out_by_agent)) {
-            self.note(&format!("note: the agent (agent-check) of {server} is on, and may have taken it out of service: it does so again if it still reports \"drain\" or \"maint\""));
+    /// Returns what the command line asks for.
+    fn move_goal(
+        &self,
+        configuration: &Configuration,
+        servers: Servers,
+        (state, asked, leave): (AdminState, &Move, &MaintFlags),
+    ) -> MoveGoal {
+        let turned = |checker, wanted: Option<OnOff>| Some((checker, wanted? == OnOff::On));
+        let checks = [turned(Checker::Health, asked.health), turned(Checker::Agent, asked.agent)];
+        let own_checked = servers.keys().filter(|id| is_own_checked(configuration, id)).cloned();
+        MoveGoal {
+            own_checked: own_checked.collect(),
+            servers,
+            state,
+            checks: checks.into_iter().flatten().collect(),
+            weight: asked.weight,
+            drain_first: leave.drain_first,
+            shutdown_sessions: leave.shutdown_sessions,
+            wait: asked.wait,
+            policy: self.settings.move_policy(asked),
         }
     }
 
@@ -169,14 +114,13 @@ impl App {
     fn check_unfinished_runs(
         &self,
         identity: &SiteIdentity,
-        servers: &Servers,
-        acts: &[ServerChange],
-        asked: &Move,
+        goal: &MoveGoal,
+        is_dry_run: bool,
     ) -> Result<(), Error> {
-        let is_refused = asked.floor != Some(0) && !leaving(servers, acts).is_empty();
-        let left = match self.runs_with(identity, servers) {
+        let is_refused = goal.policy.floor > 0 && !goal.leaving().is_empty();
+        let left = match self.runs_with(identity, &goal.servers) {
             // A move does not need access to the state directory.
-            Err(Error::History(HistoryError::Journal(_))) if asked.dry_run => Vec::new(),
+            Err(Error::History(HistoryError::Journal(_))) if is_dry_run => Vec::new(),
             Err(error @ Error::History(HistoryError::Journal(_))) => {
                 self.note(&format!("note: {error}. Whether a run is unfinished is unknown"));
                 Vec::new()
@@ -190,7 +134,7 @@ impl App {
         };
         for stored in left {
             let dir = BackendDir::new(&self.settings.state_dir, &stored.run.plan.backend);
-            if asked.dry_run && !matches!(dir.holder()?, LockState::Free) {
+            if is_dry_run && !matches!(dir.holder()?, LockState::Free) {
                 // The run is still active; the move itself would wait for its end.
                 continue;
             }
@@ -227,82 +171,51 @@ impl App {
         left.retain(|stored| stored.run.progress.outcome.is_none());
         Ok(left)
     }
+}
 
-    /// Refuses to take the last server out, or to leave its traffic to servers without room for it or to one that does
-    /// not answer.
-    async fn check_floor(
-        &self,
-        configuration: &Configuration,
-        servers: &Servers,
-        acts: &[ServerChange],
-        load_balancers: &[LoadBalancerState],
-        asked: &Move,
-    ) -> Result<(), Error> {
-        let refused = |refusal| Error::Refused(vec![refusal]);
-        let out = leaving(servers, acts);
-        if out.is_empty() {
-            return Ok(());
-        }
-        let policy = self.settings.move_policy(asked);
-        let prober = HttpProber::new()?;
-        let questions = topology::probes(configuration, &load_balancers[0]);
-        let mut leaving = BTreeMap::new();
-        for server in &out {
-            let backend = &server.backend;
-            let balance = Balance::written(super::known_backend(configuration, backend)?);
-            let mut carriers = BTreeSet::new();
-            for seen in load_balancers {
-                let before = balance.forecast(seen, &BTreeSet::new());
-                let forecast = floor::check_fresh(&balance, seen, &out, &BTreeSet::new(), policy.floor)
-                    .map_err(refused)?;
-                floor::check_room(&balance, &before, &forecast, seen, &policy).map_err(refused)?;
-                self.note(&format!("traffic of {backend}: {forecast}"));
-                carriers.extend(floor::takeover_servers(&before, &forecast, policy.floor).cloned());
-            }
-            leaving.insert(server.clone(), carriers);
-        }
-        takeover::require_answers(&prober, &questions, &leaving).await.map_err(refused)
-    }
+/// Plans a move.
+fn plan(
+    configuration: &Configuration,
+    goal: &MoveGoal,
+    before: &[LoadBalancerState],
+) -> Result<SingleMove, Error> {
+    let backends: BTreeSet<&str> = goal.servers.keys().map(|server| server.backend.as_str()).collect();
+    let balances = backends.into_iter().map(|name| Ok(Balance::written(known_backend(configuration, name)?)));
+    let balances = balances.collect::<Result<Vec<_>, Error>>()?;
+    Ok(build(goal, &balances, topology::probes(configuration, &before[0]), before)?)
+}
 
-    /// Ends every session that the servers still hold, including those of old workers that the master socket shows.
-    /// Returns their number.
-    async fn end_sessions(
-        &self,
-        load_balancers: &[impl LoadBalancer],
-        servers: &Servers,
-    ) -> Result<u64, Error> {
-        let ids: Vec<ServerId> = servers.keys().cloned().collect();
-        let mut ended = 0;
-        for load_balancer in load_balancers {
-            for session in load_balancer.sessions(&ids).await? {
-                load_balancer.end_session(&session).await?;
-                ended += 1;
-            }
+/// Returns what the operator is told of an event.
+fn told(event: &MoveEvent) -> String {
+    match event {
+        MoveEvent::Silent { server, answer } => {
+            format!("note: {server} does not answer: {answer}; clients are sent there anyway")
         }
-        if ended > 0 {
-            self.note(&format!("{} shut down", crate::model::words::sessions(ended)));
+        MoveEvent::OldWorkersUnseen => {
+            "note: without a master socket (--master-socket), sessions in HAProxy's old workers cannot be counted"
+                .to_owned()
         }
-        Ok(ended)
+        MoveEvent::Late { message } => format!("note: {message}"),
+        MoveEvent::HaproxyReloaded { was, is } => {
+            format!("note: HAProxy was reloaded (process {was} is now {is}): what it forgot is set again")
+        }
+        MoveEvent::IsIn { server, state } => format!("{server} is in {state}"),
+        MoveEvent::SessionsLeft { server, sessions } => {
+            format!("{server}: {} left", words::sessions(*sessions))
+        }
+        MoveEvent::SessionsShutDown { sessions } => format!("{} shut down", words::sessions(*sessions)),
+        MoveEvent::Over { server, state: AdminState::Ready } => format!("{server} is up"),
+        MoveEvent::Over { server, state: AdminState::Drain | AdminState::Maint } => {
+            format!("{server} has no session left")
+        }
     }
 }
 
-/// Returns whether the server's own check alone decides whether it serves, and it is in maint everywhere with that
-/// check on.
-fn is_own_checked(configuration: &Configuration, now: &[LoadBalancerState], id: &ServerId) -> bool {
+/// Returns whether the server's own check alone decides whether it serves.
+fn is_own_checked(configuration: &Configuration, id: &ServerId) -> bool {
     let Some(proxy) = configuration.backend(&id.backend) else { return false };
     let Some(server) = proxy.servers.iter().find(|server| server.name == id.server) else { return false };
-    let decides = own_check(configuration, proxy, server).is_some_and(|check| check.tracks.is_none());
-    decides
-        && now
-            .iter()
-            .filter_map(|seen| seen.server(id))
-            .all(|state| state.admin.state() == AdminState::Maint && state.checks.health == Checking::On)
-}
-
-/// Returns the servers that get no new traffic any more; at most one of each backend.
-fn leaving(servers: &Servers, acts: &[ServerChange]) -> BTreeSet<ServerId> {
-    let leaves = |weight: u32| acts.iter().any(|act| act.takes_out(weight));
-    servers.iter().filter(|(_, weight)| leaves(**weight)).map(|(id, _)| id.clone()).collect()
+    own_check(configuration, proxy, server).is_some_and(|check| check.tracks.is_none())
 }
 
 /// Returns the one server of that name, or, for a name without a backend, the server of that name in every backend.
@@ -328,36 +241,4 @@ fn named(configuration: &Configuration, name: &ServerName) -> Result<Servers, Er
         return Err(Error::ServerNameNotFound { name: name.server.clone(), nearest, known });
     }
     Ok(found)
-}
-
-/// Returns the changes to make to each server, in order: checks are disabled before a server leaves and re-enabled
-/// after it returns.
-fn changes(state: AdminState, asked: &Move) -> Vec<ServerChange> {
-    let checks = [(Checker::Health, asked.health), (Checker::Agent, asked.agent)];
-    let turned = |turn: OnOff| {
-        let these = checks.iter().filter(move |(_, wanted)| *wanted == Some(turn));
-        these.map(move |(checker, _)| ServerChange::Check(*checker, turn == OnOff::On))
-    };
-    let weight = asked.weight.map(ServerChange::Weight);
-    turned(OnOff::Off).chain([ServerChange::State(state)]).chain(turned(OnOff::On)).chain(weight).collect()
-}
-
-/// Refuses to turn on a check that the server's line does not have.
-fn refuse_impossible(
-    servers: &Servers,
-    acts: &[ServerChange],
-    load_balancers: &[LoadBalancerState],
-) -> Result<(), Error> {
-    for seen in load_balancers {
-        for state in servers.keys().filter_map(|server| seen.server(server)) {
-            for act in acts {
-                if let ServerChange::Check(checker, true) = act
-                    && state.checks.of(*checker) == Checking::Absent
-                {
-                    return Err(Error::NotChecked { server: state.id.clone(), checker: *checker });
-                }
-            }
-        }
-    }
-    Ok(())
 }

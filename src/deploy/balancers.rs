@@ -1,22 +1,15 @@
 //! Queries and changes all load balancers together: every one of them must get the same changes.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
-use tokio::time::timeout;
 
 use super::agents;
-use super::rotation::LOOK_EVERY;
 use super::{Direction, Executor, StepError, Tracked};
 use crate::model::ids::ServerId;
 use crate::observation::{AdminState, LoadBalancerState, ServerState};
 use crate::plan::{Lane, LbQuorum};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
 use crate::run::event::EventKind;
-use crate::site::wait::{OUTAGE, retry};
-
-/// How long a load balancer that was silent the last time may take to answer.
-const BRIEFLY: Duration = Duration::from_millis(250);
+use crate::site::fleet::ProcessChange;
 
 /// The states of all load balancers at one moment.
 pub(super) struct BalancerStates {
@@ -126,9 +119,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         lane: usize,
         call: impl AsyncFn(&Tracked<L>) -> Result<T, LoadBalancerError>,
     ) -> Result<Vec<T>, StepError> {
-        let all = &self.site.load_balancers;
-        let results =
-            join_all(all.iter().map(|it| self.with_restart_grace(it, async || call(it).await))).await;
+        let results = self.fleet.call_all(&self.plan.backends(), call).await;
         let may_miss = match self.at(lane).direction.get() {
             Direction::Undo { needs_all: false } => true,
             Direction::Undo { needs_all: true } | Direction::Forward => {
@@ -136,7 +127,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             }
         };
         let (mut answers, mut missing) = (Vec::new(), None);
-        for (load_balancer, result) in all.iter().zip(results) {
+        for (load_balancer, result) in self.site.load_balancers.iter().zip(results) {
             match result {
                 Err(error) if may_miss && error.is_silence() => {
                     self.mark_stale(&load_balancer.name());
@@ -174,16 +165,16 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
         let mut is_new = false;
         for seen in &all {
-            let was = self.at(lane).processes.borrow().get(&seen.name).copied();
-            match was {
-                Some(was) if was == seen.pid => continue,
-                Some(was) if seen.old_workers.is_none() => {
+            let known = self.at(lane).processes.borrow().get(&seen.name).copied();
+            match ProcessChange::of(known, seen) {
+                ProcessChange::None => continue,
+                ProcessChange::ReloadedUnseen { was } => {
                     return Err(StepError::Reloaded { was, is: seen.pid });
                 }
-                Some(was) if self.fleet.reports_reload(&seen.name, seen.pid) => {
+                ProcessChange::Reloaded { was } if self.fleet.reports_reload(&seen.name, seen.pid) => {
                     self.emit_run(EventKind::HaproxyReloaded { was, is: seen.pid });
                 }
-                Some(_) | None => {}
+                ProcessChange::Reloaded { .. } | ProcessChange::Appeared => {}
             }
             self.sees_process(lane, seen);
             is_new = true;
@@ -222,30 +213,5 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             }
         }
         has_changed
-    }
-
-    /// Calls a load balancer. Waits for one that is restarting, but not for one that was silent the last time, so that
-    /// it does not delay the checks of the others.
-    async fn with_restart_grace<T>(
-        &self,
-        load_balancer: &Tracked<L>,
-        mut call: impl AsyncFnMut() -> Result<T, LoadBalancerError>,
-    ) -> Result<T, LoadBalancerError> {
-        let name = load_balancer.name();
-        let result = if self.fleet.answered(&name) {
-            retry(LOOK_EVERY, OUTAGE, LoadBalancerError::is_silence, call).await
-        } else {
-            let reason = "it did not answer before and still does not".to_owned();
-            let silence = || LoadBalancerError::Unreachable { socket: name, reason };
-            let backends = self.plan.backends();
-            let look = timeout(BRIEFLY, load_balancer.state(&backends));
-            // Only a query may be cut off: a change may still take effect after its caller stopped waiting.
-            match look.await.unwrap_or_else(|_| Err(silence())) {
-                Ok(_) => call().await,
-                Err(error) => Err(error),
-            }
-        };
-        let among = self.site.load_balancers.len();
-        result.map_err(|error| error.at(load_balancer.name(), among))
     }
 }

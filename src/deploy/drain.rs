@@ -10,7 +10,7 @@ use super::balancers::{BalancerStates, state_from};
 use super::rotation::LOOK_EVERY;
 use super::{Executor, Mark, StepError, Tracked, millis};
 use crate::model::ids::ServerId;
-use crate::observation::{AdminState, Session, SessionKind};
+use crate::observation::{AdminState, LoadBalancerState, Session, SessionCount, SessionKind};
 use crate::plan::{LaneServer, OnDrainTimeout, Step, floor};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
 use crate::run::event::EventKind;
@@ -234,7 +234,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 self.require_capacity_without(lane, &seen)?;
             }
             self.check_promise(lane)?;
-            let (now, total) = self.sessions(lane, &seen)?;
+            let SessionCount { now, total } = self.sessions(lane, &seen)?;
             if now != watch.sessions {
                 watch.sessions = now;
                 let after_ms = millis(watch.begun);
@@ -327,22 +327,15 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    /// Returns the sessions in flight on the lane's servers, and their total so far.
-    pub(super) fn sessions(&self, lane: usize, seen: &BalancerStates) -> Result<(u64, u64), StepError> {
-        let (mut now, mut total) = (0, 0);
+    /// Counts the sessions on the lane's servers. Fails if one of them is in rotation.
+    pub(super) fn sessions(&self, lane: usize, seen: &BalancerStates) -> Result<SessionCount, StepError> {
         for LaneServer { id, .. } in &self.lane_of(lane).servers {
-            for state in seen.server(id, self.is_undoing(lane))? {
-                let found = state.admin.state();
-                if found == AdminState::Ready {
-                    return Err(StepError::StateChanged { server: id.clone(), found });
-                }
-                now += state.sessions;
-                total += state.sessions_total;
+            let mut states = seen.server(id, self.is_undoing(lane))?.into_iter();
+            if states.any(|state| state.admin.state() == AdminState::Ready) {
+                return Err(StepError::StateChanged { server: id.clone(), found: AdminState::Ready });
             }
         }
-        let ids = self.lane_of(lane).ids();
-        let old: u64 = seen.all.iter().map(|seen| seen.sessions_in_old_workers(&ids)).sum();
-        Ok((now + old, total))
+        Ok(LoadBalancerState::sessions_on(&seen.all, &self.lane_of(lane).ids()))
     }
 
     /// Takes the lane's servers out again at a load balancer that lost their state, if it can spare them.

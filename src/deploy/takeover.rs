@@ -89,17 +89,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let (out, dead) = (self.lane_of(lane).id_set(), self.lane_of(lane).dead_ids());
         let seen = self.refresh(lane).await?;
         let all_out = &out | &self.capacity.others(lane);
-        let policy = &self.plan.policy;
-        let mut carriers: BTreeSet<ServerId> = BTreeSet::new();
-        for balance in self.plan.balances.iter().filter(|balance| balance.has_any(&out)) {
-            for seen in &seen.all {
-                let forecast = floor::check_fresh(balance, seen, &all_out, &dead, policy.floor)?;
-                let before = balance.forecast(seen, &dead);
-                floor::check_room(balance, &before, &forecast, seen, policy)?;
-                carriers.extend(floor::takeover_servers(&before, &forecast, policy.floor).cloned());
-            }
-        }
-        Ok(carriers)
+        let balances = self.plan.balances.iter().filter(|balance| balance.has_any(&out));
+        let remaining = floor::require_capacity(balances, &seen.all, &all_out, &dead, &self.plan.policy)?;
+        Ok(remaining.carriers)
     }
 
     /// Waits until the takeover servers are ready: a server in its slow start does not take its full share yet, and an

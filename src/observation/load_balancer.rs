@@ -58,6 +58,17 @@ impl LoadBalancerState {
         states.try_fold(first, |all, state| Some(all.and(state?)))
     }
 
+    /// Counts the sessions on these servers at all of these load balancers together, in old workers too.
+    #[must_use]
+    pub fn sessions_on(all: &[Self], servers: &[ServerId]) -> SessionCount {
+        let states = || servers.iter().flat_map(|id| all.iter().filter_map(|seen| seen.server(id)));
+        let in_old_workers: u64 = all.iter().map(|seen| seen.sessions_in_old_workers(servers)).sum();
+        SessionCount {
+            now: states().map(|state| state.sessions).sum::<u64>() + in_old_workers,
+            total: states().map(|state| state.sessions_total).sum(),
+        }
+    }
+
     /// Returns the server, if `HAProxy` knows it.
     #[must_use]
     pub fn server(&self, id: &ServerId) -> Option<&ServerState> {
@@ -86,6 +97,15 @@ impl LoadBalancerState {
         let addresses = servers.iter().filter_map(|id| self.server(id)?.address);
         Targets { addresses: addresses.collect(), ids: servers.iter().collect() }
     }
+}
+
+/// The sessions on some servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionCount {
+    /// Those in flight.
+    pub now: u64,
+    /// Those since `HAProxy` started.
+    pub total: u64,
 }
 
 /// The names and addresses by which other workers may know some servers.

@@ -29,19 +29,35 @@ pub fn check(
     Err(Refusal::Floor { backend, out, forecast, floor, stays_out: Vec::new() })
 }
 
-/// Does the same as [`check`] with a fresh state of the load balancer, in which the servers in `dead` do not serve.
-/// Returns which servers carry the traffic.
-pub fn check_fresh(
-    balance: &Balance,
-    seen: &LoadBalancerState,
+/// Where the traffic goes while servers are out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Takeover {
+    /// The distribution for each backend at each load balancer.
+    pub forecasts: Vec<Forecast>,
+    /// The servers that must answer before the others leave.
+    pub carriers: BTreeSet<ServerId>,
+}
+
+/// Checks that these backends can do without the servers in `out` at each load balancer: that floor and headroom hold.
+/// The servers in `dead` do not serve now, whatever `HAProxy` reports.
+pub fn require_capacity<'a>(
+    balances: impl IntoIterator<Item = &'a Balance>,
+    seen: &[LoadBalancerState],
     out: &BTreeSet<ServerId>,
     dead: &BTreeSet<ServerId>,
-    floor: usize,
-) -> Result<Forecast, Refusal> {
-    let before = balance.forecast(seen, dead);
-    let after = balance.forecast(seen, out);
-    check(balance, &before, &after, out, floor)?;
-    Ok(after)
+    policy: &Policy,
+) -> Result<Takeover, Refusal> {
+    let mut takeover = Takeover::default();
+    for balance in balances {
+        for seen in seen {
+            let (before, after) = (balance.forecast(seen, dead), balance.forecast(seen, out));
+            check(balance, &before, &after, out, policy.floor)?;
+            check_room(balance, &before, &after, seen, policy)?;
+            takeover.carriers.extend(takeover_servers(&before, &after, policy.floor).cloned());
+            takeover.forecasts.push(after);
+        }
+    }
+    Ok(takeover)
 }
 
 /// Returns the servers that must answer before others leave: all that carry the traffic afterwards, if the
@@ -112,20 +128,29 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_check_returns_the_servers_that_carry_the_traffic_or_a_refusal() {
-        let world = World::origin();
-        let seen = &world.observation.load_balancers[0];
-        let fresh = |floor| check_fresh(&balance(&world), seen, &out("mobile/app1"), &BTreeSet::new(), floor);
-        assert_eq!(fresh(1).unwrap().shares[0].server.to_string(), "mobile/app2");
-        assert!(matches!(fresh(2), Err(Refusal::Floor { floor: 2, .. })));
+    fn a_check_returns_the_servers_that_carry_the_traffic_or_a_refusal() {
+        let world = World::origin().server("mobile/app2", |it| it.limit = Some(100));
+        let seen = &world.observation.load_balancers;
+        let fresh = |out: &BTreeSet<ServerId>, dead: &BTreeSet<ServerId>, floor, headroom| {
+            let policy = Policy { floor, headroom, ..world.policy.clone() };
+            require_capacity(&[balance(&world)], seen, out, dead, &policy)
+        };
+        let (app1, none) = (out("mobile/app1"), BTreeSet::new());
+        let takeover = fresh(&app1, &none, 1, 0).unwrap();
+        assert_eq!(takeover.forecasts[0].shares[0].server.to_string(), "mobile/app2");
+        assert_eq!(takeover.carriers, out("mobile/app2"));
+        assert!(matches!(fresh(&app1, &none, 2, 0), Err(Refusal::Floor { floor: 2, .. })));
+        // Without a floor no server needs to answer or to have room.
+        assert!(matches!(fresh(&app1, &none, 1, 10_000), Err(Refusal::InsufficientCapacity { .. })));
+        assert_eq!(fresh(&app1, &none, 0, 10_000).unwrap().carriers, none);
         // A server that takes no traffic now is not needed.
-        assert!(check_fresh(&balance(&world), seen, &out("mobile/app1b"), &BTreeSet::new(), 9).is_ok());
+        assert!(fresh(&out("mobile/app1b"), &none, 9, 0).is_ok());
         let both = BTreeSet::from(["mobile/app1".parse().unwrap(), "mobile/app2".parse().unwrap()]);
         let backups = BTreeSet::from(["mobile/app1b".parse().unwrap(), "mobile/app2b".parse().unwrap()]);
         let all = both.union(&backups).cloned().collect();
-        assert!(check_fresh(&balance(&world), seen, &all, &both, 1).is_err());
+        assert!(fresh(&all, &both, 1, 0).is_err());
         // A dead server is not needed either, whatever state HAProxy reports.
-        assert!(check_fresh(&balance(&world), seen, &all, &all, 1).is_ok());
+        assert!(fresh(&all, &all, 1, 0).is_ok());
     }
 
     #[test]

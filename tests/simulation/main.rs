@@ -6,6 +6,7 @@
 
 mod case;
 mod judge;
+mod moves;
 mod person;
 mod planted;
 mod scenario;

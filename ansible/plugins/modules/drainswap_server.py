@@ -75,7 +75,10 @@ options:
     type: bool
     default: false
   floor:
-    description: The least number of servers of the backend that must be serving. V(0) lets the last one go, and one of a run that was not finished. Without it, 1.
+    description: The least number of servers of the backend that must be serving. V(0) also overrides O(headroom) and an unfinished run. Without it, 1.
+    type: int
+  headroom:
+    description: The extra capacity, in percent of the current load, that the remaining servers must have, if all of them have a maxconn. Without it, 0.
     type: int
 seealso:
   - module: community.general.haproxy
@@ -163,6 +166,7 @@ def main():
             "agent": {"type": "bool", "default": False},
             "health": {"type": "bool", "default": False},
             "floor": {"type": "int"},
+            "headroom": {"type": "int"},
         },
     )
 

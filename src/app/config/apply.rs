@@ -96,8 +96,8 @@ impl App {
         for warning in warnings {
             self.note(&format!("haproxy -c warns: {warning}"));
         }
-        let follower =
-            RuntimeUpdater { socket: &socket, reloading: &reloading, before: socket.full_state(&[]).await? };
+        let (before, policy) = (socket.full_state(&[]).await?, self.settings.written_policy());
+        let follower = RuntimeUpdater { socket: &socket, reloading: &reloading, before, policy };
         let before = States::set_at_runtime(&follower.before, &wanted.old.1);
         let installed = candidate.install()?;
         self.activate(&wanted, way, installed, &follower, &before).await

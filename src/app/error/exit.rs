@@ -3,6 +3,7 @@
 use super::Error;
 use crate::adapters::journal_file::LockError;
 use crate::app::exit::Exit;
+use crate::deploy::single_move::MoveError;
 use crate::deploy::{PreflightError, StepError};
 use crate::model::ids::ServerId;
 use crate::plan::refusal::Refusal;
@@ -80,15 +81,13 @@ impl Error {
             | Self::Unfinished { .. }
             | Self::ForeignRun { is_unfinished: true, .. }
             | Self::MoveDuringRun { .. } => Exit::Busy,
-            Self::MoveTimedOut { .. }
-            | Self::MoveReverted { .. }
-            | Self::MovePartlyApplied { .. }
-            | Self::MoveUncertain { .. }
+            Self::MoveUncertain { .. }
             | Self::ConfigRollbackFailed { .. }
             | Self::NotReloaded { .. }
             | Self::EditNotLoaded { .. }
             | Self::RunningConfigDiffers { .. } => Exit::Stuck,
-            Self::MoveStopped { .. } | Self::ResumeStopped { .. } => Exit::Cancelled,
+            Self::ResumeStopped { .. } => Exit::Cancelled,
+            Self::Move(error) => of_move(error),
             Self::Output(_) | Self::Page { .. } | Self::Prober(_) => Exit::Bug,
         }
     }
@@ -101,6 +100,18 @@ impl Error {
             return Self::MoveUncertain { servers: servers.to_vec(), failure: Box::new(self) };
         }
         self
+    }
+}
+
+/// Returns the code for a single move that failed.
+fn of_move(error: &MoveError) -> Exit {
+    match error {
+        MoveError::LoadBalancer(_) | MoveError::LateCommand(_) => Exit::Unreachable,
+        MoveError::Stopped { .. } => Exit::Cancelled,
+        MoveError::PartlyApplied { .. }
+        | MoveError::Uncertain { .. }
+        | MoveError::Reverted { .. }
+        | MoveError::TimedOut { .. } => Exit::Stuck,
     }
 }
 

@@ -2,15 +2,17 @@
 
 use serde::Serialize;
 
-use super::Servers;
-use super::change::{Applied, ServerChange, pending};
+use crate::adapters::haproxy::command::Command;
 use crate::app::error::Error;
 use crate::app::exit::Exit;
 use crate::app::{App, print, print_object};
-use crate::cli::{MaintFlags, Move, Output};
+use crate::cli::Output;
+use crate::deploy::single_move::Moved;
 use crate::model::ids::ServerId;
 use crate::model::words::sessions;
 use crate::observation::{AdminState, LoadBalancerState, ServerState};
+use crate::plan::server_change::ServerChange;
+use crate::plan::single_move::{MoveStep, SingleMove};
 
 /// The version of the JSON format.
 const VERSION: u32 = 1;
@@ -66,75 +68,84 @@ impl ChangeReport {
     }
 
     /// Describes what the move would do.
-    pub fn planned(
-        servers: &Servers,
-        seen: &[LoadBalancerState],
-        acts: &[ServerChange],
-        (state, asked, leave): (AdminState, &Move, &MaintFlags),
-    ) -> Self {
-        let left = pending(servers, acts, seen);
-        let row = |seen: &LoadBalancerState, server: &ServerId, written: u32| {
-            let before = seen.server(server).cloned();
-            let mut after = before.clone();
-            let held = sessions(before.as_ref().map_or(0, |it| it.sessions));
-            let (mut commands, mut steps) = (Vec::new(), Vec::new());
-            let mut act = |act: &ServerChange, steps: &mut Vec<String>| {
-                if let Some(state) = &mut after {
-                    act.preview(state, written);
-                }
-                steps.push(act.command(server));
-                commands.push(act.command(server));
-            };
-            let is_ready = before.as_ref().is_some_and(|it| it.admin.state() == AdminState::Ready);
-            if leave.drain_first && is_ready {
-                act(&ServerChange::State(AdminState::Drain), &mut steps);
-                steps.push(format!("wait until its last session has ended ({held} now)"));
-            }
-            for (_, it) in left.iter().filter(|(id, _)| id == server) {
-                act(it, &mut steps);
-            }
-            if leave.shutdown_sessions {
-                steps.push(format!("end the remaining sessions ({held} now)"));
-            }
-            match state {
-                AdminState::Ready if asked.wait => steps.push("wait until it is up".to_owned()),
-                AdminState::Drain | AdminState::Maint if asked.wait => {
-                    steps.push(format!("wait until its last session has ended ({held} now)"));
-                }
-                AdminState::Ready | AdminState::Drain | AdminState::Maint => {}
-            }
-            Row { server: server.clone(), load_balancer: seen.name.clone(), before, after, commands, steps }
-        };
-        let rows =
-            seen.iter().flat_map(|seen| servers.iter().map(move |(id, weight)| row(seen, id, *weight)));
-        let rows: Vec<Row> = rows.collect();
+    pub fn planned(plan: &SingleMove, seen: &[LoadBalancerState]) -> Self {
+        let rows = seen.iter().flat_map(|at| plan.servers.keys().map(move |id| (at, id)));
+        let rows: Vec<Row> = rows.map(|(at, id)| Row::planned(plan, seen, at, id)).collect();
         let held = rows.iter().filter_map(|row| row.before.as_ref()).map(|state| state.sessions).sum();
-        let ended = if leave.shutdown_sessions && !leave.drain_first { held } else { 0 };
-        Self::of(rows, ended, true)
+        let ends = plan.steps.contains(&MoveStep::ShutDownSessions);
+        let drains_first =
+            plan.steps.contains(&MoveStep::AwaitIdle(AdminState::Drain)) && plan.state == AdminState::Maint;
+        Self::of(rows, if ends && !drains_first { held } else { 0 }, true)
     }
 
     /// Describes what the move did.
-    pub fn done(
-        servers: &Servers,
-        before: &[LoadBalancerState],
-        after: &[LoadBalancerState],
-        done: &Applied,
-        sessions_shut_down: u64,
-    ) -> Self {
+    pub fn done(plan: &SingleMove, before: &[LoadBalancerState], moved: &Moved) -> Self {
         let row = |seen: &LoadBalancerState, server: &ServerId| {
-            let now = after.iter().find(|now| now.name == seen.name);
-            let told = done.0.iter().filter(|(name, id, _)| *name == seen.name && id == server);
+            let now = moved.after.iter().find(|now| now.name == seen.name);
+            let told = moved.applied.iter().filter(|(name, id, _)| *name == seen.name && id == server);
             Row {
                 server: server.clone(),
                 load_balancer: seen.name.clone(),
                 before: seen.server(server).cloned(),
                 after: now.and_then(|now| now.server(server)).cloned(),
-                commands: told.map(|(_, id, act)| act.command(id)).collect(),
+                commands: told.map(|(_, id, change)| command(id, *change)).collect(),
                 steps: Vec::new(),
             }
         };
-        let rows = before.iter().flat_map(|seen| servers.keys().map(move |server| row(seen, server)));
-        Self::of(rows.collect(), sessions_shut_down, false)
+        let rows = before.iter().flat_map(|seen| plan.servers.keys().map(move |server| row(seen, server)));
+        Self::of(rows.collect(), moved.sessions_shut_down, false)
+    }
+}
+
+impl Row {
+    /// Describes what the move would do to a server at a load balancer.
+    fn planned(
+        plan: &SingleMove,
+        all: &[LoadBalancerState],
+        seen: &LoadBalancerState,
+        id: &ServerId,
+    ) -> Self {
+        let before = seen.server(id).cloned();
+        let mut row = Self {
+            server: id.clone(),
+            load_balancer: seen.name.clone(),
+            after: before.clone(),
+            before,
+            commands: Vec::new(),
+            steps: Vec::new(),
+        };
+        let held = sessions(row.before.as_ref().map_or(0, |it| it.sessions));
+        for step in &plan.steps {
+            match step {
+                MoveStep::Set { servers, change } => {
+                    if plan.pending(servers, *change, all).contains(id) {
+                        if let Some(state) = &mut row.after {
+                            change.preview(state, plan.written(id));
+                        }
+                        row.commands.push(command(id, *change));
+                        row.steps.push(command(id, *change));
+                    }
+                }
+                MoveStep::AwaitIdle(_) => {
+                    row.steps.push(format!("wait until its last session has ended ({held} now)"));
+                }
+                MoveStep::ShutDownSessions => {
+                    row.steps.push(format!("end the remaining sessions ({held} now)"));
+                }
+                MoveStep::AwaitUp => row.steps.push("wait until it is up".to_owned()),
+            }
+        }
+        row
+    }
+}
+
+/// Returns the command for HAProxy.
+fn command(server: &ServerId, change: ServerChange) -> String {
+    match change {
+        ServerChange::State(state) => Command::SetServerState(server, state).to_string(),
+        ServerChange::ReadyWhenProven => Command::SetServerState(server, AdminState::Ready).to_string(),
+        ServerChange::Weight(weight) => Command::SetServerWeight(server, weight).to_string(),
+        ServerChange::Check(checker, on) => Command::SetChecking(server, checker, on).to_string(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Adds and removes servers at runtime, without a reload.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -8,13 +8,17 @@ use tokio_util::sync::CancellationToken;
 use super::DesiredConfig;
 use super::states::{ChangeSource, States, admin_of_line};
 use crate::adapters::haproxy::HaproxySocket;
+use crate::adapters::http_probe::HttpProber;
 use crate::app::error::Error;
 use crate::cfg::{Added, ConfigChange, Version};
 use crate::cli::Reloading;
+use crate::deploy::single_move::{MoveError, MoveRun};
+use crate::deploy::{StopRequest, Tracked};
 use crate::model::ids::ServerId;
 use crate::observation::{AdminState, LoadBalancerState};
+use crate::plan::Policy;
+use crate::plan::single_move::{MoveGoal, build};
 use crate::ports::{LoadBalancer, LoadBalancerError};
-use crate::site::idle::{IdleTracker, SETTLE};
 use crate::site::wait::{Waited, until};
 
 /// The first branch in which every HAProxy can add and remove servers at runtime.
@@ -31,6 +35,7 @@ pub(super) struct RuntimeUpdater<'a> {
     pub reloading: &'a Reloading,
     /// HAProxy's state before the change.
     pub before: LoadBalancerState,
+    pub policy: Policy,
 }
 
 impl RuntimeUpdater<'_> {
@@ -39,24 +44,29 @@ impl RuntimeUpdater<'_> {
         self.before.server(server).map(|server| server.admin.own_state())
     }
 
-    /// Drains a server until its last session has ended.
+    /// Drains a server until its last session has ended, with the steps of a single move.
     async fn drain(&self, server: &ServerId) -> Result<(), Error> {
+        let before = [self.socket.full_state(&[]).await?];
         // A drain would send persistent clients to a server in maintenance.
-        if self.admin_before(server) != Some(AdminState::Maint) {
-            self.socket.set_admin_states(&[(server.clone(), AdminState::Drain)]).await?;
-        }
-        let limit = self.reloading.drain_timeout;
-        let mut idle = IdleTracker::default();
-        let never = CancellationToken::new();
-        let emptied = until(LOOK_EVERY, limit, &never, async || {
-            let seen = self.socket.full_state(std::slice::from_ref(&server.backend)).await?;
-            let now = seen.server(server);
-            let holds = now.is_some_and(|now| idle.update(now.sessions, now.sessions_total, SETTLE));
-            Ok::<_, Error>(holds.then_some(()))
-        });
-        match emptied.await? {
-            Waited::Done(()) => Ok(()),
-            Waited::TimedOut | Waited::Stopped => Err(Error::NotEmpty { server: server.clone(), limit }),
+        let state = match self.admin_before(server) {
+            Some(AdminState::Maint) => AdminState::Maint,
+            Some(AdminState::Ready | AdminState::Drain) | None => AdminState::Drain,
+        };
+        let policy = Policy { drain_timeout: self.reloading.drain_timeout, ..self.policy.clone() };
+        let goal = MoveGoal::new(BTreeMap::from([(server.clone(), 0)]), state, policy);
+        let goal = MoveGoal { wait: true, ..goal };
+        // The new haproxy.cfg decides which servers remain, so no capacity is checked.
+        let plan = build(&goal, &[], Vec::new(), &before)?;
+        let (all, prober) = ([Tracked::new(self.socket.clone())], HttpProber::new()?);
+        let run = MoveRun::new(&plan, &before, &all, &prober, StopRequest::default(), &|_| {});
+        match Box::pin(run.run()).await {
+            Ok(_moved) => Ok(()),
+            Err(MoveError::TimedOut { server, .. }) => {
+                Err(Error::NotEmpty { server, limit: self.reloading.drain_timeout })
+            }
+            // The whole change is undone, so nothing stays uncertain.
+            Err(MoveError::Uncertain { failure, .. }) => Err((*failure).into()),
+            Err(error) => Err(error.into()),
         }
     }
 
