@@ -77,7 +77,7 @@ pub enum Command {
     /// Show every server: its state, sessions, container and image, and whether it answers
     #[command(after_help = help::STATUS)]
     Status {
-        /// Only these backends
+        /// The backends to show [default: all]
         #[arg(value_name = "BACKEND")]
         backends: Vec<String>,
         /// Repeat until Ctrl-C [default: every 2s]
@@ -118,7 +118,7 @@ pub enum Command {
     /// the run. Flags here override these limits; environment variables and settings do not count.
     #[command(after_help = help::RESUME, mut_args(|arg| arg.env(Resettable::Reset)))]
     Resume {
-        /// The backend [default: every backend with an unfinished run]
+        /// The backend whose run to finish [default: every backend with an unfinished run]
         backend: Option<String>,
         /// Undo what the run started
         #[arg(long)]
@@ -137,7 +137,7 @@ pub enum Command {
     /// If the last run was killed before it finished, rollback undoes what it started.
     #[command(after_help = help::ROLLBACK)]
     Rollback {
-        /// The backend
+        /// The backend to roll back
         backend: String,
         /// Return to what this run deployed, or to the image with this digest (see drainswap history)
         #[arg(long, value_name = "RUN|DIGEST")]
@@ -154,7 +154,7 @@ pub enum Command {
     /// images or do not serve, or if its last run did not succeed.
     #[command(after_help = help::PROMOTE)]
     Promote {
-        /// The backend, which has the same name at both sites
+        /// The backend to promote, which has the same name at both sites
         backend: String,
         /// Settings file of the site that runs the image
         #[arg(long, value_name = "FILE")]
@@ -171,13 +171,13 @@ pub enum Command {
     /// Show what a backend ran before, and whether a rollback can return to it
     #[command(after_help = help::HISTORY)]
     History {
-        /// The backend
+        /// The backend whose runs to list
         backend: String,
     },
     /// Write a run as one HTML page: every server over time, drains, requests, probes, and the plan with its reasons
     #[command(after_help = help::REPORT)]
     Report {
-        /// The run (see drainswap history) [default: the last one]
+        /// The run to write (see drainswap history) [default: the last one]
         run: Option<String>,
         /// Write the page to FILE [default: stdout]
         #[arg(long, value_name = "FILE")]
@@ -190,13 +190,13 @@ pub enum Command {
     /// once; a Ctrl-C in the run's terminal does not count as the first.
     #[command(after_help = help::STOP)]
     Stop {
-        /// The backend
+        /// The backend whose run to stop
         backend: String,
     },
     /// Remove containers, with their renewed volumes, and images that no rollback needs any more
     #[command(after_help = help::PRUNE, mut_args(show_default::<PolicyFlags>))]
     Prune {
-        /// Only these backends
+        /// The backends to clean up [default: all]
         #[arg(value_name = "BACKEND")]
         backends: Vec<String>,
         /// Replaced containers to keep per server
@@ -239,14 +239,14 @@ pub enum Command {
     /// Print the JSON Schema of a format that drainswap reads or writes
     #[command(after_help = help::SCHEMA)]
     Schema {
-        /// The format
-        #[arg(value_enum)]
+        /// The format to describe
+        #[arg(value_enum, value_name = "FORMAT")]
         form: Form,
     },
     /// Print a completion script for a shell
     #[command(after_help = help::COMPLETIONS)]
     Completions {
-        /// The shell
+        /// The shell that loads the script
         #[arg(value_enum)]
         shell: Shell,
     },

@@ -9,7 +9,7 @@
 //! Decide first, print the decision, then act. Every stage is a value that can be printed and serialised; the
 //! next stage takes only that value.
 //!
-//! Each room imports only the rooms in its row. A test compares the rows with the source.
+//! Each room (a top-level module of src/) imports only the rooms in its row. A test compares the rows with the source.
 //!
 //! ```text
 //! model

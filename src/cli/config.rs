@@ -19,14 +19,14 @@ pub enum ConfigCommand {
     /// Show the settings of haproxy.cfg, including inherited ones; secrets stay hidden
     #[command(after_help = help::CONFIG_SHOW)]
     Show {
-        /// Only these frontends, backends and listen sections
+        /// The frontends, backends and listen sections to show [default: all]
         #[arg(value_name = "NAME")]
         names: Vec<String>,
     },
     /// Print the backends of the services that drainswap.toml describes
     #[command(after_help = help::CONFIG_RENDER)]
     Render {
-        /// Only these services
+        /// The services to print [default: all]
         #[arg(value_name = "SERVICE")]
         services: Vec<String>,
         #[command(flatten)]
@@ -57,7 +57,7 @@ pub enum ConfigCommand {
 /// The directory of the templates.
 #[derive(Args, Debug, Default)]
 pub struct Templates {
-    /// Directory with your own templates, such as backend.cfg.tera
+    /// Directory of templates that replace the built-in ones, such as backend.cfg.tera
     #[arg(long, value_name = "DIR", env = "DRAINSWAP_TEMPLATES")]
     pub templates: Option<PathBuf>,
 }

@@ -47,13 +47,13 @@ pub struct Globals {
     /// The container engine: unix, tcp, https or ssh://, or context:NAME [default: that of the docker command]
     #[arg(long, global = true, value_name = "ENDPOINT", env = "DRAINSWAP_DOCKER", hide_env_values = true)]
     pub docker: Option<String>,
-    /// The settings file [default: /etc/drainswap/drainswap.toml if it exists]
+    /// The settings file to read [default: /etc/drainswap/drainswap.toml if it exists]
     #[arg(long, global = true, value_name = "FILE", env = "DRAINSWAP_SETTINGS")]
     pub settings: Option<PathBuf>,
     /// Read haproxy.cfg as this branch of HAProxy does, such as 2.6 [default: that of the installed binary]
     #[arg(long = "as", global = true, value_name = "VERSION", env = "DRAINSWAP_AS")]
     pub read_as: Option<Version>,
-    /// HAProxy's binary [default: that of its unit, then haproxy in $PATH, then /usr/sbin/haproxy]
+    /// HAProxy's binary, to check files with [default: that of its unit, then haproxy in $PATH, then /usr/sbin/haproxy]
     #[arg(long, global = true, value_name = "PATH", env = "DRAINSWAP_HAPROXY")]
     pub haproxy: Option<PathBuf>,
     /// Directory for locks and journals [default: /var/lib/drainswap]

@@ -9,7 +9,7 @@ use crate::model::image::ImageReference;
 /// The backend and the image to deploy.
 #[derive(Args, Debug)]
 pub struct DeployGoal {
-    /// The backend
+    /// The backend whose deploy to plan
     pub backend: String,
     /// The image, by tag or digest [default: the one in the service's description in drainswap.toml]
     #[arg(long, value_name = "REF", env = "DRAINSWAP_IMAGE")]
@@ -19,7 +19,7 @@ pub struct DeployGoal {
 /// The backend and the image to deploy, or a saved plan.
 #[derive(Args, Debug)]
 pub struct DeployOrPlan {
-    /// The backend
+    /// The backend to deploy; leave it out with --plan FILE, which names it
     #[arg(required_unless_present = "plan")]
     pub backend: Option<String>,
     /// The image, by tag or digest [default: the one in the service's description in drainswap.toml]

@@ -28,13 +28,13 @@ pub struct Move {
     /// How long --wait may take
     #[arg(long, value_name = "TIME", env = "DRAINSWAP_DRAIN_TIMEOUT")]
     pub drain_timeout: Option<DurationArg>,
-    /// Also set its weight: 0 to 256, or a percentage of the weight in haproxy.cfg, such as 50%
+    /// Also set the weight of the server: 0 to 256, or a percentage of the weight in haproxy.cfg, such as 50%
     #[arg(long, value_name = "WEIGHT")]
     pub weight: Option<Weight>,
-    /// Also turn its health checks on or off
+    /// Also turn the health checks of the server on or off
     #[arg(long, value_enum, value_name = "ON|OFF")]
     pub health: Option<OnOff>,
-    /// Also turn its agent (agent-check) on or off
+    /// Also turn the agent (agent-check) of the server on or off
     #[arg(long, value_enum, value_name = "ON|OFF")]
     pub agent: Option<OnOff>,
     /// Do nothing if the server does not exist, instead of failing
@@ -51,7 +51,7 @@ pub struct MaintFlags {
     /// Drain it first, and wait up to --drain-timeout for its last session to end
     #[arg(long)]
     pub drain_first: bool,
-    /// End the remaining sessions
+    /// End the sessions that remain on the server
     #[arg(long)]
     pub shutdown_sessions: bool,
 }
