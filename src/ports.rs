@@ -3,6 +3,8 @@
 //!
 //! Every call can safely be repeated: a call that finds the requested state already in place succeeds.
 
+mod load_balancer_error;
+
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -22,6 +24,8 @@ use crate::observation::{
 };
 use crate::run::journal::Record;
 use crate::service::create_spec::CreateSpec;
+
+pub use load_balancer_error::LoadBalancerError;
 
 /// The runtime API of one `HAProxy` process.
 pub trait LoadBalancer: Send + Sync {
@@ -105,107 +109,6 @@ pub trait LoadBalancer: Send + Sync {
         server: &ServerId,
         limit: u64,
     ) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
-}
-
-/// An error of the runtime API.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum LoadBalancerError {
-    #[error("at {name}: {error}")]
-    At { name: String, error: Box<LoadBalancerError> },
-    #[error("cannot reach HAProxy's runtime socket {socket}: {reason}")]
-    Unreachable {
-        socket: String,
-        /// Includes the deadline if one expired.
-        reason: String,
-    },
-    /// A process that is not trusted listens at the socket.
-    #[error("refused to use HAProxy's socket {socket}: {reason}")]
-    UntrustedListener {
-        socket: String,
-        /// Names the owner of the process, and says what to do.
-        reason: String,
-    },
-    /// The connection of a command broke or was abandoned: `HAProxy` may still execute the command.
-    #[error(
-        "HAProxy's runtime socket {socket} did not answer `{command}`, which may still take effect: {reason}"
-    )]
-    Unanswered {
-        socket: String,
-        /// The first command of the line.
-        command: String,
-        /// Includes the deadline if one expired.
-        reason: String,
-    },
-    /// The socket answers, but its level does not allow setting states.
-    #[error(
-        "HAProxy's runtime socket {socket} has level {level}, but setting a server's state needs level admin"
-    )]
-    NotAdmin {
-        socket: String,
-        /// `user` or `operator`.
-        level: String,
-    },
-    /// The work is split between processes that do not know of each other (`nbproc`, until 2.4).
-    #[error(
-        "HAProxy runs {processes} processes (nbproc), but its runtime socket {socket} reaches only one of them: the others would keep their old state, and their sessions would not be counted"
-    )]
-    SeveralProcesses { socket: String, processes: u32 },
-    #[error(
-        "the master socket {master} belongs to another HAProxy: it has no process {pid}, which answers at {socket}. Name the right one with --master-socket"
-    )]
-    OtherMaster {
-        master: String,
-        socket: String,
-        /// The process that answers at the runtime socket.
-        pid: u32,
-    },
-    /// The running `HAProxy` lacks a backend of haproxy.cfg.
-    #[error("the running HAProxy has no backend {backend}: {reply}")]
-    NoSuchBackend { backend: String, reply: String },
-    #[error("HAProxy answered `{reply}` to `{command}`")]
-    Refused { command: String, reply: String },
-    /// The command contains a name that would not be valid in haproxy.cfg.
-    #[error("cannot send `{command}` to HAProxy: {reason}")]
-    NotSent { command: String, reason: String },
-    /// `HAProxy` accepted the command, but the server's state is a different one.
-    #[error("HAProxy accepted `{command}`, but {server} is in {found}")]
-    StateNotApplied {
-        command: String,
-        server: ServerId,
-        /// The state that was read back.
-        found: AdminState,
-    },
-    /// `HAProxy` accepted the command, but the server's address is a different one.
-    #[error("HAProxy accepted `{command}`, but {server} has {}", .found.map_or("no address".to_owned(), |found| format!("the address {found}")))]
-    AddressNotApplied {
-        command: String,
-        server: ServerId,
-        /// The address that was read back.
-        found: Option<SocketAddr>,
-    },
-    /// The process exited in the middle of an answer, as it does at a restart.
-    #[error("HAProxy closed the connection in the middle of its answer to `{command}`")]
-    CutShort { command: String },
-    #[error("cannot parse HAProxy's answer to `{command}`: {reason}")]
-    InvalidReply { command: String, reason: String },
-}
-
-impl LoadBalancerError {
-    /// Returns whether the load balancer did not answer at all.
-    #[must_use]
-    pub fn is_silence(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Unanswered { .. } | Self::CutShort { .. })
-    }
-
-    /// Adds the name of the load balancer if there are several (`among`). Errors for a missing answer already name
-    /// it.
-    #[must_use]
-    pub fn at(self, name: String, among: usize) -> Self {
-        if self.is_silence() || among == 1 {
-            return self;
-        }
-        Self::At { name, error: Box::new(self) }
-    }
 }
 
 /// The current status of a container.
@@ -360,12 +263,14 @@ pub trait ContainerEngine: Send + Sync {
 /// An error of an engine or a registry.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum EngineError {
-    #[error("cannot reach the container engine at {endpoint}: {reason}")]
+    #[error(
+        "cannot reach the container engine at {endpoint}: {reason}. Check that it runs and that this user may use it, or name another with --docker"
+    )]
     Unreachable { endpoint: String, reason: String },
-    #[error("invalid engine endpoint `{endpoint}`: {reason}")]
+    #[error("invalid engine endpoint `{endpoint}`: {reason}. Correct it, or name another with --docker")]
     BadEndpoint { endpoint: String, reason: String },
     /// The image is not in its registry, and this engine has no image of that name either.
-    #[error("cannot find image {image}: {reason}")]
+    #[error("cannot find image {image}: {reason}. Check its name, or push or load it")]
     NoSuchImage { image: String, reason: String },
     #[error(
         "image {image} is built for {}, but the engine at {endpoint} {} {wanted}: push an image for that platform{}",
@@ -391,7 +296,9 @@ pub enum EngineError {
         reason: String,
     },
     /// The registry does not answer, or rejects the login.
-    #[error("cannot get {image} from its registry: {reason}")]
+    #[error(
+        "cannot get {image} from its registry: {reason}. Check the registry and the login, then try again"
+    )]
     Registry {
         image: String,
         /// The engine's message.
@@ -406,13 +313,15 @@ pub enum EngineError {
     )]
     PlainPassword { registry: String, endpoint: String },
     /// The description of a container in drainswap.toml is unusable.
-    #[error("cannot create {container} as described: {reason}")]
+    #[error("cannot create {container} as described: {reason}. Correct its service in drainswap.toml")]
     BadDescription {
         container: String,
         /// What is wrong, and where.
         reason: String,
     },
-    #[error("the engine refused to {action} {subject}: {reason}")]
+    #[error(
+        "the engine refused to {action} {subject}: {reason}. Correct that there (docker inspect, journalctl -u docker), then try again"
+    )]
     Refused {
         /// The requested action: `create`, `start` …
         action: &'static str,
@@ -421,13 +330,21 @@ pub enum EngineError {
         reason: String,
     },
     /// The connection of a call that changes something broke before the answer: the engine may still carry it out.
-    #[error("the engine did not answer the call to {action} {subject}, and may still carry it out: {reason}")]
+    #[error(
+        "the engine did not answer the call to {action} {subject}, and may still carry it out: {reason}. Check that it runs (systemctl status docker), then run the command again"
+    )]
     Unanswered { action: &'static str, subject: String, reason: String },
     /// A call that changes something timed out: the engine may still carry it out.
-    #[error("the engine did not answer the call to {action} {subject} within {} s, and may still carry it out", .limit.as_secs())]
+    #[error(
+        "the engine did not answer the call to {action} {subject} within {} s, and may still carry it out. Check whether it hangs (docker ps, journalctl -u docker), then run the command again",
+        .limit.as_secs()
+    )]
     GivenUp { action: &'static str, subject: String, limit: Duration },
     /// The engine did not answer a query in time.
-    #[error("the engine did not {action} {subject} within {} s", .limit.as_secs())]
+    #[error(
+        "the engine did not {action} {subject} within {} s. Check whether it hangs (docker ps, journalctl -u docker), then try again",
+        .limit.as_secs()
+    )]
     TimedOut { action: &'static str, subject: String, limit: Duration },
 }
 
@@ -461,7 +378,7 @@ pub trait Hooks: Send + Sync {
 
 /// A hook that could not be started.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("cannot run the hook {hook}: {reason}")]
+#[error("cannot run the hook {hook}: {reason}. Check its command under [hooks] in drainswap.toml")]
 pub struct HookError {
     pub hook: HookPoint,
     pub reason: String,
@@ -478,11 +395,11 @@ pub trait Journal: Send {
 
 /// An error of the journal.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("the journal {path} cannot be {action}: {reason}")]
+#[error("cannot {action} the journal {path}: {reason}")]
 pub struct JournalError {
     /// The file or directory.
     pub path: String,
-    /// The failed action: `written`, `read`, `created` …
+    /// The failed action: `write`, `read`, `create` …
     pub action: &'static str,
     pub reason: String,
 }

@@ -41,7 +41,10 @@ pub struct Journals {
 /// The reasons why a backend cannot be locked.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    #[error("another drainswap is working on {backend}{}{holder}", if .holder.is_empty() { "" } else { ": " })]
+    #[error(
+        "another drainswap is working on {backend}{}{holder}. Try again when it has ended, or wait for it with --lock-wait TIME",
+        if .holder.is_empty() { "" } else { ": " }
+    )]
     Busy {
         /// The backend, or the configuration.
         backend: String,
@@ -57,7 +60,7 @@ pub enum LockError {
 pub enum HistoryError {
     #[error(transparent)]
     Journal(#[from] JournalError),
-    #[error("the journal {path}: {corrupt}")]
+    #[error("cannot read the journal {path}: {corrupt}")]
     Corrupt { path: String, corrupt: crate::run::journal::Corrupt },
 }
 
@@ -66,14 +69,14 @@ fn failed(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> J
     move |error| JournalError { path, action, reason: format!("{error}{}", hint(error.kind())) }
 }
 
-/// Returns advice for an error, where there is some.
+/// Returns the advice for an error.
 fn hint(kind: ErrorKind) -> &'static str {
     if matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
         ". Free some space there, or choose another directory with --state-dir"
     } else if matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) {
-        ". Run as root, or choose a directory that you can write with --state-dir"
+        ". Run as root, or choose a directory that this user can write with --state-dir"
     } else {
-        ""
+        ". Check that directory, then try again"
     }
 }
 
@@ -111,7 +114,7 @@ impl BackendDir {
     /// Creates the directory if it is missing. Refuses a symbolic link in its place, which could lead anywhere.
     fn create_dir(&self) -> Result<(), JournalError> {
         create_dirs(&self.path)?;
-        if self.exists() { Ok(()) } else { Err(failed(&self.path, "used")(link())) }
+        if self.exists() { Ok(()) } else { Err(failed(&self.path, "use")(link())) }
     }
 
     /// Locks the backend for this process.
@@ -128,7 +131,7 @@ impl BackendDir {
             host.trim(),
             job().map(|job| format!(", for {job}")).unwrap_or_default()
         );
-        match lock_file::try_lock(&path, &holder).map_err(failed(&path, "locked"))? {
+        match lock_file::try_lock(&path, &holder).map_err(failed(&path, "lock"))? {
             LockAttempt::Acquired(lock) => Ok(lock),
             LockAttempt::Busy(holder) => Err(LockError::Busy { backend: backend.to_owned(), holder }),
         }
@@ -137,7 +140,7 @@ impl BackendDir {
     /// Returns the process that holds the lock of the backend.
     pub fn holder(&self) -> Result<LockState, JournalError> {
         let path = self.path.join("lock");
-        lock_file::holder(&path).map_err(failed(&path, "opened"))
+        lock_file::holder(&path).map_err(failed(&path, "open"))
     }
 
     /// Opens the events file of a run to append to it.
@@ -199,7 +202,7 @@ impl BackendDir {
         let path = self.path.join(format!("{run}.jsonl"));
         let mut options = OpenOptions::new();
         let opened = regular_file::open(options.create_new(true).append(true).mode(0o600), &path);
-        let journal = JournalFile { file: opened.map_err(failed(&path, "created"))?, path };
+        let journal = JournalFile { file: opened.map_err(failed(&path, "create"))?, path };
         if let Err(error) = journal.reserve() {
             // A run without even a first record never existed.
             let _left_empty = std::fs::remove_file(&journal.path);
@@ -234,9 +237,9 @@ impl StoredRun {
     pub fn reopen(&self) -> Result<JournalFile, JournalError> {
         let bytes = regular_file::read(&self.path).map_err(failed(&self.path, "read"))?;
         let opened = regular_file::open(OpenOptions::new().append(true), &self.path);
-        let file = opened.map_err(failed(&self.path, "opened"))?;
+        let file = opened.map_err(failed(&self.path, "open"))?;
         // The next record would be appended to an incomplete one and lost.
-        file.set_len(complete_records(&bytes).len() as u64).map_err(failed(&self.path, "written"))?;
+        file.set_len(complete_records(&bytes).len() as u64).map_err(failed(&self.path, "write"))?;
         let journal = JournalFile { path: self.path.clone(), file };
         journal.reserve()?;
         Ok(journal)
@@ -265,7 +268,7 @@ fn create_dirs(path: &Path) -> Result<(), JournalError> {
         path.ancestors().skip(1).take_while(|it| !it.as_os_str().is_empty() && !it.exists()).collect();
     // Not readable for others: a plan contains probes, and a probe's header may contain a token.
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(failed(path, "created"))?;
+    made.map_err(failed(path, "create"))?;
     // The name of a directory is durable once its parent is synced, so every created directory needs this.
     for made in [path].into_iter().chain(missing) {
         made.parent().map_or(Ok(()), sync_dir)?;
@@ -276,7 +279,7 @@ fn create_dirs(path: &Path) -> Result<(), JournalError> {
 fn sync_dir(path: &Path) -> Result<(), JournalError> {
     // The parent of a relative path is the current directory.
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    File::open(path).and_then(|dir| dir.sync_all()).map_err(failed(path, "synced"))
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(failed(path, "sync"))
 }
 
 /// The journal file of a run.
@@ -308,7 +311,7 @@ impl JournalFile {
         let length = self.file.metadata().map_err(failed(&self.path, "read"))?.len();
         match fallocate(&self.file, FallocateFlags::KEEP_SIZE, length, ROOM) {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-            Err(error) => Err(failed(&self.path, "extended by the space that a run needs")(error.into())),
+            Err(error) => Err(failed(&self.path, "reserve space for")(error.into())),
         }
     }
 }
@@ -317,11 +320,10 @@ impl Journal for JournalFile {
     /// Appends with one write and one `fdatasync`, on the runtime's own thread, because nothing may happen before the
     /// record is durable.
     async fn append(&mut self, record: &Record) -> Result<(), JournalError> {
-        let line =
-            line(record).map_err(|error| failed(&self.path, "written")(std::io::Error::other(error)))?;
+        let line = line(record).map_err(|error| failed(&self.path, "write")(std::io::Error::other(error)))?;
         let before = self.file.metadata().map_err(failed(&self.path, "read"))?;
         if let Some(reason) = self.is_lost(&before) {
-            return Err(failed(&self.path, "written")(std::io::Error::other(reason)));
+            return Err(failed(&self.path, "write")(std::io::Error::other(reason)));
         }
         let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
         if written.is_err() {
@@ -332,7 +334,7 @@ impl Journal for JournalFile {
             // Frees the unused space. A failure wastes little.
             let _still_reserved = self.file.set_len(before.len() + line.len() as u64);
         }
-        written.map_err(failed(&self.path, "written"))
+        written.map_err(failed(&self.path, "write"))
     }
 
     fn place(&self) -> String {

@@ -90,7 +90,7 @@ pub enum Error {
     /// The plan was refused.
     #[error("{}", refusals(.0))]
     Refused(Vec<Refusal>),
-    #[error("{error}{}", hint(.error))]
+    #[error("{error}{}", .error.advice())]
     LoadBalancer {
         #[from]
         error: LoadBalancerError,
@@ -129,12 +129,12 @@ pub enum Error {
     )]
     OtherPlan { path: String, planned: String, typed: String },
     #[error(
-        "{path} is not the approved plan file, nothing was touched: its SHA-256 is {found}, but {approved} was approved. Get this file approved, or use the approved one"
+        "nothing was touched: {path} is not the approved plan file. Its SHA-256 is {found}, but the approved one is {approved}. Get this file approved, or use the approved one"
     )]
     NotApproved { path: String, approved: String, found: String },
     /// The site has changed since the plan was made.
     #[error(
-        "the plan in {path} is {} old and was not applied, nothing was touched. Changed since {at}:\n  - {}\nPlan again with `drainswap plan … --save`", time_since(*.age), points(.drift)
+        "cannot apply the plan in {path}, which is {} old: the site has changed since {at}:\n  - {}\nNothing was touched. Plan again with `drainswap plan … --save`", time_since(*.age), points(.drift)
     )]
     PlanDrifted { path: String, at: Timestamp, age: SignedDuration, drift: Vec<Drift> },
     #[error("cannot write events to {path}: {reason}. Name another file with --events")]
@@ -155,9 +155,11 @@ pub enum Error {
     #[error("{unfinished}. Nothing was touched; use `--floor 0` to take the server out anyway")]
     MoveDuringRun { unfinished: Box<Error> },
     /// A resume was asked to stop before it started the rest of the run. `deploy` is the command for that rest.
-    #[error("stopped at a safe point; the rest of the run on {backend} was not started. `{deploy}` does it")]
+    #[error("stopped at a safe point, before the rest of the run on {backend} started. `{deploy}` starts it")]
     ResumeStopped { backend: String, deploy: String },
-    #[error("nothing to roll back on backend {backend}: its journal has no deploy that can be rolled back")]
+    #[error(
+        "nothing to roll back on backend {backend}: its journal has no deploy to roll back. Deploy the image that it should run (`drainswap deploy {backend} --image REF`)"
+    )]
     NothingToRollBack { backend: String },
     /// A single move failed after it had changed something.
     #[error(transparent)]
@@ -166,7 +168,7 @@ pub enum Error {
     #[error("{failure}. Some changes may have been applied. Check `drainswap status`, then set {} with `drainswap ready|drain|maint`", list(.servers))]
     MoveUncertain { servers: Vec<ServerId>, failure: Box<Error> },
     /// The image that one place runs cannot be deployed in the other.
-    #[error("refused, nothing was touched: {backend} cannot be promoted: {reason}")]
+    #[error("refused, nothing was touched: cannot promote {backend}: {reason}")]
     NotPromoted { backend: String, reason: NotPromotable },
     /// The history has no such run or digest. `history` is the command that shows it.
     #[error("no record that backend {backend} ran {to}; `{history}` shows what it ran")]
@@ -185,15 +187,15 @@ pub enum Error {
     /// A service cannot be rendered as a backend.
     #[error(transparent)]
     Render(#[from] RenderError),
-    #[error("cannot read the template {path}: {reason}")]
+    #[error("cannot read the template {path}: {reason}. Correct the path (--templates) or the file's mode")]
     Template { path: String, reason: String },
     /// The file of `--from` cannot be read.
-    #[error("cannot read {path}: {reason}")]
+    #[error("cannot read {path}: {reason}. Name the new haproxy.cfg with --from")]
     Candidate { path: String, reason: String },
     /// The file to change is unknown: `path` is not part of the configuration, or none is named and there are several.
     #[error("{}. Name the file to change with --target: {}", not_a_file(.path.as_deref()), some_of(.path.as_deref().unwrap_or_default(), .known))]
     NotAFile { path: Option<String>, known: Vec<String> },
-    #[error("the services {} and {} both describe backend {backend}: give one of them another `backend`", .services[0], .services[1])]
+    #[error("the services {} and {} both describe backend {backend}. Give one of them another `backend`", .services[0], .services[1])]
     SameBackend { services: [String; 2], backend: String },
     /// The backend is in another file than the one of `--target`.
     #[error("the backend is in {found}, but --target names {target}. Leave --target out, or name {found}")]
@@ -223,10 +225,12 @@ pub enum Error {
     )]
     MountedFile { file: String, directory: String, pid: u32, mounted_at: String },
     /// `haproxy -c` rejects the new file.
-    #[error("HAProxy would not start with the new file, nothing was touched:\n  {}", .alerts.join("\n  "))]
+    #[error("nothing was touched: HAProxy would not start with the new file. Correct it:\n  {}", .alerts.join("\n  "))]
     HaproxyRefuses { alerts: Vec<String> },
     /// The change needs a reload, which `--reload never` forbids.
-    #[error("refused, nothing was touched: {change}, and --reload never forbids it")]
+    #[error(
+        "refused, nothing was touched: {change}, and --reload never forbids it. Allow the reload with --reload auto"
+    )]
     ReloadNeeded { change: String },
     /// drainswap has no way to reload HAProxy. `service` says how HAProxy was found.
     #[error(
@@ -234,11 +238,13 @@ pub enum Error {
     )]
     NoReloader { service: String },
     /// A server that the new file drops still has sessions.
-    #[error("{server} still had sessions after {limit:?} (--drain-timeout)")]
+    #[error(
+        "{server} still had sessions after {limit:?} (--drain-timeout). Try again later, or raise --drain-timeout"
+    )]
     NotEmpty { server: ServerId, limit: Duration },
     /// A server that the new file adds does not pass its check.
     #[error(
-        "{server} had not passed a check after {limit:?} (--reload-timeout), so the servers that it replaces were kept"
+        "{server} had not passed a check after {limit:?} (--reload-timeout), so drainswap kept the servers that it replaces. Correct the new server, or raise --reload-timeout"
     )]
     NewServerNotUp { server: ServerId, limit: Duration },
     #[error(transparent)]
@@ -269,7 +275,9 @@ pub enum Error {
     #[error("{}", run_not_found(.wanted.as_deref(), .known, .state_dir))]
     RunNotFound { wanted: Option<String>, known: Vec<String>, state_dir: String },
     /// The template of the HTML page failed.
-    #[error("cannot render the page: {reason}")]
+    #[error(
+        "cannot render the page: {reason}. Report this to the project with the output of `drainswap --version`"
+    )]
     Page { reason: String },
     #[error(
         "cannot ask process {pid}, which works on {backend}, to stop: {reason}. Run the command as the user that started it"
@@ -289,7 +297,7 @@ pub enum Error {
     #[error("cannot write {path}: {reason}. Name another file or directory")]
     NotWritten { path: String, reason: String },
     /// The result or the report cannot be written.
-    #[error("cannot write the result: {0}")]
+    #[error("cannot write the result to stdout: {0}. Free space, or send stdout elsewhere")]
     Output(#[from] std::io::Error),
 }
 
@@ -338,9 +346,13 @@ fn counted(count: usize, noun: &str) -> String {
 
 fn run_not_found(wanted: Option<&str>, known: &[String], state_dir: &str) -> String {
     let wanted = wanted.map_or_else(String::new, |wanted| format!(" {wanted}"));
-    let known =
-        if known.is_empty() { String::new() } else { format!("; the latest are {}", known.join(", ")) };
-    format!("there is no run{wanted} in {state_dir} (--state-dir){known}")
+    let advice = if known.is_empty() {
+        "`drainswap history BACKEND` shows the runs of a backend; --state-dir names another directory"
+            .to_owned()
+    } else {
+        format!("The latest are {}", known.join(", "))
+    };
+    format!("there is no run{wanted} in {state_dir} (--state-dir). {advice}")
 }
 
 /// The hint for an image that cannot be found: the nearest name, and what the backend runs.
@@ -348,8 +360,8 @@ fn running(nearest: Option<&str>, backend: &str, runs: &[String]) -> String {
     if runs.is_empty() {
         return String::new();
     }
-    let meant = nearest.map_or_else(String::new, |nearest| format!("did you mean {nearest}? "));
-    format!("; {meant}{backend} runs {}", runs.join(" and "))
+    let meant = nearest.map_or_else(String::new, |nearest| format!(" Did you mean {nearest}?"));
+    format!(".{meant} {backend} runs {}", runs.join(" and "))
 }
 
 /// Formats an age to the second, as in `3h 12m 5s`. An age below zero, where clocks differ, counts as zero.
@@ -368,35 +380,5 @@ fn refusals(refusals: &[Refusal]) -> String {
         format!("refused, nothing was touched: {}", reasons[0])
     } else {
         format!("refused, nothing was touched:\n  - {}", reasons.join("\n  - "))
-    }
-}
-
-/// The advice for a load balancer that cannot be used.
-fn hint(error: &LoadBalancerError) -> &'static str {
-    match error {
-        LoadBalancerError::Unreachable { .. } => {
-            ". Is HAProxy running, and may this user open the socket? Name another one with --socket"
-        }
-        LoadBalancerError::NotAdmin { .. } => {
-            ". Add `level admin` to its `stats socket` line and reload HAProxy, or name another with --socket"
-        }
-        LoadBalancerError::SeveralProcesses { .. } => {
-            ". Replace `nbproc` with `nbthread`, and restart HAProxy"
-        }
-        LoadBalancerError::NoSuchBackend { .. } => {
-            ". Reload HAProxy, or use --haproxy-config to name the configuration that it runs"
-        }
-        LoadBalancerError::At { error, .. } => hint(error),
-        LoadBalancerError::Unanswered { .. } => {
-            ". Check `drainswap status` once HAProxy answers, and set the server again if it changed"
-        }
-        LoadBalancerError::UntrustedListener { .. }
-        | LoadBalancerError::Refused { .. }
-        | LoadBalancerError::NotSent { .. }
-        | LoadBalancerError::StateNotApplied { .. }
-        | LoadBalancerError::AddressNotApplied { .. }
-        | LoadBalancerError::OtherMaster { .. }
-        | LoadBalancerError::CutShort { .. }
-        | LoadBalancerError::InvalidReply { .. } => "",
     }
 }

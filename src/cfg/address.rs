@@ -76,24 +76,28 @@ pub enum SocketAddress {
 /// The reason why a text is not an address.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum AddressError {
-    #[error("the address is empty; is an environment variable unset?")]
+    #[error("invalid empty address: expected an address; is an environment variable unset?")]
     Empty,
     /// The port is not a number or an offset, or it is a range.
     #[error("invalid port `{0}`: expected a number, +N or -N")]
     Port(String),
     /// The port is larger than 65535.
-    #[error("port {0} is larger than 65535")]
+    #[error("invalid port `{0}`: expected a number up to 65535")]
     PortTooLarge(String),
     /// The address does not belong to the family of its prefix.
-    #[error("invalid address `{0}`: expected one of the family that its prefix names")]
+    #[error(
+        "invalid address `{0}`: expected an address of the family that its prefix names, such as ipv4@10.0.0.1"
+    )]
     Family(String),
     /// The host is neither an IP address nor a host name.
     #[error("invalid address `{0}`: expected an IP address or a host name")]
     Host(String),
     /// A server cannot be reached over this family.
-    #[error("a server cannot have an address of the family `{0}`")]
+    #[error(
+        "invalid address family `{0}` for a server: expected an IP address, a host name or a unix socket"
+    )]
     NotForServers(String),
-    #[error("the address of a socket needs a fixed port")]
+    #[error("invalid socket address: expected a fixed port, such as 127.0.0.1:9999")]
     SocketPort,
 }
 

@@ -56,11 +56,11 @@ impl Block {
 /// The reason why a directive is misplaced.
 #[derive(Copy, Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum BranchError {
-    #[error("no `.if` is open here")]
+    #[error("no `.if` is open here. Remove it, or add the `.if`")]
     Lone,
-    #[error("this block already has an `.else`")]
+    #[error("this block already has an `.else`. Remove one")]
     AfterElse,
-    #[error("more than {MAX_NESTED} `.if` blocks are nested")]
+    #[error("more than {MAX_NESTED} `.if` blocks are nested. Nest fewer")]
     TooDeep,
 }
 

@@ -39,7 +39,9 @@ pub enum Condition {
 
 /// A condition that cannot be parsed from this byte on.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("cannot parse the condition from byte {offset} on")]
+#[error(
+    "invalid condition from byte {offset} on: expected predicates such as defined(NAME), joined by && or ||"
+)]
 pub struct Unreadable {
     /// The offset in the condition.
     pub offset: usize,
@@ -49,21 +51,25 @@ pub struct Unreadable {
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Undecided {
     /// The predicate asks about the build or the state of the process.
-    #[error("`{name}()` depends on the HAProxy binary, not on the file: treated as false")]
+    #[error(
+        "drainswap treats `{name}()` as false: it depends on the HAProxy binary, not on the file. Check it with `haproxy -cc`"
+    )]
     AboutTheBinary {
         name: String,
         /// The predicate with its arguments, in the form that `haproxy -cc` accepts.
         question: String,
     },
     /// The predicate is in no version that drainswap knows.
-    #[error("unknown predicate `{name}()`: treated as false")]
+    #[error(
+        "drainswap treats the unknown predicate `{name}()` as false. Check its spelling, or check it with `haproxy -cc`"
+    )]
     Unknown {
         name: String,
         /// The predicate with its arguments, in the form that `haproxy -cc` accepts.
         question: String,
     },
     /// The predicate has too few or too many arguments, which `HAProxy` refuses.
-    #[error("`{0}()` has too few or too many arguments")]
+    #[error("invalid `{0}()`: expected another number of arguments")]
     Arguments(String),
 }
 

@@ -24,18 +24,18 @@ pub struct Edit {
 /// The reason why an edit cannot be made automatically.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum EditError {
-    #[error("there is no `{keyword} {name}` to change")]
+    #[error("cannot change `{keyword} {name}`: it is not in the file. Check the name")]
     NoSection {
         /// The keyword that starts the section.
         keyword: String,
         name: String,
     },
-    /// The server has no line of its own.
+    /// No line defines the server alone.
     #[error(
-        "`{backend}` has no line `server {server}`; to change a server of a template, change its `server-template`"
+        "cannot change `server {server}`: `{backend}` has no such line. Check the name; a server of a template changes with its `server-template`"
     )]
     NoServer { backend: String, server: String },
-    #[error("`{backend}` already has a server `{server}`")]
+    #[error("cannot add `server {server}`: `{backend}` already has it. Use another name")]
     ServerExists { backend: String, server: String },
     /// An `.if` block crosses the lines to change.
     #[error("cannot change `{name}`: an `.if` block crosses it at line {line}. Change it by hand")]
@@ -44,10 +44,10 @@ pub enum EditError {
     #[error("cannot change line {line}: its words come from one variable. Change the variable")]
     Shared { line: u32 },
     /// There is no server setting with this name.
-    #[error("unknown server setting `{0}`")]
+    #[error("unknown server setting `{0}`. Use one that HAProxy knows")]
     NoSetting(String),
     /// A word cannot be written in any form of quoting.
-    #[error("cannot write `{word}`: {why}")]
+    #[error("cannot write `{word}`: {why}. Use another value")]
     Unquotable { word: String, why: Unquotable },
 }
 

@@ -11,12 +11,12 @@ const MAX_MILLISECONDS: u64 = i32::MAX as u64;
 /// The reason why a text is not a time.
 #[derive(Copy, Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NotATime {
-    #[error("a time must start with a number")]
+    #[error("expected a number and a unit, such as 10s")]
     NoNumber,
     /// Something other than a unit follows the number.
-    #[error("the unit must be us, ms, s, m, h or d")]
+    #[error("expected the unit us, ms, s, m, h or d")]
     Unit,
-    #[error("the time is longer than 2147483647 ms, about 24.8 days")]
+    #[error("expected at most 2147483647 ms, about 24.8 days")]
     TooLong,
 }
 

@@ -102,7 +102,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Explains why a step of the lane failed: for a server that a reload removed, `HAProxy` replies only that it
     /// cannot execute the command.
     pub(super) async fn explain_failure(&self, lane: usize, failure: StepError) -> StepError {
-        let StepError::LoadBalancer(error) = &failure else { return failure };
+        let StepError::LoadBalancer { error } = &failure else { return failure };
         if error.is_silence() {
             return failure;
         }

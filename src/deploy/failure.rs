@@ -16,8 +16,11 @@ use crate::site::unanswered::UnansweredCall;
 /// it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StepError {
-    #[error(transparent)]
-    LoadBalancer(#[from] LoadBalancerError),
+    #[error("{error}{}", .error.advice())]
+    LoadBalancer {
+        #[from]
+        error: LoadBalancerError,
+    },
     #[error(transparent)]
     LateCommand(#[from] LateCommand),
     #[error(transparent)]
@@ -38,43 +41,60 @@ pub enum StepError {
     DrainTimedOut { sessions: u64, limit: Duration },
     /// `HAProxy` was reloaded, and its old process may hold sessions that drainswap cannot count.
     #[error(
-        "HAProxy was reloaded during the run (process {was} is now {is}), so the sessions in its old process cannot be counted. Deploy again when that process has exited"
+        "HAProxy was reloaded during the run (process {was} is now {is}), so drainswap cannot count the sessions in its old process. Deploy again when that process has exited"
     )]
     Reloaded { was: u32, is: u32 },
-    #[error("server {server} no longer exists in the running HAProxy: a reload removed it")]
+    #[error(
+        "server {server} no longer exists in the running HAProxy: a reload removed it. Add it to haproxy.cfg again, or plan again without it"
+    )]
     Vanished { server: ServerId },
     /// A person or another tool set the server's state during the run.
-    #[error("{server} was set to {found} outside this run")]
+    #[error(
+        "an operator, an agent check or another tool set {server} to {found} while drainswap drained it. Find out which, then deploy again"
+    )]
     StateChanged { server: ServerId, found: AdminState },
-    #[error("the container exited with code {exit_code}{}", if *.out_of_memory { " (out of memory)" } else { "" })]
+    #[error(
+        "the container exited with code {exit_code}{}",
+        if *.out_of_memory { " (out of memory). Give it more memory, then deploy again" } else { ". Correct what its log shows, then deploy again" }
+    )]
     Exited {
         exit_code: i64,
         /// Whether the kernel killed it for lack of memory.
         out_of_memory: bool,
     },
-    #[error("the container did not answer within {} s (--ready-timeout); its last answer: {last_answer}", .limit.as_secs_f32())]
+    #[error(
+        "the container did not answer within {} s (--ready-timeout); its last answer: {last_answer}. Check its log, or raise --ready-timeout",
+        .limit.as_secs_f32()
+    )]
     NeverReady { limit: Duration, last_answer: String },
-    /// The container answered, was put in service, and then stopped answering.
-    #[error("the container answered, was put in service, and then failed: {answer}")]
+    /// The container passed its probe, and then stopped answering.
+    #[error(
+        "the container answered, entered service, then stopped answering: {answer}. Check its log, then deploy again"
+    )]
     StoppedAnswering { answer: String },
-    #[error("server {server} is not up in HAProxy: {status}")]
+    #[error(
+        "server {server} is not up in HAProxy: {status}. Put it in service or correct its check, then deploy again"
+    )]
     ServerNotUp { server: ServerId, status: String },
     /// The server's own check, which decides whether it is up, did not bring it up in time.
     #[error(
-        "HAProxy's check did not bring {server} up within {} s (--ready-timeout plus the check's rise time): {status}",
+        "HAProxy's check did not bring {server} up within {} s (--ready-timeout plus the check's rise time): {status}. Correct its check or the container, or raise --ready-timeout",
         .limit.as_secs_f32()
     )]
     CheckNeverPassed { server: ServerId, status: String, limit: Duration },
-    #[error("HAProxy did not report within {} s (--ready-timeout) whether {server} is up", .limit.as_secs_f32())]
+    #[error(
+        "HAProxy did not report within {} s (--ready-timeout) whether {server} is up. Check that HAProxy runs and answers at its socket, then try again",
+        .limit.as_secs_f32()
+    )]
     StateUnknown { server: ServerId, limit: Duration },
     #[error(
-        "the remaining servers were not ready to take over from {server} within {} s (--drain-timeout): still in slow start, or requests are still queued",
+        "the remaining servers were not ready to take over from {server} within {} s (--drain-timeout): still in slow start, or requests are still queued. Try again later, or raise --drain-timeout",
         .limit.as_secs_f32()
     )]
     TakeoverTimedOut { server: ServerId, limit: Duration },
     /// An agent that was turned off has not answered its last query.
     #[error(
-        "the agent (agent-check) of {server} was turned off, but did not answer its last query within {} s, and a late answer could put the server back into rotation. Check what hangs at its agent-port",
+        "drainswap turned off the agent (agent-check) of {server}, but the agent did not answer its last query within {} s, and a late answer could put the server back into rotation. Check what hangs at its agent-port",
         .limit.as_secs()
     )]
     AgentStillPending { server: ServerId, limit: Duration },
@@ -85,21 +105,21 @@ pub enum StepError {
     Unserved { load_balancer: String, backend: String },
     /// The container to be replaced is gone or was replaced.
     #[error(
-        "the container {container} behind {server} was removed or replaced after the plan was made; plan again"
+        "the container {container} behind {server} is gone or replaced since the plan was made. Plan again"
     )]
     Drifted { server: ServerId, container: String },
     /// The old container, which the run had put aside, was removed.
     #[error(
-        "the old container of {server}, kept as {container}, is gone: it was removed by hand or by a cleanup such as `docker container prune`"
+        "the old container of {server}, kept as {container}, is gone: an operator or a cleanup such as `docker container prune` removed it. Deploy the image that {server} should run"
     )]
     KeptGone { server: ServerId, container: String },
     #[error(
-        "container {container} does not have {} of {server}, so it is not behind that server (it has {has}). Anything that answers there is another process",
+        "container {container} does not have {} of {server}, so it is not behind that server (it has {has}). Anything that answers there is another process: find it (ss -ltnp), and publish the port from {container}",
         .address.map_or_else(|| "the planned address".to_owned(), |it| format!("the address {it}"))
     )]
     WrongAddress { server: ServerId, container: String, address: Option<SocketAddr>, has: String },
     #[error(
-        "HAProxy did not change the address of {server} to {address}, where its container is now, within {} s",
+        "HAProxy did not change the address of {server} to {address}, where its container is now, within {} s. Check the resolvers of haproxy.cfg, then try again",
         .limit.as_secs_f32()
     )]
     AddressNotUpdated { server: ServerId, address: SocketAddr, limit: Duration },
@@ -112,7 +132,10 @@ pub enum StepError {
         "{address} of {server} still answers although {container} is stopped: another process answers there, so {container} is not what serves {server}. Find that process (ss -ltnp), or set silence_check = false if a relay keeps answering there"
     )]
     StillAnswers { server: ServerId, container: String, address: SocketAddr },
-    #[error("the hook {hook} {}", match .code { Some(code) => format!("exited with code {code}"), None => "was killed".to_owned() })]
+    #[error(
+        "the hook {hook} {}. Correct what its output shows, then try again",
+        match .code { Some(code) => format!("exited with code {code}"), None => "was killed".to_owned() }
+    )]
     Hook {
         hook: HookPoint,
         /// Its exit code; `None` if it timed out or a signal killed it.
@@ -205,7 +228,13 @@ mod tests {
     #[test]
     fn an_exit_for_lack_of_memory_is_named() {
         let died = |out_of_memory| StepError::Exited { exit_code: 137, out_of_memory }.to_string();
-        assert_eq!(died(false), "the container exited with code 137");
-        assert_eq!(died(true), "the container exited with code 137 (out of memory)");
+        assert_eq!(
+            died(false),
+            "the container exited with code 137. Correct what its log shows, then deploy again"
+        );
+        assert_eq!(
+            died(true),
+            "the container exited with code 137 (out of memory). Give it more memory, then deploy again"
+        );
     }
 }

@@ -207,7 +207,7 @@ async fn replace_first(run: &Run<'_>) {
 
 /// Returns whether `HAProxy` refused the command.
 fn is_refusal(done: &Result<(), StepError>) -> bool {
-    matches!(done, Err(StepError::LoadBalancer(LoadBalancerError::Refused { .. })))
+    matches!(done, Err(StepError::LoadBalancer { error: LoadBalancerError::Refused { .. } }))
 }
 
 /// Stops the backup's container, and marks its server down in `HAProxy`.

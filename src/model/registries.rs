@@ -58,19 +58,25 @@ pub enum PasswordSource {
 /// A failure to get a password. No message repeats the file's content, the command or the command's output.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NoPassword {
-    #[error("cannot read its password_file {path}: {reason}")]
+    #[error(
+        "cannot read its password_file {path}: {reason}. Correct the path, or let the user that runs drainswap read the file"
+    )]
     Unreadable { path: String, reason: String },
     #[error(
         "its password_file {path} is accessible to all users (mode {mode:o}): run `{}`",
         shell(&["chmod", "o-rwx", .path])
     )]
     Open { path: String, mode: u32 },
-    #[error("its password_file {path} does not consist of one line with a password")]
+    #[error(
+        "its password_file {path} must contain one line with the password, and nothing else: write it again"
+    )]
     NotALine { path: String },
     /// The command could not be started or failed; the reason is its exit status or the system's error.
-    #[error("its password_command {reason}")]
+    #[error(
+        "its password_command {reason}. Correct the command in drainswap.toml, or run it by hand to see why"
+    )]
     Command { reason: String },
-    #[error("its password_command did not finish within {} s", .limit.as_secs_f32())]
+    #[error("its password_command did not finish within {} s. Run it by hand to see what it waits for", .limit.as_secs_f32())]
     TooSlow { limit: Duration },
 }
 
@@ -126,9 +132,11 @@ fn login(value: Value) -> Result<RegistryLogin, String> {
         "expected { username = \"…\", password_file = \"…\" }, or password_command instead of password_file";
     let Value::Table(mut table) = value else { return Err(FORM.to_owned()) };
     if table.contains_key("password") {
-        return Err("the settings must not contain a password: write it to a file that only you can read, \
+        return Err(
+            "the settings must not contain a password: write it to a file that no other user can read, \
              and name that file with password_file"
-            .to_owned());
+                .to_owned(),
+        );
     }
     let username = text(&mut table, "username")?.ok_or(FORM)?;
     let file = text(&mut table, "password_file")?;

@@ -30,7 +30,7 @@ pub enum Refusal {
     },
     /// The server has no address to probe.
     #[error(
-        "{server} ({place}) has no address to probe: it is a unix socket, an unresolved name, or has no port of its own. Give it an address and a port, and reload HAProxy"
+        "{server} ({place}) has no address to probe: it is a unix socket, an unresolved name, or has no port. Give it an address and a port, and reload HAProxy"
     )]
     NoAddress { server: ServerId, place: String },
     /// Several containers match a server line.
@@ -72,7 +72,7 @@ pub enum Refusal {
     UnknownToHaproxy { server: ServerId, place: String },
     /// The server's state is inherited.
     #[error(
-        "{server} is in {status}, which comes from a tracked server or from name resolution, so drainswap cannot end it. Fix that first"
+        "{server} is in {status}, which comes from a tracked server or from name resolution, so drainswap cannot end it. Bring that server up, or correct the name resolution, first"
     )]
     StateInherited {
         server: ServerId,
@@ -81,7 +81,7 @@ pub enum Refusal {
     },
     /// The server is in service at one load balancer and out of service at another.
     #[error(
-        "{server} is in {state} at {out_at}, but in service at another load balancer, and only you know which is intended. Set the same state everywhere (`drainswap ready {server}` or `drainswap maint {server}`), or put it in service with --enable"
+        "{server} is in {state} at {out_at}, but in service at another load balancer, and drainswap cannot know which is intended. Set the same state everywhere (`drainswap ready {server}` or `drainswap maint {server}`), or put it in service with --enable"
     )]
     MixedStates {
         server: ServerId,
@@ -91,7 +91,7 @@ pub enum Refusal {
     },
     /// Too few servers would serve.
     #[error(
-        "without {} {} serve backend {backend}, and the floor is {floor}. {}Bring more servers up, or lower it with --floor if you accept that",
+        "without {} {} serve backend {backend}, and the floor is {floor}. {}Bring more servers up, or lower the floor with --floor",
         list(.out),
         remaining_servers(.forecast),
         servers_to_enable(.stays_out)
@@ -145,7 +145,7 @@ pub enum Refusal {
     AddressNotKept { server: ServerId, place: String, container: String, address: IpAddr },
     /// The engine would delete the container when it stops.
     #[error(
-        "container {container} behind {server} was started with --rm: Docker deletes it when it stops, and nothing could bring it back. Start it without --rm first"
+        "container {container} behind {server} was started with --rm: Docker deletes it when it stops, and drainswap could not bring it back. Start it without --rm first"
     )]
     AutoRemove { server: ServerId, container: String },
     /// Other containers share the container's namespaces.
@@ -190,7 +190,7 @@ pub enum Refusal {
     },
     /// A run that this state directory does not know is at work.
     #[error(
-        "container {container} was put aside by another run, which works on {server} or was killed there. Let it finish, or finish it with `drainswap resume` and its --state-dir. `drainswap doctor` lists what may be removed"
+        "container {container} belongs to another run, which put it aside and works on {server} or was killed there. Let it finish, or finish it with `drainswap resume` and its --state-dir. `drainswap doctor` lists what may be removed"
     )]
     ConcurrentRun {
         server: ServerId,

@@ -96,7 +96,9 @@ pub struct Run {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Corrupt {
     /// A record is malformed, or cannot follow the one before it.
-    #[error("record {number}, at byte {offset}, {reason}. Move the file away if you know how that run ended")]
+    #[error(
+        "record {number}, at byte {offset}, {reason}. Find out how that run ended (`drainswap status`), then move the file away"
+    )]
     Record {
         /// The number of the record and of its line, from 1.
         number: usize,

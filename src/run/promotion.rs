@@ -8,13 +8,19 @@ use crate::topology::{Backend, Server};
 /// The reason why nothing can be promoted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotPromotable {
-    #[error("the last run there did not succeed: {outcome}")]
+    #[error(
+        "the last run there did not succeed. Deploy there first (`drainswap deploy`), then promote again. That run: {outcome}"
+    )]
     LastRun { outcome: String },
-    #[error("{server} does not serve there: {why}")]
+    #[error("{server} does not serve there: {why}. Put it in service, then promote again")]
     NotServing { server: String, why: String },
-    #[error("servers run different images: {one} runs {of_one}, {other} runs {of_other}")]
+    #[error(
+        "servers run different images: {one} runs {of_one}, {other} runs {of_other}. Deploy one image to all of them, then promote again"
+    )]
     Mixed { one: String, of_one: Image, other: String, of_other: Image },
-    #[error("{image} did not come from a registry, so no other host can pull it")]
+    #[error(
+        "{image} has no digest from a registry, so no other host can pull it. Push it to a registry, deploy it from there, then promote again"
+    )]
     NoDigest { image: Image },
 }
 

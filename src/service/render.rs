@@ -21,10 +21,12 @@ pub const TEMPLATE: &str = include_str!("../../templates/backend.cfg.tera");
 pub enum RenderError {
     #[error(transparent)]
     Refused(#[from] ServiceRefused),
-    #[error("service {service}: cannot render the template {TEMPLATE_NAME}: {reason}")]
+    #[error("service {service}: cannot render the template {TEMPLATE_NAME}: {reason}. Correct the template")]
     Template { service: String, reason: String },
     /// The rendered text differs from the description; the reason is the first difference.
-    #[error("service {service}: the output of {TEMPLATE_NAME} does not match the description: {reason}")]
+    #[error(
+        "service {service}: the output of {TEMPLATE_NAME} does not match the description: {reason}. Correct the template"
+    )]
     Differs { service: String, reason: String },
 }
 

@@ -7,9 +7,9 @@ use crate::service::compose::ComposeError;
 /// The error for settings that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    #[error("cannot read {path}: {reason}")]
+    #[error("cannot read {path}: {reason}. Correct the path or the mode of the file")]
     Unreadable { path: String, reason: String },
-    #[error("invalid file {path}: {reason}")]
+    #[error("invalid file {path}: {reason}. Correct it")]
     Bad { path: String, reason: String },
     /// A mistake in `drainswap.toml` itself.
     #[error("{path}:{mistake}")]

@@ -105,7 +105,7 @@ impl fmt::Display for Reapplied {
 /// The error that a command may still take effect, because `HAProxy` does not answer for long enough to rule that out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{load_balancer} has not answered a command that changes {server}, and was not available long enough to rule out that the command still takes effect"
+    "{load_balancer} has not answered a command that changes {server}, and was not available long enough to rule out that the command still takes effect. Check that HAProxy runs, then run drainswap again"
 )]
 pub struct LateCommand {
     pub load_balancer: String,

@@ -46,7 +46,7 @@ pub struct TrackedEngine<E> {
 /// The error that the engine may still carry out a call, and nothing rules that out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the engine has not answered the call to {call}, and may still carry it out: check what hangs there (journalctl -u docker), then resume"
+    "the engine has not answered the call to {call}, and may still carry it out. Check what hangs there (journalctl -u docker), then resume the run (`drainswap resume`)"
 )]
 pub struct UnansweredCall {
     pub call: EngineCall,

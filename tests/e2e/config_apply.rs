@@ -56,7 +56,7 @@ async fn a_file_that_haproxy_refuses_touches_nothing() {
     let file_of_its_own = site.original() + "    errorfile 503 /nowhere\n";
     let refused = site.apply(&file_of_its_own, &[]).await.exits(3);
     refused.says(&[
-        "HAProxy would not start with the new file, nothing was touched",
+        "nothing was touched: HAProxy would not start with the new file",
         "/nowhere",
         "haproxy.cfg:",
     ]);
@@ -258,7 +258,7 @@ async fn a_file_of_a_folder_is_installed_and_haproxy_reloaded_by_others() {
     // The other file's servers exist since the first reload.
     assert!(site.haproxy.command("show servers state other").await.contains(" only "));
     let refused = apply(&(site.original() + "    errorfile 503 /nowhere\n"), "systemd").await.exits(3);
-    refused.says(&["HAProxy would not start with the new file, nothing was touched", "10-mobile.cfg:"]);
+    refused.says(&["nothing was touched: HAProxy would not start with the new file", "10-mobile.cfg:"]);
     let failed = apply(&texts[1], "echo no reload today >&2; false").await.exits(10);
     failed.says(&["no reload today", "was restored"]);
     assert_eq!(fs::read_to_string(&file).expect("the file"), texts[0]);

@@ -121,7 +121,7 @@ async fn an_image_that_cannot_be_pulled_changes_nothing() {
         .drainswap(&["plan", "mobile", "--image", &mistyped])
         .await
         .exits(5)
-        .says(&[&format!("; did you mean {missing}? mobile runs ")]);
+        .says(&[&format!(". Did you mean {missing}? mobile runs ")]);
     let elsewhere = "127.0.0.1:1/mobile:v2";
     stage
         .drainswap(&["deploy", "mobile", "--image", elsewhere])

@@ -82,7 +82,7 @@ async fn an_unwritable_journal_rolls_the_run_back_and_resume_closes_it() {
             _ => (10, old),
         };
         assert_eq!(ended.code, code, "{told}");
-        assert!(told.contains("cannot be written: File too large"), "{told}");
+        assert!(told.contains(": File too large"), "{told}");
         assert_eq!(versions(&stage).await, [runs; 2], "{told}");
         if phase != "removed" {
             assert_in_service(&stage).await;
@@ -125,7 +125,7 @@ async fn a_deleted_state_directory_rolls_the_run_back() {
         let told = format!("{phase}: {} {}", ended.stdout, ended.stderr);
         let code = if matches!(*phase, "run_started" | "created") { 3 } else { 10 };
         assert_eq!(ended.code, code, "{told}");
-        assert!(told.contains("cannot be written: it was removed during the run"), "{told}");
+        assert!(told.contains("it was removed during the run"), "{told}");
         assert_eq!(versions(&stage).await, ["v1"; 2], "{told}");
         assert_in_service(&stage).await;
         stage.drainswap(&["resume"]).await.exits(0).says(&["no run was left unfinished"]);
@@ -193,7 +193,7 @@ async fn a_disk_that_fills_up_does_not_disturb_a_run() {
         let (image, new) = (&images[index % 2], ["v2", "v1"][index % 2]);
         let run = stage.spawn(&["deploy", "mobile", "--image", image, "-o", "json"]);
         let ended = happens_at(run, phase, |_| disk.fill()).await.exits(0);
-        assert!(!ended.stdout.contains("cannot be written"), "{phase}: {}", ended.stdout);
+        assert!(!ended.stdout.contains("cannot write the journal"), "{phase}: {}", ended.stdout);
         assert_eq!(versions(&stage).await, [new; 2]);
         assert_in_service(&stage).await;
         disk.clear();

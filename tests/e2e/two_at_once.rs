@@ -96,7 +96,10 @@ async fn a_run_with_another_state_directory_is_left_alone_at_every_event() {
         if event == "lane_started" && lanes == 0 || event == "container_started" {
             let refused = from_elsewhere(&stage, &["deploy", "mobile", "--image", &v3]).await;
             assert_eq!(refused.code, 6, "at {event}: {}", refused.stderr);
-            refused.says(&["was put aside by another run, which works on mobile/app1", "--state-dir"]);
+            refused.says(&[
+                "belongs to another run, which put it aside and works on mobile/app1",
+                "--state-dir",
+            ]);
         }
     })
     .await;

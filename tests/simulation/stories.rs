@@ -120,12 +120,12 @@ fn rare_combinations_end_as_well_as_possible() {
 fn sessions_that_are_ended_are_ended_or_the_run_is_taken_back() {
     end_so(&[
         ("shut-down/3/sessions.0=Unheard", "done: 2 containers replaced"),
-        ("shut-down/3/sessions.0=Refused", "HAProxy answered `Permission denied` to `sessions`"),
-        ("shut-down/3/sessions.1=Refused", "HAProxy answered `Permission denied` to `sessions`"),
-        ("shut-down/3/end session.0=Refused", "HAProxy answered `Permission denied` to `end session`"),
+        ("shut-down/3/sessions.0=Refused", "HAProxy refused `sessions`: Permission denied"),
+        ("shut-down/3/sessions.1=Refused", "HAProxy refused `sessions`: Permission denied"),
+        ("shut-down/3/end session.0=Refused", "HAProxy refused `end session`: Permission denied"),
         ("shut-down/3/end session.0=StopTwice", "cancelled: every server is in service"),
-        ("crowded/4/wake queue.0=Refused", "HAProxy answered `Permission denied` to `wake queue`"),
-        ("long-drain/1/sessions.0=Refused", "HAProxy answered `Permission denied` to `sessions`"),
+        ("crowded/4/wake queue.0=Refused", "HAProxy refused `wake queue`: Permission denied"),
+        ("long-drain/1/sessions.0=Refused", "HAProxy refused `sessions`: Permission denied"),
     ]);
 }
 

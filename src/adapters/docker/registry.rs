@@ -219,9 +219,7 @@ impl DockerEngine {
             return Ok(());
         }
         let Image::Registry { reference, digest } = image else {
-            let reason =
-                "this engine no longer has it, and it did not come from a registry; build or load it again"
-                    .to_owned();
+            let reason = "this engine no longer has it, and no registry does".to_owned();
             return suits.unwrap_or(Err(EngineError::NoSuchImage { image: image.to_string(), reason }));
         };
         self.receive(reference, digest, &wanted, progress).await.map_err(|error| {
@@ -442,7 +440,7 @@ mod tests {
         assert!(other.to_string().contains("docker login"));
         assert_eq!(
             error("unauthorized").to_string(),
-            "cannot get m from its registry: unauthorized (the helper failed)"
+            "cannot get m from its registry: unauthorized (the helper failed). Check the registry and the login, then try again"
         );
     }
 }

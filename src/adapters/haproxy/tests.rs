@@ -298,7 +298,7 @@ async fn the_error_names_the_server_that_haproxy_refuses() {
     let fake = Fake::answering([format!("\nNo such server.\n\n{}", state(8))]);
     assert_eq!(
         fake.socket.set_admin_states(&states).await.unwrap_err().to_string(),
-        "HAProxy answered `No such server.` to `set server b/nope state drain`"
+        "HAProxy refused `set server b/nope state drain`: No such server."
     );
     let both = state(8).replace("3 b 1 s ", "3 b 2 nope 10.0.0.1 2 0 1 3 6 18 80\n3 b 1 s ");
     let fake = Fake::answering(std::array::from_fn::<_, 10, _>(|n| {
@@ -348,7 +348,7 @@ async fn refusals_quote_haproxy_s_answer() {
     );
     assert_eq!(
         set(ServerId::new("b", "nope")).await.to_string(),
-        "HAProxy answered `No such server.` to `set server b/nope state maint`"
+        "HAProxy refused `set server b/nope state maint`: No such server."
     );
     assert_eq!(
         fake.socket.full_state(&named(&["nope"])).await.unwrap_err().to_string(),

@@ -57,14 +57,14 @@ fn an_error_in_a_journal_names_the_file_and_the_record() {
     assert_eq!(
         error_of("\0\0\0"),
         format!(
-            "the journal {path}: record 2, at byte {}, is not understood: expected value at line 1 column 1. Move the file away if you know how that run ended",
+            "cannot read the journal {path}: record 2, at byte {}, is not understood: expected value at line 1 column 1. Find out how that run ended (`drainswap status`), then move the file away",
             opened.len()
         )
     );
     assert_eq!(
         error("{\"record\":\"opened\",\"version\":3,\"wave\":[]}\n"),
         format!(
-            "the journal {path}: it has version 3, but this drainswap reads only up to version 2: update drainswap"
+            "cannot read the journal {path}: it has version 3, but this drainswap reads only up to version 2: update drainswap"
         )
     );
 }
@@ -91,7 +91,7 @@ async fn a_removed_journal_takes_no_record() {
     journal.append(&opened()).await.unwrap();
     std::fs::remove_dir_all(dir.path()).unwrap();
     let error = journal.append(&opened()).await.unwrap_err().to_string();
-    assert!(error.ends_with("cannot be written: it was removed during the run"), "{error}");
+    assert!(error.contains("it was removed during the run"), "{error}");
 }
 
 /// A moved directory leaves another one, or none, under its name, just as an unmounted one does.

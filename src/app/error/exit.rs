@@ -130,7 +130,7 @@ fn of_failure(failure: &StepError) -> Exit {
         | StepError::Hook { .. }
         | StepError::Reloaded { .. } => Exit::Refused,
         StepError::Engine(error) => of_engine(error),
-        StepError::LoadBalancer(_)
+        StepError::LoadBalancer { .. }
         | StepError::LateCommand(_)
         | StepError::UnansweredCall(_)
         | StepError::DrainTimedOut { .. }

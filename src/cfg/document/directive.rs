@@ -50,7 +50,9 @@ impl Reader {
             Ok(condition) => condition,
             Err(unreadable) => {
                 let readable = String::from_utf8_lossy(&joined[..unreadable.offset]);
-                let message = format!("cannot parse the condition after `{readable}`");
+                let message = format!(
+                    "invalid condition after `{readable}`: expected predicates such as defined(NAME), joined by && or ||"
+                );
                 self.problems.push(spot.problem(span, Diagnostic::error(code::CONDITION, message)));
                 return false;
             }

@@ -39,7 +39,7 @@ fn a_server_is_added_behind_the_last_one_and_removed_with_its_line() {
     let removed = document.remove_server("mobile", "app2").unwrap();
     assert_eq!(after(TEXT, &[removed]), TEXT.replace("\tserver app2 10.0.0.2:80 backup\n", ""));
     let twice = document.add_server("mobile", "app1", "10.0.0.3:80", &[]).unwrap_err();
-    assert_eq!(twice.to_string(), "`mobile` already has a server `app1`");
+    assert_eq!(twice.to_string(), "cannot add `server app1`: `mobile` already has it. Use another name");
 }
 
 #[test]

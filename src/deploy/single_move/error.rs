@@ -24,12 +24,16 @@ pub enum MoveError {
     #[error("{failure}. Some changes of {} may have been applied", list(.servers))]
     Uncertain { servers: Vec<ServerId>, failure: Box<MoveError> },
     /// An agent, another command or a reload ended the move. `has_agent` says whether `agent-check` is on.
-    #[error("{server} is ready again: {}", revert_cause(*.has_agent))]
+    #[error("{server} is ready again: {}. Find out which, then set the server again", revert_cause(*.has_agent))]
     Reverted { server: ServerId, has_agent: bool },
-    #[error("{server} {what}; gave up after {seconds} s (--drain-timeout). It stays in {state}")]
+    #[error(
+        "{server} {what}; gave up after {seconds} s (--drain-timeout). It stays in {state}. Try again, or wait longer with --drain-timeout"
+    )]
     TimedOut { server: ServerId, what: Unfinished, seconds: u64, state: AdminState },
     /// The operator stopped the wait.
-    #[error("stopped waiting; {server} stays in {state}")]
+    #[error(
+        "stopped waiting; {server} stays in {state}. Put it back with `drainswap ready {server}` if that is not intended"
+    )]
     Stopped { server: ServerId, state: AdminState },
 }
 

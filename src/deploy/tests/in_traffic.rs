@@ -129,7 +129,7 @@ async fn a_wrong_check_is_overruled_once() {
         run.set(0, &[(ServerId::new("mobile", "app1"), AdminState::Drain)]).await.unwrap();
         has_it_down();
         suffers(Fault::ReplyLost);
-        assert!(matches!(run.apply_unguarded(0, wait).await, Err(StepError::LoadBalancer(_))), "{wait}");
+        assert!(matches!(run.apply_unguarded(0, wait).await, Err(StepError::LoadBalancer { .. })), "{wait}");
         has_it_down();
         assert_eq!(run.apply_unguarded(0, wait).await, Ok(()), "{wait}");
     }

@@ -14,14 +14,14 @@ const ALONE: &str = "backend mobile\n mode http\n server app1 127.0.0.1:50000 ch
 
 #[test]
 fn the_last_server_is_not_taken_away() {
-    assert_snapshot!(refused(&World::of(ALONE)), @"without mobile/app1 no server would serve backend mobile, and the floor is 1. Bring more servers up, or lower it with --floor if you accept that");
+    assert_snapshot!(refused(&World::of(ALONE)), @"without mobile/app1 no server would serve backend mobile, and the floor is 1. Bring more servers up, or lower the floor with --floor");
     assert!(World::of(ALONE).floor(0).plan("v2").is_ok());
     assert!(World::of(ALONE).down("mobile/app1").plan("v2").is_ok(), "it does not serve anyway");
 }
 
 #[test]
 fn a_refusal_names_servers_that_could_be_enabled() {
-    assert_snapshot!(refused(&World::pair().maint("mobile/app1b")), @"without mobile/app1 no server would serve backend mobile, and the floor is 1. mobile/app1b was taken out of service by hand: --enable puts it in service first. Bring more servers up, or lower it with --floor if you accept that");
+    assert_snapshot!(refused(&World::pair().maint("mobile/app1b")), @"without mobile/app1 no server would serve backend mobile, and the floor is 1. mobile/app1b was taken out of service by hand: --enable puts it in service first. Bring more servers up, or lower the floor with --floor");
 }
 
 #[test]
@@ -35,12 +35,12 @@ fn a_backup_is_created_again_before_the_last_primary_is_taken_away() {
 #[test]
 fn a_higher_floor_is_respected() {
     assert_snapshot!(refused(&World::origin().floor(2)), @"
-    without mobile/app1 only 1 server (100 % → mobile/app2) would serve backend mobile, and the floor is 2. Bring more servers up, or lower it with --floor if you accept that
-    without mobile/app2 only 1 server (100 % → mobile/app1) would serve backend mobile, and the floor is 2. Bring more servers up, or lower it with --floor if you accept that
+    without mobile/app1 only 1 server (100 % → mobile/app2) would serve backend mobile, and the floor is 2. Bring more servers up, or lower the floor with --floor
+    without mobile/app2 only 1 server (100 % → mobile/app1) would serve backend mobile, and the floor is 2. Bring more servers up, or lower the floor with --floor
     ");
     assert_snapshot!(refused(&World::origin().floor(3)), @"
-    without mobile/app1 only 1 server (100 % → mobile/app2) would serve backend mobile, and the floor is 3. Bring more servers up, or lower it with --floor if you accept that
-    without mobile/app2 only 1 server (100 % → mobile/app1) would serve backend mobile, and the floor is 3. Bring more servers up, or lower it with --floor if you accept that
+    without mobile/app1 only 1 server (100 % → mobile/app2) would serve backend mobile, and the floor is 3. Bring more servers up, or lower the floor with --floor
+    without mobile/app2 only 1 server (100 % → mobile/app1) would serve backend mobile, and the floor is 3. Bring more servers up, or lower the floor with --floor
     ");
     let all_share = "
 backend mobile
@@ -51,12 +51,12 @@ backend mobile
     server app2b 127.0.0.2:50001 check backup
 ";
     assert!(World::of(all_share).floor(2).plan("v2").is_ok());
-    assert_snapshot!(refused(&World::of(all_share).floor(3)), @"without mobile/app1 only 2 servers (50 % → mobile/app1b, 50 % → mobile/app2b) would serve backend mobile, and the floor is 3. Bring more servers up, or lower it with --floor if you accept that");
+    assert_snapshot!(refused(&World::of(all_share).floor(3)), @"without mobile/app1 only 2 servers (50 % → mobile/app1b, 50 % → mobile/app2b) would serve backend mobile, and the floor is 3. Bring more servers up, or lower the floor with --floor");
 }
 
 #[test]
 fn a_container_that_another_backend_cannot_spare_is_left_in_service() {
-    assert_snapshot!(refused(&World::shared().down("tablet/two")), @"without mobile/app1, tablet/one no server would serve backend tablet, and the floor is 1. Bring more servers up, or lower it with --floor if you accept that");
+    assert_snapshot!(refused(&World::shared().down("tablet/two")), @"without mobile/app1, tablet/one no server would serve backend tablet, and the floor is 1. Bring more servers up, or lower the floor with --floor");
 }
 
 #[test]
@@ -136,7 +136,7 @@ backend spare
     server s 127.0.0.1:50000
 ",
     );
-    assert_snapshot!(refused(&world), @"mobile/sock (haproxy.cfg:4) has no address to probe: it is a unix socket, an unresolved name, or has no port of its own. Give it an address and a port, and reload HAProxy");
+    assert_snapshot!(refused(&world), @"mobile/sock (haproxy.cfg:4) has no address to probe: it is a unix socket, an unresolved name, or has no port. Give it an address and a port, and reload HAProxy");
     let labelled = |container: &mut Container| container.claims = vec!["mobile/sock".to_owned()];
     let labelled = world.another("spare-s", "mobile-sock", labelled).floor(0);
     assert!(
@@ -194,7 +194,7 @@ fn an_answer_at_a_stopped_container_s_address_is_refused() {
     assert!(world.clone().stopped("mobile-app1b").plan("v2").is_ok());
     assert_snapshot!(refused(&World::pair().maint("mobile/app1b").stopped("mobile-app1b")), @"
     mobile/app1b answers although its container mobile-app1b is not running, so something else serves there. Give the right container the label drainswap.server=mobile/app1b, or remove mobile-app1b
-    without mobile/app1 no server would serve backend mobile, and the floor is 1. mobile/app1b was taken out of service by hand: --enable puts it in service first. Bring more servers up, or lower it with --floor if you accept that
+    without mobile/app1 no server would serve backend mobile, and the floor is 1. mobile/app1b was taken out of service by hand: --enable puts it in service first. Bring more servers up, or lower the floor with --floor
     ");
     let created = |container: &mut Container| container.state = ContainerState::Created;
     let never_started = World::pair().maint("mobile/app1b").container("mobile-app1b", created);
@@ -204,7 +204,7 @@ fn an_answer_at_a_stopped_container_s_address_is_refused() {
 #[test]
 fn a_container_started_with_rm_is_refused() {
     let world = World::pair().container("mobile-app1", |container| container.auto_remove = true);
-    assert_snapshot!(refused(&world), @"container mobile-app1 behind mobile/app1 was started with --rm: Docker deletes it when it stops, and nothing could bring it back. Start it without --rm first");
+    assert_snapshot!(refused(&world), @"container mobile-app1 behind mobile/app1 was started with --rm: Docker deletes it when it stops, and drainswap could not bring it back. Start it without --rm first");
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn an_inherited_state_is_refused() {
         server.operational = Operational::Stopped;
         server.status = "MAINT (via mobile/app1)".to_owned();
     });
-    assert_snapshot!(refused(&world), @"mobile/app1b is in MAINT (via mobile/app1), which comes from a tracked server or from name resolution, so drainswap cannot end it. Fix that first");
+    assert_snapshot!(refused(&world), @"mobile/app1b is in MAINT (via mobile/app1), which comes from a tracked server or from name resolution, so drainswap cannot end it. Bring that server up, or correct the name resolution, first");
 }
 
 #[test]

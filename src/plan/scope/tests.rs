@@ -283,7 +283,7 @@ fn a_server_in_maint_at_only_one_load_balancer_is_refused() {
     world.observation.load_balancers.push(other);
     let refused = world.plan("v2").unwrap_err();
     let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
-    assert_snapshot!(refused.join("\n"), @"mobile/app2 is in maint at /run/haproxy/admin.sock, but in service at another load balancer, and only you know which is intended. Set the same state everywhere (`drainswap ready mobile/app2` or `drainswap maint mobile/app2`), or put it in service with --enable");
+    assert_snapshot!(refused.join("\n"), @"mobile/app2 is in maint at /run/haproxy/admin.sock, but in service at another load balancer, and drainswap cannot know which is intended. Set the same state everywhere (`drainswap ready mobile/app2` or `drainswap maint mobile/app2`), or put it in service with --enable");
     assert!(world.clone().scope(|scope| scope.enable = true).plan("v2").is_ok());
     assert!(world.left_out("mobile/app2").plan("v2").is_ok());
 }
