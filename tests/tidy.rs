@@ -176,7 +176,7 @@ fn every_public_item_has_a_doc_comment() {
 const LONGEST_FILE: usize = 500;
 
 /// Files that are longer and still have to be split. None is to be added.
-const LONGER_FILES: [&str; 2] = ["src/deploy/container.rs", "src/settings.rs"];
+const LONGER_FILES: [&str; 1] = ["src/deploy/container.rs"];
 
 #[test]
 fn no_file_is_too_long() {

@@ -159,7 +159,7 @@ impl StepError {
             | Self::WrongAddress { .. }
             | Self::AddressNotUpdated { .. }
             | Self::Unserved { .. } => UndoMode::Immediate,
-            Self::LoadBalancer(_)
+            Self::LoadBalancer { .. }
             | Self::LateCommand(_)
             | Self::UnansweredCall(_)
             | Self::Engine(_)
@@ -185,7 +185,7 @@ impl StepError {
     /// Returns whether the load balancer does not answer, for example because it is restarting.
     pub(super) fn is_silence(&self) -> bool {
         matches!(self, Self::LateCommand(_))
-            || matches!(self, Self::LoadBalancer(error) if error.is_silence())
+            || matches!(self, Self::LoadBalancer { error } if error.is_silence())
     }
 
     /// Returns whether the engine did not answer at all.
@@ -196,7 +196,7 @@ impl StepError {
     /// Returns whether a retry may succeed: an engine or a load balancer may be restarting, or a server that takes over
     /// the traffic may be coming up.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(self, Self::LoadBalancer(_) | Self::Engine(_) | Self::Refused(_))
+        matches!(self, Self::LoadBalancer { .. } | Self::Engine(_) | Self::Refused(_))
     }
 }
 

@@ -118,7 +118,7 @@ fn services_of_a_compose_file_join_those_of_the_settings() {
     assert!(services.keys().eq(["mobile", "web"]));
     write(".env", "IMAGE_OF_MOBILE='hunter2");
     let wrong = read().unwrap_err();
-    assert!(wrong.ends_with(".env: invalid entry 1: expected NAME=VALUE"), "{wrong}");
+    assert!(wrong.ends_with(".env: invalid entry 1: expected NAME=VALUE. Correct it"), "{wrong}");
     write(".env", "IMAGE_OF_MOBILE=a");
     write("drainswap.toml", &format!("compose = \"compose.yaml\"\n[services.mobile]\n{service}"));
     let twice = read().unwrap_err();

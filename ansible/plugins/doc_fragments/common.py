@@ -64,6 +64,93 @@ notes:
     POLICY = r"""
 options:
   # generated: UPDATE=1 cargo test --lib collection
+  floor:
+    description:
+      - "Minimum number of servers per backend that must be serving at any moment."
+      - "The default is C(1)."
+    type: int
+  drain_timeout:
+    description:
+      - "How long the sessions of a server may take to end."
+      - "The default is C(5m)."
+    type: str
+  on_drain_timeout:
+    description:
+      - "What to do if the sessions of a server exceed the drain timeout."
+      - "C(fail): Fail the drain: put the server back and roll the run back."
+      - "C(maint): Set the server to maint, which also ends what cookies and stick tables bring, and wait the same time again."
+      - "C(shutdown): Set the server to maint, then shut down the remaining sessions one by one over a period of time."
+      - "C(force): Stop the container, which cuts the remaining sessions."
+      - "The default is C(fail)."
+    type: str
+    choices: [fail, maint, shutdown, force]
+  shutdown_over:
+    description:
+      - "Time over which C(shutdown) ends the sessions that exceed the drain timeout."
+      - "The default is C(10s)."
+    type: str
+  lb_quorum:
+    description:
+      - "Which of several load balancers must answer."
+      - "C(all): Require all: do not start a run without one, and roll it back if one stops answering."
+      - "C(reachable): Continue with those that answer, and bring one that returns up to date."
+      - "The default is C(all)."
+    type: str
+    choices: [all, reachable]
+  headroom:
+    description:
+      - "Extra capacity, in percent of the current load, that the remaining servers must have, if all of them have a maxconn."
+      - "The default is C(0)."
+    type: int
+  ready_timeout:
+    description:
+      - "How long a new container may take to answer."
+      - "The default is C(1m)."
+    type: str
+  rise:
+    description:
+      - "How many times in a row a new container must answer before it gets traffic."
+      - "The default is C(1)."
+    type: int
+  probe:
+    description:
+      - "Probe for new containers, in addition to the backend's own check: /PATH, or http://{address}:{port}/PATH."
+    type: str
+  on_failure:
+    description:
+      - "What to do with the servers already replaced if a later one fails."
+      - "C(rollback): Give every replaced server its old container back, with the same care."
+      - "C(stop): Keep the new containers and put back only the failed server."
+      - "The default is C(rollback)."
+    type: str
+    choices: [rollback, stop]
+  keep:
+    description:
+      - "Replaced containers to keep per server, stopped, for a rollback that needs no image."
+      - "The default is C(1)."
+    type: int
+  silence_check:
+    description:
+      - "Whether a server's address must stop answering when its container stops; use false if a relay keeps answering there, in drainswap.toml also for single backends: C({ pay = false })."
+      - "The default is C(true)."
+    type: bool
+  renew_anon_volumes:
+    description:
+      - "Give new containers new anonymous volumes, like the Compose flag of this name; the old volumes stay with the old container until C(drainswap prune)."
+    type: bool
+  only:
+    description:
+      - "Work only on these servers of the backend, and on servers that share a container with them."
+    type: list
+    elements: str
+  no_create:
+    description:
+      - "Do not create a container for a server whose container is gone; leave the server as it is."
+    type: bool
+  enable:
+    description:
+      - "Also put servers in service that an operator, or C(disabled) in haproxy.cfg, has taken out."
+    type: bool
   # end of the generated part
 """
 

@@ -32,6 +32,22 @@ PROGRAM = {
 # The limits and choices of a run.
 POLICY = {
     # generated: UPDATE=1 cargo test --lib collection
+    "floor": {"type": "int"},
+    "drain_timeout": {"type": "str"},
+    "on_drain_timeout": {"type": "str", "choices": ["fail", "maint", "shutdown", "force"]},
+    "shutdown_over": {"type": "str"},
+    "lb_quorum": {"type": "str", "choices": ["all", "reachable"]},
+    "headroom": {"type": "int"},
+    "ready_timeout": {"type": "str"},
+    "rise": {"type": "int"},
+    "probe": {"type": "str"},
+    "on_failure": {"type": "str", "choices": ["rollback", "stop"]},
+    "keep": {"type": "int"},
+    "silence_check": {"type": "bool"},
+    "renew_anon_volumes": {"type": "bool"},
+    "only": {"type": "list", "elements": "str"},
+    "no_create": {"type": "bool"},
+    "enable": {"type": "bool"},
     # end of the generated part
 }
 

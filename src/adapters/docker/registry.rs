@@ -429,7 +429,7 @@ mod tests {
             .refused("pull access denied for m, or no such repository");
         let private =
             pull_error("m".to_owned(), Some(404), refused, &LoginOrigin::Failed("no login".to_owned()));
-        assert!(private.to_string().ends_with("(no login)"), "{private}");
+        assert!(private.to_string().contains("(no login). Check"), "{private}");
         assert!(matches!(error("failed to register layer: invalid argument"), EngineError::Refused { .. }));
         let other = pull_error(
             "m".to_owned(),

@@ -180,7 +180,10 @@ fn a_record_that_cannot_follow_is_an_error_with_its_number() {
                 continue;
             }
             let number = format!("record {} ", all.len() + 1);
-            errors.insert(corrupt(&bytes).strip_prefix(&number).unwrap().to_owned());
+            let told = corrupt(&bytes);
+            let advice = ". Find out how that run ended (`drainswap status`), then move the file away";
+            let error = told.strip_prefix(&number).and_then(|it| it.strip_suffix(advice)).unwrap();
+            errors.insert(error.to_owned());
         }
         table.extend([name, ": ", &follows.join(", ")]);
         table.truncate(table.trim_end().len());
@@ -221,11 +224,11 @@ fn a_malformed_record_is_an_error_with_its_number() {
         all.extend(line);
         corrupt(&all)
     };
-    assert_snapshot!(after_opened(b"{\"record\":\"begun\"}\n"), @"record 2 is not understood: missing field `at`");
-    assert_snapshot!(after_opened(b"{\"record\":\"danced\"}\n"), @"record 2 is not understood: unknown variant `danced`, expected one of `opened`, `begun`, `done`, `created`, `unanswered`, `undone`, `closed`, `adopted` at line 1 column 18");
-    assert_snapshot!(after_opened(b"\xff\xfe\n"), @"record 2 is not understood: expected value at line 1 column 1");
-    assert_snapshot!(after_opened(b"\0\0\0\0\n"), @"record 2 is not understood: expected value at line 1 column 1");
-    assert_snapshot!(corrupt(b"[]\n"), @"record 1 is not understood: missing field `record` at line 1 column 2");
+    assert_snapshot!(after_opened(b"{\"record\":\"begun\"}\n"), @"record 2 is not understood: missing field `at`. Find out how that run ended (`drainswap status`), then move the file away");
+    assert_snapshot!(after_opened(b"{\"record\":\"danced\"}\n"), @"record 2 is not understood: unknown variant `danced`, expected one of `opened`, `begun`, `done`, `created`, `unanswered`, `undone`, `closed`, `adopted` at line 1 column 18. Find out how that run ended (`drainswap status`), then move the file away");
+    assert_snapshot!(after_opened(b"\xff\xfe\n"), @"record 2 is not understood: expected value at line 1 column 1. Find out how that run ended (`drainswap status`), then move the file away");
+    assert_snapshot!(after_opened(b"\0\0\0\0\n"), @"record 2 is not understood: expected value at line 1 column 1. Find out how that run ended (`drainswap status`), then move the file away");
+    assert_snapshot!(corrupt(b"[]\n"), @"record 1 is not understood: missing field `record` at line 1 column 2. Find out how that run ended (`drainswap status`), then move the file away");
 }
 
 /// Bits that changed on the disk are an error with a position, rather than another plan or step.
@@ -349,7 +352,7 @@ fn a_newer_version_is_rejected() {
     assert_snapshot!(corrupt(&bytes(&[of_version(VERSION + 1)])), @"it has version 3, but this drainswap reads only up to version 2: update drainswap");
     // Whatever the rest of the record is.
     assert_snapshot!(corrupt(b"{\"record\":\"begins\",\"version\":30000000000}\n"), @"it has version 30000000000, but this drainswap reads only up to version 2: update drainswap");
-    assert_snapshot!(corrupt(&bytes(&[of_version(0)])), @"record 1 has version 0, which does not exist");
+    assert_snapshot!(corrupt(&bytes(&[of_version(0)])), @"record 1 has version 0, which does not exist. Find out how that run ended (`drainswap status`), then move the file away");
 }
 
 #[test]
@@ -357,7 +360,7 @@ fn a_lane_without_a_server_is_rejected() {
     let mut plan = plan();
     plan.lanes[1].servers.clear();
     let record = Record::Opened { version: VERSION, pid: 7, plan: Box::new(plan), site: None };
-    assert_snapshot!(corrupt(&bytes(&[record])), @"record 1 is not understood: a lane has no server");
+    assert_snapshot!(corrupt(&bytes(&[record])), @"record 1 is not understood: a lane has no server. Find out how that run ended (`drainswap status`), then move the file away");
 }
 
 #[test]
