@@ -83,11 +83,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 continue;
             };
             let new = self.created(lane);
-            let mut found = LaneFound::of(self.lane_of(lane), &self.begun(lane), new.as_ref(), &containers);
-            found.new_may_stop = new.is_some_and(|new| engine.is_stopping(&new));
-            // A container that may be stopping does not count as restored while its servers are out.
-            found.old_is_back &= !(self.old_may_be_stopping(lane) && self.is_out_everywhere(lane).await);
-            all.insert(lane, found);
+            let found = LaneFound::of(self.lane_of(lane), &self.begun(lane), new.as_ref(), &containers);
+            // An old container whose servers are in service was not stopped.
+            let old_may_stop = self.old_may_be_stopping(lane) && self.is_out_everywhere(lane).await;
+            let new_may_stop = new.is_some_and(|new| engine.is_stopping(&new));
+            all.insert(lane, found.with_stops(old_may_stop, new_may_stop));
         }
         all
     }

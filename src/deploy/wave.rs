@@ -66,10 +66,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let cause = failed.iter().map(|(_, failure)| failure).find(|it| **it != StepError::Stopped).cloned();
         let reason = cause.as_ref().unwrap_or(&StepError::Stopped).to_string();
         let stays = match &cause {
-            // The rest of the run is only not done.
-            None => true,
-            // After a reload, the sessions that the old process holds on serving servers cannot be counted.
-            Some(StepError::Reloaded { .. }) => true,
+            // Without a failure, only the rest of the run is not done. After a reload, the sessions that the old process
+            // holds on serving servers cannot be counted.
+            None | Some(StepError::Reloaded { .. }) => true,
             Some(_) => self.plan.policy.on_failure == OnFailure::Stop,
         };
         let finished = if stays { Finished::Stay } else { Finished::Undone };

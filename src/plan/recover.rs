@@ -26,14 +26,31 @@ pub enum Towards {
 /// What is known of a lane's containers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LaneFound {
-    /// The old container runs in its place again, although no record says so.
-    pub old_is_back: bool,
-    /// The old container was removed, and no other one has its name.
-    pub old_is_gone: bool,
-    /// There is no new container.
-    pub new_is_gone: bool,
-    /// The engine may still stop the new container.
-    pub new_may_stop: bool,
+    pub old: OldFound,
+    pub new: NewFound,
+}
+
+/// What is known of a lane's old container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OldFound {
+    /// It is where the records say.
+    #[default]
+    AsRecorded,
+    /// It runs in its place again, although no record says so.
+    Back,
+    /// It was removed, and no other one has its name.
+    Gone,
+}
+
+/// What is known of a lane's new container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NewFound {
+    #[default]
+    There,
+    /// The engine may still stop it.
+    MayStop,
+    /// It was removed, or never created.
+    Gone,
 }
 
 impl LaneFound {
@@ -41,19 +58,31 @@ impl LaneFound {
     #[must_use]
     pub fn of(lane: &Lane, begun: &[Step], new: Option<&ContainerId>, containers: &[Container]) -> Self {
         let new_is_gone = new.is_none_or(|new| containers.iter().all(|it| it.id != *new));
+        let of_new = if new_is_gone { NewFound::Gone } else { NewFound::There };
         let Some(old) = lane.replacement.as_ref().and_then(|it| it.old.as_ref()) else {
-            return Self { new_is_gone, ..Self::default() };
+            return Self { new: of_new, ..Self::default() };
         };
         let runs =
             |it: &Container| it.id == old.id && it.name == old.name && it.state == ContainerState::Running;
         let is_another = |it: &Container| it.id != old.id && (it.name != old.name || Some(&it.id) == new);
         // Before its successor is started, the old container runs only if it was brought back, or never stopped.
         let is_decided = begun.contains(&Step::Start) || new.is_some() && new_is_gone;
+        let old = if is_replaced(begun) && is_decided && containers.iter().any(runs) {
+            OldFound::Back
+        } else if containers.iter().all(is_another) {
+            OldFound::Gone
+        } else {
+            OldFound::AsRecorded
+        };
+        Self { old, new: of_new }
+    }
+
+    /// Adds whether the engine may still stop these containers. One that may be stopping is not back.
+    #[must_use]
+    pub fn with_stops(self, of_old: bool, of_new: bool) -> Self {
         Self {
-            old_is_back: is_replaced(begun) && is_decided && containers.iter().any(runs),
-            old_is_gone: containers.iter().all(is_another),
-            new_is_gone,
-            new_may_stop: false,
+            old: if of_old && self.old == OldFound::Back { OldFound::AsRecorded } else { self.old },
+            new: if of_new && self.new == NewFound::There { NewFound::MayStop } else { self.new },
         }
     }
 }
@@ -202,7 +231,7 @@ impl fmt::Display for Recovery {
 pub fn recover(plan: &Plan, begun: &Begun, towards: Towards, found: impl Fn(usize) -> LaneFound) -> Recovery {
     let touched: Vec<usize> = touched(begun).collect();
     let action = |lane: usize, action| LaneRecovery::new(plan, begun, lane, action);
-    let is_back = |lane: &usize| found(*lane).old_is_back;
+    let is_back = |lane: &usize| found(*lane).old == OldFound::Back;
     let (back, others): (Vec<usize>, Vec<usize>) = touched.iter().copied().partition(is_back);
     let treated: Vec<LaneRecovery> = match towards {
         _ if was_removing(begun) => touched.iter().map(|lane| action(*lane, Action::Keep)).collect(),
@@ -220,7 +249,7 @@ pub fn recover(plan: &Plan, begun: &Begun, towards: Towards, found: impl Fn(usiz
                 others.into_iter().partition(|lane| in_flight.contains(lane));
             let can_finish = |lane: &usize| {
                 let found = found(*lane);
-                !found.new_is_gone && (is_replaced(&begun[lane]) || found.old_is_gone)
+                found.new != NewFound::Gone && (is_replaced(&begun[lane]) || found.old == OldFound::Gone)
             };
             let (finished, undone): (Vec<usize>, Vec<usize>) = in_flight.into_iter().partition(can_finish);
             let back = back.into_iter().map(|lane| action(lane, Action::Restore));
@@ -292,11 +321,11 @@ fn with_the_rest(plan: &Plan, begun: &Begun, mut treated: Vec<LaneRecovery>) -> 
 /// step may be repeated. A reload since then may have put the servers back into rotation, so they are drained again
 /// unless the new container is known to serve.
 fn remaining_steps(lane: &Lane, begun: &[Step], found: LaneFound) -> Vec<Step> {
-    let serves = begun.contains(&Step::Ready) && !found.new_may_stop;
+    let serves = begun.contains(&Step::Ready) && found.new != NewFound::MayStop;
     let is_over = |step: &&Step| {
         matches!(step, Step::Create | Step::Remove)
             // The old container has no traffic to take over, and it cannot be stopped and kept.
-            || found.old_is_gone && matches!(step, Step::Verify | Step::Stop)
+            || found.old == OldFound::Gone && matches!(step, Step::Verify | Step::Stop)
             || serves && !matches!(step, Step::Prove | Step::Ready | Step::Confirm)
     };
     lane.steps.iter().filter(|step| !is_over(step)).copied().collect()

@@ -218,16 +218,14 @@ impl Run {
             let there: Vec<Container> =
                 containers.iter().filter(|it| it.engine == *engine).cloned().collect();
             let new = progress.new_container(plan, lane);
-            let mut found = LaneFound::of(&plan.lanes[lane], progress.begun(lane), new, &there);
+            let found = LaneFound::of(&plan.lanes[lane], progress.begun(lane), new, &there);
             let may_stop = |id: &ContainerId| {
                 let stops = |(_, call): &(String, EngineCall)| matches!(call, EngineCall::Stop { container } if container == id);
                 progress.unanswered.iter().any(stops)
             };
             let is_stopping = progress.is_under_way(lane, Step::Stop);
-            found.old_is_back &=
-                !is_stopping && !replacement.old.as_ref().is_some_and(|old| may_stop(&old.id));
-            found.new_may_stop = new.is_some_and(may_stop);
-            found
+            let of_old = is_stopping || replacement.old.as_ref().is_some_and(|old| may_stop(&old.id));
+            found.with_stops(of_old, new.is_some_and(may_stop))
         };
         recover(plan, &progress.begun, towards, find)
     }

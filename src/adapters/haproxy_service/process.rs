@@ -327,8 +327,7 @@ pub(super) mod tests {
     pub(in super::super) fn haproxy(directory: &Path) -> std::process::Child {
         let binary = directory.join("haproxy");
         std::fs::copy("/bin/cat", &binary).unwrap();
-        let child =
-            std::process::Command::new(&binary).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let child = std::process::Command::new(&binary).stdin(std::process::Stdio::piped()).spawn().unwrap();
         // The kernel lets the parent go on before the process has its name and its arguments.
         let of_child = |name: &str| std::fs::read(format!("/proc/{}/{name}", child.id())).unwrap();
         while of_child("comm") != b"haproxy\n" || of_child("cmdline").is_empty() {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::adapters::memory::ServerLine;
 use crate::plan::before::Before;
-use crate::plan::recover::{Finished, Towards, after_failure};
+use crate::plan::recover::{Finished, NewFound, Towards, after_failure};
 use crate::plan::undo::UndoMode;
 
 /// Undoes the first lane.
@@ -121,7 +121,7 @@ async fn a_silent_engine_does_not_count_as_done() {
     let run = stage.run();
     run.ledger.continue_from(unfinished.progress);
     assert!(run.find_lanes().await.is_empty());
-    assert!(run.find_lanes().await[&0].new_is_gone);
+    assert_eq!(run.find_lanes().await[&0].new, NewFound::Gone);
 }
 
 /// Makes the first server one that drainswap cannot probe, and that a check had up or down.

@@ -41,7 +41,7 @@ fn a_replaced_lane_is_finished_and_one_that_drained_is_put_back() {
 
 #[test]
 fn a_lane_without_a_new_container_is_put_back() {
-    let gone = LaneFound { new_is_gone: true, ..LaneFound::default() };
+    let gone = LaneFound { new: NewFound::Gone, ..LaneFound::default() };
     assert_snapshot!(shown(Towards::Finish, &[(0, Step::Start)], &[(0, gone)]), @"
       mobile/app1: will be put back and replaced again (maint, discard, return, prove old, put back)
       mobile/app2: was not started
@@ -52,7 +52,7 @@ fn a_lane_without_a_new_container_is_put_back() {
 
 #[test]
 fn a_lane_whose_old_container_is_gone_is_finished_without_stopping_it() {
-    let gone = LaneFound { old_is_gone: true, ..LaneFound::default() };
+    let gone = LaneFound { old: OldFound::Gone, ..LaneFound::default() };
     assert_snapshot!(shown(Towards::Finish, &[(0, Step::Drain)], &[(0, gone)]), @"
       mobile/app1: will be finished (drain, wait, maint, settle, start, prove, ready, confirm)
       mobile/app2: was not started
@@ -69,7 +69,7 @@ fn a_lane_that_serves_is_only_proved_again_unless_its_container_may_be_stopping(
       mobile/app1b: was not started
       mobile/app2b: was not started
     ");
-    let stops = LaneFound { new_may_stop: true, ..LaneFound::default() };
+    let stops = LaneFound { new: NewFound::MayStop, ..LaneFound::default() };
     assert_snapshot!(shown(Towards::Finish, &[(0, Step::Ready)], &[(0, stops)]), @"
       mobile/app1: will be finished (verify, drain, wait, maint, settle, stop, start, prove, ready, confirm)
       mobile/app2: was not started
@@ -81,7 +81,7 @@ fn a_lane_that_serves_is_only_proved_again_unless_its_container_may_be_stopping(
 /// The journal of the killed run lacks the record of the second lane's undo: the run was undoing the first lane.
 #[test]
 fn the_lane_before_one_that_is_back_is_in_flight() {
-    let back = LaneFound { old_is_back: true, ..LaneFound::default() };
+    let back = LaneFound { old: OldFound::Back, ..LaneFound::default() };
     let came = [(0, Step::Confirm), (1, Step::Start)];
     assert_snapshot!(shown(Towards::Finish, &came, &[(1, back)]), @"
       mobile/app2: has its old container again (return, prove old, put back)
@@ -167,25 +167,25 @@ fn found(begun: &[Step], change: impl FnOnce(&mut Vec<Container>)) -> LaneFound 
 #[test]
 fn an_old_container_is_back_if_it_runs_under_its_name_and_its_successor_was_started_or_is_gone() {
     let started = [Step::Stop, Step::Start];
-    assert!(found(&started, |_| ()).old_is_back);
-    assert!(!found(&started[..1], |_| ()).old_is_back, "it may not have been stopped yet");
-    assert!(found(&started[..1], |all| drop(all.pop())).old_is_back);
-    assert!(!found(&[Step::Drain], |_| ()).old_is_back);
-    assert!(!found(&started, |all| all[0].name = "kept".to_owned()).old_is_back);
-    assert!(!found(&started, |all| all[0].state = ContainerState::Stopped).old_is_back);
+    assert_eq!(found(&started, |_| ()).old, OldFound::Back);
+    assert_ne!(found(&started[..1], |_| ()).old, OldFound::Back, "it may not have been stopped yet");
+    assert_eq!(found(&started[..1], |all| drop(all.pop())).old, OldFound::Back);
+    assert_ne!(found(&[Step::Drain], |_| ()).old, OldFound::Back);
+    assert_ne!(found(&started, |all| all[0].name = "kept".to_owned()).old, OldFound::Back);
+    assert_ne!(found(&started, |all| all[0].state = ContainerState::Stopped).old, OldFound::Back);
 }
 
 #[test]
 fn a_container_is_gone_unless_it_or_one_of_its_name_is_there() {
     assert_eq!(found(&[Step::Drain], |_| ()), LaneFound::default());
-    assert!(found(&[Step::Drain], |all| drop(all.pop())).new_is_gone);
-    assert!(found(&[Step::Drain], |all| drop(all.remove(0))).old_is_gone);
+    assert_eq!(found(&[Step::Drain], |all| drop(all.pop())).new, NewFound::Gone);
+    assert_eq!(found(&[Step::Drain], |all| drop(all.remove(0))).old, OldFound::Gone);
     let renamed = found(&[Step::Drain], |all| {
         let old = all.remove(0);
         all[0].name = old.name;
     });
-    assert!(renamed.old_is_gone, "its successor has its name");
-    assert!(!found(&[Step::Drain], |all| all[0].id = ContainerId("another".into())).old_is_gone);
+    assert_eq!(renamed.old, OldFound::Gone, "its successor has its name");
+    assert_ne!(found(&[Step::Drain], |all| all[0].id = ContainerId("another".into())).old, OldFound::Gone);
 }
 
 #[test]
@@ -193,5 +193,5 @@ fn a_lane_that_only_puts_servers_back_in_service_has_no_containers() {
     let mut lane = plan().lanes.remove(0);
     lane.replacement = None;
     let found = LaneFound::of(&lane, &[Step::Ready], None, &[]);
-    assert_eq!(found, LaneFound { new_is_gone: true, ..LaneFound::default() });
+    assert_eq!(found, LaneFound { new: NewFound::Gone, ..LaneFound::default() });
 }
