@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::ids::{ContainerId, ServerId};
+use crate::model::ids::{ContainerId, RunId, ServerId};
 use watchtower::UpdateLabels;
 
 pub use crate::model::healthcheck::{Health, Healthcheck, START_INTERVAL};
@@ -60,8 +60,11 @@ pub struct Observation {
     pub occupied: BTreeSet<ServerId>,
     /// What is known of the engines' hosts, by engine.
     pub hosts: BTreeMap<String, Host>,
-    /// The servers that earlier runs of this site have left out of service, according to their journals.
+    /// The servers that earlier runs of this site have left out of service, according to their journals, and those on
+    /// which a run of another state directory is at work.
     pub left_out: BTreeSet<ServerId>,
+    /// The runs in this state directory.
+    pub known_runs: BTreeSet<RunId>,
 }
 
 /// What must be known of a described container before it exists.

@@ -2,6 +2,7 @@
 
 pub mod before;
 pub mod build;
+mod draft;
 pub mod drift;
 pub mod file;
 pub mod floor;
@@ -40,6 +41,7 @@ pub use crate::model::run_kind::RunKind;
 use crate::observation::LoadBalancerState;
 use crate::plan::rest::Rest;
 use crate::topology::traffic::Balance;
+pub use draft::Draft;
 pub use goal::{Goal, RollbackTarget, Target};
 pub use lane::{Cause, Lane, LaneServer};
 pub use policy::{LbQuorum, OnDrainTimeout, OnFailure, Policy};

@@ -6,6 +6,7 @@ pub mod idle;
 pub mod late;
 pub mod lateness;
 pub mod observe;
+pub mod planning;
 pub mod unanswered;
 pub mod wait;
 

@@ -125,6 +125,7 @@ impl World {
             answers: answers.collect(),
             occupied: BTreeSet::new(),
             left_out: BTreeSet::new(),
+            known_runs: BTreeSet::new(),
             hosts: BTreeMap::new(),
             load_balancers: vec![load_balancer],
         };
@@ -276,10 +277,8 @@ impl World {
 
     /// Plans a goal on the backend mobile.
     pub fn plan_for(&self, purpose: RunKind, target: Target) -> Result<Plan, Vec<Refusal>> {
-        let (backend, policy) = ("mobile".to_owned(), self.policy.clone());
-        let goal =
-            Goal { backend, purpose, target, takes_back: Vec::new(), policy, parallel: 1, hooks: Vec::new() };
-        build::build(&self.topology(), &self.observation, &goal)
+        let goal = Goal::new("mobile", purpose, target, self.policy.clone());
+        Ok(build::build(&self.topology(), &self.observation, &goal)?.finish(BTreeMap::new()))
     }
 }
 

@@ -30,6 +30,7 @@ use crate::service::render::RenderError;
 use crate::settings::SettingsError;
 use crate::site::late::LateCommand;
 use crate::site::observe::ObserveError;
+use crate::site::planning::PlanError;
 pub use suggestion::nearest;
 pub(crate) use suggestion::some_of;
 use suggestion::suggestion;
@@ -299,6 +300,15 @@ pub enum Error {
     /// The result or the report cannot be written.
     #[error("cannot write the result to stdout: {0}. Free space, or send stdout elsewhere")]
     Output(#[from] std::io::Error),
+}
+
+impl From<PlanError> for Error {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Refused(refusals) => Self::Refused(refusals),
+            PlanError::Engine(error) => error.into(),
+        }
+    }
 }
 
 impl From<ObserveError> for Error {

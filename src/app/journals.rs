@@ -5,7 +5,9 @@ use std::sync::PoisonError;
 use super::App;
 use crate::adapters::journal_file::{BackendDir, Journals, StoredRun};
 use crate::app::error::Error;
+use crate::run::history;
 use crate::run::journal::SiteIdentity;
+use crate::site::observe::PastRuns;
 
 /// The runs on a backend, oldest first, separated by site: two sites may share a state directory.
 #[derive(Debug, Default)]
@@ -75,6 +77,14 @@ impl App {
             self.note_once(&format!("note: run {} on {backend} comes from an older drainswap, and its journal does not name its site: it counts as a run of this one", last.run.plan.run));
         }
         Ok(runs)
+    }
+
+    /// Returns what the journals tell of earlier runs.
+    pub(super) fn past_runs(&self, identity: &SiteIdentity) -> Result<PastRuns, Error> {
+        let mut runs: Vec<_> = self.every_run(identity)?.into_iter().flat_map(|runs| runs.own).collect();
+        runs.sort_by_key(|stored| stored.run.plan.at);
+        let left_out = history::left_out(runs.iter().map(|stored| &stored.run));
+        Ok(PastRuns { left_out, known: self.known_runs() })
     }
 
     /// Notes the runs of other sites, which are left out.

@@ -83,27 +83,29 @@ impl App {
         flags: &PolicyFlags,
         session: &Session,
     ) -> Result<Plan, Error> {
-        let target = Target::Everywhere(approved.basis.image.clone());
-        let policy = approved.plan.policy.clone();
-        let goal = self.goal(&approved.plan.backend, RunKind::Deploy, target, flags);
-        let goal = Goal { policy, ..goal };
+        let PlanFile { basis, plan: of_file, .. } = approved;
+        let target = Target::Everywhere(basis.image.clone());
+        let goal = Goal {
+            policy: of_file.policy.clone(),
+            approved: Some(Approved { run: of_file.run.clone(), at: of_file.at }),
+            notes: weaker_limits_note(&of_file.policy, &self.settings.written_policy()).into_iter().collect(),
+            ..self.goal(&of_file.backend, RunKind::Deploy, target, flags)
+        };
         let (observation, topology) = self.observe_for(session, &goal).await?;
-        let plan = match self.build(session, &observation, &topology, &goal).await {
+        let plan = match self.plan_on(session, &observation, &topology, &goal).await {
             Ok(plan) => Ok(plan),
             Err(Error::Refused(refusals)) => Err(refusals),
             Err(error) => return Err(error),
         };
-        let image = self.resolved(session, &approved.basis.image).await?;
-        let now = self.plan_basis(session, image, &observation, plan.as_ref().unwrap_or(&approved.plan));
-        let (at, age) = (approved.plan.at, session.site.clock.now().duration_since(approved.plan.at));
+        let image = self.resolved(session, &basis.image).await?;
+        let now = self.plan_basis(session, image, &observation, plan.as_ref().unwrap_or(of_file));
+        let (at, age) = (of_file.at, session.site.clock.now().duration_since(of_file.at));
         let drift = drift(approved, &now, &plan);
         let (Ok(plan), []) = (plan, &drift[..]) else {
             return Err(Error::PlanDrifted { path: named(path), at, age, drift });
         };
         self.note(&format!("applying the plan made at {at}, {} ago", time_since(age)));
-        let mut warnings = plan.warnings;
-        warnings.extend(weaker_limits_note(&plan.policy, &self.settings.written_policy()));
-        Ok(Plan { approved: Some(Approved { run: approved.plan.run.clone(), at }), warnings, ..plan })
+        Ok(plan)
     }
 
     /// Returns the facts that a plan is based on.

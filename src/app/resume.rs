@@ -137,7 +137,7 @@ impl App {
                 let goal = self.goal_of(held, &unfinished, &policy)?;
                 let plan = self.plan_for(session, &goal).await?;
                 let touched = plan.backends();
-                Ok((Plan { continues: Some(unfinished.run.plan.first_run().clone()), ..plan }, touched))
+                Ok((plan, touched))
             };
             let (locked, plan) = self.lock_and_plan(locked, decide).await?;
             self.execute(&locked, &plan, stop).await
@@ -314,13 +314,10 @@ impl App {
             }
         };
         Ok(Goal {
-            backend: plan.backend.clone(),
-            purpose: plan.purpose,
-            target,
             takes_back: plan.takes_back.clone(),
-            policy: policy.clone(),
-            parallel: 1,
             hooks: self.settings.hooks.keys().copied().collect(),
+            continues: Some(plan.first_run().clone()),
+            ..Goal::new(&plan.backend, plan.purpose, target, policy.clone())
         })
     }
 }

@@ -16,10 +16,9 @@ use crate::app::error::Error;
 use crate::app::exit::Exit;
 use crate::cli::{DeployGoal, Output, PolicyFlags};
 use crate::deploy::{Executor, StopRequest};
-use crate::model::ids::RunId;
 use crate::model::image::{Image, ImageReference};
 use crate::observation::Observation;
-use crate::plan::{Goal, LbQuorum, Plan, Policy, RunKind, Target, build, other_runs};
+use crate::plan::{Goal, LbQuorum, Plan, RunKind, Target};
 use crate::ports::{ContainerEngine, EngineError, WallClock};
 use crate::run::event::{Event, EventKind, Reporter};
 use crate::run::history::{self, Revision};
@@ -51,7 +50,7 @@ impl App {
         let target = self.target(goal, &session).await?;
         let goal = self.goal(&goal.backend, RunKind::Deploy, target, flags);
         let (observation, topology) = self.observe_for(&session, &goal).await?;
-        let plan = self.build(&session, &observation, &topology, &goal).await?;
+        let plan = self.plan_on(&session, &observation, &topology, &goal).await?;
         match (save, &goal.target) {
             (Some(path), Target::Everywhere(image)) => {
                 self.save(&plan, self.plan_basis(&session, image.clone(), &observation, &plan), path)?;
@@ -185,72 +184,37 @@ impl App {
     }
 
     pub(super) fn goal(&self, backend: &str, purpose: RunKind, target: Target, flags: &PolicyFlags) -> Goal {
-        let policy: Policy = self.settings.policy(flags);
-        Goal {
-            backend: backend.to_owned(),
-            purpose,
-            target,
-            takes_back: Vec::new(),
-            policy,
-            parallel: 1,
-            hooks: self.settings.hooks.keys().copied().collect(),
-        }
+        let hooks = self.settings.hooks.keys().copied().collect();
+        Goal { hooks, ..Goal::new(backend, purpose, target, self.settings.policy(flags)) }
     }
 
     pub(super) async fn plan_for(&self, session: &Session, goal: &Goal) -> Result<Plan, Error> {
         let (observation, topology) = self.observe_for(session, goal).await?;
-        self.build(session, &observation, &topology, goal).await
+        self.plan_on(session, &observation, &topology, goal).await
     }
 
-    /// Observes the site for the plan of a goal.
+    /// Observes everything that the plan of a goal depends on.
     pub(super) async fn observe_for(
         &self,
         session: &Session,
         goal: &Goal,
     ) -> Result<(Observation, Topology), Error> {
+        let Session { site, .. } = session;
         known_scope(session.configuration(), &goal.backend, &goal.policy.scope)?;
-        let (mut observation, topology) = self.observe(session, goal.policy.lb_quorum).await?;
-        let mut runs: Vec<_> =
-            self.every_run(&session.site.identity)?.into_iter().flat_map(|runs| runs.own).collect();
-        runs.sort_by_key(|stored| stored.run.plan.at);
-        observation.left_out = history::left_out(runs.iter().map(|stored| &stored.run));
-        observation.left_out.extend(other_runs::servers_in_flight(
-            &topology,
-            &observation,
-            &self.known_runs(),
-        ));
-        if goal.purpose == RunKind::Deploy {
-            let asked = topology.backends.iter().filter(|backend| backend.name == goal.backend);
-            observation.drift = session.site.drift(asked).await?;
-        }
-        Ok((observation, topology))
+        let past = self.past_runs(&site.identity)?;
+        Ok(site.observe_for(session.configuration(), &self.settings.places, goal, past).await?)
     }
 
-    /// Builds the plan for a goal, with the differences between every new container and the old one.
-    pub(super) async fn build(
+    /// Plans a goal, unless a run of another site needs the same servers or containers.
+    pub(super) async fn plan_on(
         &self,
-        session: &Session,
+        Session { site, .. }: &Session,
         observation: &Observation,
         topology: &Topology,
         goal: &Goal,
     ) -> Result<Plan, Error> {
-        let mut plan = build::build(topology, observation, goal).map_err(Error::Refused)?;
-        let known = self.known_runs();
-        plan.run = known.iter().fold(plan.run, RunId::after);
-        let others = other_runs::refusals(&plan, observation, &known);
-        if !others.is_empty() {
-            return Err(Error::Refused(others));
-        }
-        let site = &session.site;
+        let plan = site.plan(topology, observation, goal).await?;
         self.refuse_foreign(&plan, &site.identity)?;
-        let run = plan.run.clone();
-        for replacement in plan.lanes.iter_mut().filter_map(|lane| lane.replacement.as_mut()) {
-            if replacement.is_created() {
-                let engine = site.engines.of(&replacement.like)?;
-                let recipe = replacement.create_spec(&run, site.descriptions.get(&goal.backend));
-                replacement.changes = engine.changes(&recipe).await?;
-            }
-        }
         Ok(plan)
     }
 

@@ -21,7 +21,7 @@ use crate::model::command_line::CommandLine;
 use crate::model::image::Image;
 use crate::observation::{AdminState, ContainerState};
 use crate::plan::rest::Rest;
-use crate::plan::{Goal, LbQuorum, RunKind, Target, build};
+use crate::plan::{Goal, LbQuorum, RunKind, Target};
 use crate::ports::LoadBalancerError;
 use crate::run::event::Event;
 use crate::site::engines::Engines;
@@ -102,18 +102,10 @@ impl Stage {
             typed: CommandLine::default(),
             identity: journal::SiteIdentity::default(),
         };
-        let goal = Goal {
-            backend: "mobile".to_owned(),
-            purpose: RunKind::Deploy,
-            target: Target::Everywhere(image("v2")),
-            takes_back: Vec::new(),
-            policy,
-            parallel: 1,
-            hooks: Vec::new(),
-        };
+        let goal = Goal::new("mobile", RunKind::Deploy, Target::Everywhere(image("v2")), policy);
         let seen = world.observe(&configuration, &Places::default(), LbQuorum::All).await;
         let (observation, topology) = seen.unwrap();
-        let plan = build::build(&topology, &observation, &goal).unwrap();
+        let plan = world.plan(&topology, &observation, &goal).await.unwrap();
         Self { journal: memory.journal(), memory, world, plan, heard: Heard::default() }
     }
 

@@ -3,8 +3,8 @@
 //! Servers that do not serve come first, because fixing them only adds capacity. Then, as in the process that
 //! drainswap replaces, come the primaries, one at a time, and then the backups.
 
-mod draft;
 mod health;
+mod lane_draft;
 mod refusals;
 mod rehearsal;
 mod start;
@@ -20,10 +20,10 @@ use crate::plan::refusal::Refusal;
 use crate::plan::rest::{LeftReason, LeftServer, OutOfService, Rest};
 use crate::plan::scope::Scope;
 use crate::plan::wave;
-use crate::plan::{Goal, Lane, Plan, Replacement, Target, Worker};
+use crate::plan::{Draft, Goal, Lane, Plan, Target, Worker, other_runs};
 use crate::topology::traffic::Balance;
 use crate::topology::{Server, Topology};
-use draft::{LaneDraft, admin, draft, runs};
+use lane_draft::{LaneDraft, admin, lane_draft, runs};
 use refusals::{
     ambiguous, mixed_states, no_address, no_container_refusal, persistence_keeps_clients, refuse_container,
     shared_namespaces, start_refusal, unlisted, unmatched,
@@ -31,15 +31,15 @@ use refusals::{
 use rehearsal::Simulation;
 use successor::{may_come_back, outdated, own_address, own_name, pinned, returning};
 
-/// Plans a goal.
+/// Drafts the plan of a goal.
 ///
 /// # Errors
 /// Returns every reason against the goal, not only the first. Nothing has been changed.
 ///
 /// # Panics
 /// If the topology does not have the goal's backend. Callers look the backend up first.
-pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Result<Plan, Vec<Refusal>> {
-    let Drafted { drafts, unchanged, left, notes, mut refusals } = draft_all(topology, observation, goal);
+pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Result<Draft, Vec<Refusal>> {
+    let Sorted { drafts, unchanged, left, notes, mut refusals } = Sorted::new(topology, observation, goal);
     let balances = balances(topology, &drafts);
     let before = Simulation::new(topology, &balances, observation, goal);
     let mut world = Simulation::new(topology, &balances, observation, goal);
@@ -50,40 +50,41 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
             Err(refusal) => refusals.push(refusal),
         }
     }
+    if refusals.is_empty() {
+        refusals = other_runs::refusals(&lanes, observation);
+    }
     if !refusals.is_empty() {
         return Err(refusals);
     }
     let waves = wave::group(&lanes, goal.parallel, |out| before.spares(out));
     let rest = rest(topology, &left, (&lanes, &unchanged), observation, goal);
-    Ok(Plan {
-        run: RunId::opened_at(observation.at),
+    let warnings = warnings::all(topology, observation, &balances, (&lanes, &unchanged, &rest), goal);
+    let run = RunId::opened_at(observation.at);
+    Ok(Draft(Plan {
+        run: observation.known_runs.iter().fold(run, RunId::after),
         at: observation.at,
         backend: goal.backend.clone(),
         purpose: goal.purpose,
         takes_back: goal.takes_back.clone(),
-        continues: None,
-        approved: None,
+        continues: goal.continues.clone(),
+        approved: goal.approved.clone(),
         workers: observation.load_balancers.iter().map(Worker::of).collect(),
         policy: goal.policy.clone(),
         images: images(&lanes, &goal.target),
         probes: probes(topology, &balances, &goal.policy.scope),
-        warnings: notes
-            .into_iter()
-            .chain(warnings::all(topology, observation, &balances, (&lanes, &unchanged, &rest), goal))
-            .collect(),
+        warnings: notes.into_iter().chain(warnings).chain(goal.notes.iter().cloned()).collect(),
         balances,
         lanes,
         waves,
         unchanged,
         rest,
         hooks: goal.hooks.clone(),
-    })
+    }))
 }
 
-/// The servers of the goal's backend, sorted by what happens to them.
-#[derive(Default)]
-struct Drafted<'a> {
-    /// In the order in which the lanes run.
+/// The servers of the backend, by what the plan does with them.
+struct Sorted<'a> {
+    /// The work, in the order in which it is done.
     drafts: Vec<LaneDraft<'a>>,
     unchanged: Vec<ServerId>,
     left: Vec<(&'a Server, LeftReason)>,
@@ -91,68 +92,71 @@ struct Drafted<'a> {
     refusals: Vec<Refusal>,
 }
 
-/// Drafts the lanes of a goal, and lists the servers that need none.
-fn draft_all<'a>(topology: &'a Topology, observation: &'a Observation, goal: &'a Goal) -> Drafted<'a> {
-    let backend = topology.backend(&goal.backend).expect("a goal names a backend that exists");
-    let mut all = Drafted::default();
-    let mut drafted: BTreeSet<&ServerId> = BTreeSet::new();
-    for server in &backend.servers {
-        if drafted.contains(&server.id) {
-            continue;
-        }
-        if let Some(why) = goal.policy.scope.left(server, observation) {
-            all.left.push((server, why));
-            continue;
-        }
-        match draft(topology, server, goal, observation) {
-            Ok(Some(mut draft)) => {
-                all.refusals.extend(shared_namespaces(&draft, &observation.containers));
-                if let Some(replacement) = &mut draft.replacement {
-                    all.notes.extend(complete(replacement, &server.id, &draft.servers, observation, goal));
-                    all.refusals.extend(start_refusal(replacement, &draft.servers, goal, observation));
-                }
-                drafted.extend(draft.servers.iter().map(|server| &server.id));
-                all.drafts.push(draft);
+impl<'a> Sorted<'a> {
+    fn new(topology: &'a Topology, observation: &'a Observation, goal: &'a Goal) -> Self {
+        let backend = topology.backend(&goal.backend).expect("a goal names a backend that exists");
+        let mut sorted = Self {
+            drafts: Vec::new(),
+            unchanged: Vec::new(),
+            left: Vec::new(),
+            notes: Vec::new(),
+            refusals: Vec::new(),
+        };
+        let mut drafted: BTreeSet<&ServerId> = BTreeSet::new();
+        for server in &backend.servers {
+            if drafted.contains(&server.id) {
+                continue;
             }
-            Ok(None) => all.unchanged.push(server.id.clone()),
-            // Lines that share a container share their reasons.
-            Err(refusal) if all.refusals.contains(&refusal) => {}
-            Err(refusal) => all.refusals.push(refusal),
+            if let Some(why) = goal.policy.scope.left(server, observation) {
+                sorted.left.push((server, why));
+                continue;
+            }
+            match lane_draft(topology, server, goal, observation) {
+                Ok(Some(draft)) => {
+                    drafted.extend(draft.servers.iter().map(|server| &server.id));
+                    sorted.add(draft, observation, goal);
+                }
+                Ok(None) => sorted.unchanged.push(server.id.clone()),
+                // Lines that share a container share their reasons.
+                Err(refusal) if sorted.refusals.contains(&refusal) => {}
+                Err(refusal) => sorted.refusals.push(refusal),
+            }
         }
+        // A line that shares its container with one in a lane is part of that lane.
+        sorted.left.retain(|(server, _)| !drafted.contains(&server.id));
+        if sorted.drafts.is_empty() && sorted.unchanged.is_empty() && sorted.refusals.is_empty() {
+            let refusals = sorted.left.iter().filter_map(|(server, why)| no_container_refusal(server, *why));
+            sorted.refusals.extend(refusals);
+        }
+        sorted.drafts.sort_by_key(|draft| (draft.serves(), draft.role()));
+        sorted
     }
-    // A line that shares its container with one in a lane is part of that lane.
-    all.left.retain(|(server, _)| !drafted.contains(&server.id));
-    if all.drafts.is_empty() && all.unchanged.is_empty() && all.refusals.is_empty() {
-        all.refusals =
-            all.left.iter().filter_map(|(server, why)| no_container_refusal(server, *why)).collect();
-    }
-    all.drafts.sort_by_key(|draft| (draft.serves(), draft.role()));
-    all
-}
 
-/// Decides what a replacement of a lane is: a container that comes back or a new one, its name, and what is removed
-/// afterwards. Returns a note if a kept container cannot come back.
-fn complete(
-    replacement: &mut Replacement,
-    named: &ServerId,
-    servers: &[&Server],
-    observation: &Observation,
-    goal: &Goal,
-) -> Option<String> {
-    let kept = returning(named, goal, &observation.containers)
-        .filter(|kept| servers.iter().all(|server| may_come_back(kept, server)));
-    let old = replacement.old.as_ref();
-    let obstacle = kept.as_ref().and_then(|kept| start::of_kept(kept, old, observation));
-    let note = obstacle.as_ref().zip(kept.as_ref()).map(|(obstacle, kept)| {
-        format!("{} cannot be started again ({obstacle}): a new one is created in its place", kept.name)
-    });
-    replacement.returning = kept.filter(|_| obstacle.is_none());
-    replacement.pinned = pinned(old, servers);
-    replacement.name = own_name(replacement, &observation.containers);
-    replacement.renew_volumes = goal.policy.renew_anon_volumes && replacement.is_created();
-    let keep = replacement.kept(goal.policy.keep);
-    replacement.outdated = outdated(replacement, keep, &observation.containers);
-    note
+    /// Adds a lane, and decides which container takes the old one's place.
+    fn add(&mut self, mut draft: LaneDraft<'a>, observation: &Observation, goal: &Goal) {
+        self.refusals.extend(shared_namespaces(&draft, &observation.containers));
+        let LaneDraft { servers, replacement, .. } = &mut draft;
+        if let Some(replacement) = replacement {
+            let old = replacement.old.as_ref();
+            let kept = returning(&servers[0].id, goal, &observation.containers)
+                .filter(|kept| servers.iter().all(|server| may_come_back(kept, server)));
+            let obstacle = kept.as_ref().and_then(|kept| start::of_kept(kept, old, observation));
+            self.notes.extend(obstacle.as_ref().zip(kept.as_ref()).map(|(obstacle, kept)| {
+                format!(
+                    "{} cannot be started again ({obstacle}): a new one is created in its place",
+                    kept.name
+                )
+            }));
+            replacement.returning = kept.filter(|_| obstacle.is_none());
+            replacement.pinned = pinned(replacement.old.as_ref(), servers);
+            replacement.name = own_name(replacement, &observation.containers);
+            replacement.renew_volumes = goal.policy.renew_anon_volumes && replacement.is_created();
+            let keep = replacement.kept(goal.policy.keep);
+            replacement.outdated = outdated(replacement, keep, &observation.containers);
+            self.refusals.extend(start_refusal(replacement, servers, goal, observation));
+        }
+        self.drafts.push(draft);
+    }
 }
 
 /// Returns what the plan does not work on, and what it leaves out of service.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Policy;
+use super::{Approved, Policy};
 use crate::model::hook::HookPoint;
 use crate::model::ids::RunId;
 use crate::model::ids::ServerId;
@@ -23,6 +23,31 @@ pub struct Goal {
     pub parallel: usize,
     /// The points of the run at which a hook command is configured.
     pub hooks: Vec<HookPoint>,
+    /// The unfinished run that the plan continues; the first of them if there are several.
+    pub continues: Option<RunId>,
+    /// The approved plan file that the plan applies.
+    pub approved: Option<Approved>,
+    /// Notes about the goal itself, for the operator.
+    pub notes: Vec<String>,
+}
+
+impl Goal {
+    /// Creates a goal under this policy: one lane at a time, and without hooks.
+    #[must_use]
+    pub fn new(backend: &str, purpose: RunKind, target: Target, policy: Policy) -> Self {
+        Self {
+            backend: backend.to_owned(),
+            purpose,
+            target,
+            takes_back: Vec::new(),
+            policy,
+            parallel: 1,
+            hooks: Vec::new(),
+            continues: None,
+            approved: None,
+            notes: Vec::new(),
+        }
+    }
 }
 
 /// The image that each server gets.

@@ -14,11 +14,11 @@ use crate::topology::{Server, Topology};
 ///
 /// A new container that has not been started yet always reveals its run, by its temporary name. A container named
 /// `.old-` counts only while its run has such a new container on any server, or while one of the lane's servers is
-/// out of service; otherwise it is merely kept for a rollback. Runs that are `known` here are left to their journals
-/// and locks.
+/// out of service; otherwise it is merely kept for a rollback. Runs of this state directory are left to their
+/// journals and locks.
 #[must_use]
-pub fn refusals(plan: &Plan, observation: &Observation, known: &BTreeSet<RunId>) -> Vec<Refusal> {
-    let all = &observation.containers;
+pub fn refusals(lanes: &[Lane], observation: &Observation) -> Vec<Refusal> {
+    let (all, known) = (&observation.containers, &observation.known_runs);
     let refusal = |lane: &Lane| {
         let place = lane.replacement.as_ref()?;
         let goes_on = |run: &str| {
@@ -32,7 +32,7 @@ pub fn refusals(plan: &Plan, observation: &Observation, known: &BTreeSet<RunId>)
         };
         all.iter().find(is_at_work).map(|container| other_run(lane, container))
     };
-    plan.lanes.iter().filter_map(refusal).collect()
+    lanes.iter().filter_map(refusal).collect()
 }
 
 /// Returns the servers whose containers were put aside by a run that is not `known` here. Such servers were not taken
@@ -110,13 +110,13 @@ mod tests {
 
     /// Returns the servers at which a deploy of v2 finds another run.
     fn found(world: &World, known: &[&str]) -> Vec<String> {
-        let known = known.iter().map(|run| RunId((*run).to_owned())).collect();
-        let refusals = refusals(&world.plan("v2").unwrap(), &world.observation, &known);
+        let mut world = world.clone();
+        world.observation.known_runs = known.iter().map(|run| RunId((*run).to_owned())).collect();
         let server = |refusal| {
             let Refusal::ConcurrentRun { server, .. } = refusal else { panic!("{refusal}") };
             server.to_string()
         };
-        refusals.into_iter().map(server).collect()
+        world.plan("v2").err().unwrap_or_default().into_iter().map(server).collect()
     }
 
     fn aside(world: World, like: &str, aside: ContainerRole) -> World {

@@ -12,12 +12,21 @@ use crate::model::image::Image;
 use crate::model::probe::{Probe, distinct};
 use crate::observation::ContainerChange;
 use crate::observation::{Answer, Container, Described, Host, LoadBalancerState, Observation};
-use crate::plan::{LbQuorum, Replacement};
+use crate::plan::{Goal, LbQuorum, Replacement, RunKind, other_runs};
 use crate::ports::{ContainerEngine, EngineError, Hooks, LoadBalancer, LoadBalancerError, Prober, WallClock};
 use crate::service::create_spec::CreateSpec;
 use crate::topology::matching::MatchResult;
 use crate::topology::places::Places;
 use crate::topology::{self, Backend, Topology};
+
+/// What the journals tell of earlier runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PastRuns {
+    /// The servers that runs of this site have left out of service.
+    pub left_out: BTreeSet<ServerId>,
+    /// The runs in this state directory.
+    pub known: BTreeSet<RunId>,
+}
 
 /// An error while taking a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +82,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Sit
             occupied: BTreeSet::new(),
             hosts,
             left_out: BTreeSet::new(),
+            known_runs: BTreeSet::new(),
         };
         let mut topology = Topology::new(configuration, &observation);
         observation.occupied = self.occupied(&topology).await;
@@ -80,6 +90,22 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Sit
             topology = Topology::new(configuration, &observation);
         }
         Ok((observation, topology))
+    }
+
+    /// Observes everything that the plan of a goal depends on. `past` is what the journals tell of earlier runs.
+    pub async fn observe_for(
+        &self,
+        configuration: &Configuration,
+        places: &Places,
+        goal: &Goal,
+        past: PastRuns,
+    ) -> Result<(Observation, Topology), ObserveError> {
+        let (observation, topology) = self.observe(configuration, places, goal.policy.lb_quorum).await?;
+        let PastRuns { mut left_out, known } = past;
+        left_out.extend(other_runs::servers_in_flight(&topology, &observation, &known));
+        let described = topology.backend(&goal.backend).filter(|_| goal.purpose == RunKind::Deploy);
+        let drift = self.drift(described.into_iter()).await?;
+        Ok((Observation { drift, left_out, known_runs: known, ..observation }, topology))
     }
 
     /// Returns the servers for which a container could be created but whose address accepts connections: a program

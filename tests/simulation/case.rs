@@ -306,18 +306,20 @@ impl Play<'_> {
 
     /// Observes the site and combines it with the journals.
     async fn look(&mut self, world: &MemoryWorld) -> Result<(Observation, Topology), ObserveError> {
-        let quorum = self.case.scenario.policy().lb_quorum;
-        let (mut observation, topology) =
-            world.observe(&self.configuration, &Places::default(), quorum).await?;
         let last = self.recorded();
-        observation.left_out = left_out(self.past.iter().chain(&last));
-        Ok((observation, topology))
+        let runs = || self.past.iter().chain(&last);
+        let known = runs().map(|run| run.plan.run.clone()).collect();
+        let quorum = self.case.scenario.policy().lb_quorum;
+        let (observation, topology) = world.observe(&self.configuration, &Places::default(), quorum).await?;
+        let left_out = left_out(runs());
+        Ok((Observation { left_out, known_runs: known, ..observation }, topology))
     }
 
     async fn plan(&mut self, world: &MemoryWorld) -> Result<Plan, String> {
-        let goal = self.goal();
         let (observation, topology) = self.look(world).await.map_err(|error| error.to_string())?;
-        build::build(&topology, &observation, &goal).map_err(|refusals| format!("{refusals:?}"))
+        let draft = build::build(&topology, &observation, &self.goal());
+        // The engine in memory does not know the defaults of an image that it has not pulled.
+        draft.map(|draft| draft.finish(BTreeMap::new())).map_err(|refusals| format!("{refusals:?}"))
     }
 
     /// Checks that a new plan has nothing left to do.
@@ -339,14 +341,9 @@ impl Play<'_> {
                 return end;
             }
         }
-        let goal = self.goal();
-        let plan = match self.look(&world).await {
-            Ok((observation, topology)) => build::build(&topology, &observation, &goal),
-            Err(error) => return End::NotBegun(error.to_string()),
-        };
-        let plan = match plan {
+        let plan = match self.plan(&world).await {
             Ok(plan) => plan,
-            Err(refusals) => return End::NotBegun(format!("{refusals:?}")),
+            Err(why) => return End::NotBegun(why),
         };
         if plan.is_empty() {
             return End::Outcome(Outcome::Unchanged { rest: plan.rest });
@@ -407,17 +404,14 @@ impl Play<'_> {
                 (RunKind::Deploy, Target::Everywhere(image))
             }
         };
+        let policy = self.scope.clone().map_or_else(
+            || self.case.scenario.policy(),
+            |scope| Policy { scope, ..self.case.scenario.policy() },
+        );
         Goal {
-            backend: "mobile".to_owned(),
-            purpose,
-            target,
-            takes_back: Vec::new(),
-            policy: self.scope.clone().map_or_else(
-                || self.case.scenario.policy(),
-                |scope| Policy { scope, ..self.case.scenario.policy() },
-            ),
             parallel: self.case.scenario.parallel(),
             hooks: Scenario::hooks(),
+            ..Goal::new("mobile", purpose, target, policy)
         }
     }
 

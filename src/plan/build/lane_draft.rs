@@ -77,7 +77,7 @@ pub(super) fn runs(container: &Container) -> bool {
 }
 
 /// Returns the work for the replica behind a server, or `None` if there is none.
-pub(super) fn draft<'a>(
+pub(super) fn lane_draft<'a>(
     topology: &'a Topology,
     server: &'a Server,
     goal: &Goal,
