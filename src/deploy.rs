@@ -157,8 +157,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         };
         self.ledger.open(&opened).await.map_err(StepError::from)?;
         self.emit_run(EventKind::RunStarted {
-            backend: plan.backend.clone(),
-            purpose: plan.purpose,
+            backend: plan.goal.backend.clone(),
+            purpose: plan.goal.purpose,
             lanes: plan.lanes.iter().map(crate::plan::Lane::ids).collect(),
             waves: plan.waves().into_iter().map(|wave| wave.map(LaneId::at).collect()).collect(),
             images: plan.images.clone(),

@@ -21,6 +21,7 @@ pub mod server_change;
 pub mod silence_check;
 pub mod single_move;
 mod step;
+mod stored;
 pub mod text;
 pub mod undo;
 mod wave;
@@ -33,7 +34,6 @@ use std::ops::Range;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::hook::HookPoint;
 use crate::model::ids::{RunId, ServerId};
 use crate::model::image::Image;
 use crate::model::probe::Probe;
@@ -47,6 +47,7 @@ pub use lane::{Cause, Lane, LaneServer};
 pub use policy::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 pub use replacement::Replacement;
 pub use step::Step;
+use stored::StoredPlan;
 
 /// The `HAProxy` process that answers at a load balancer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -67,28 +68,16 @@ impl Worker {
 
 /// Everything that a run will do. It prints and serialises, and the executor takes nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(from = "StoredPlan", into = "StoredPlan")]
 pub struct Plan {
     /// The run's identifier, derived from the time of the observation.
     pub run: RunId,
     /// The time of the observation.
     pub at: Timestamp,
-    /// The backend.
-    pub backend: String,
-    /// Whether the run deploys or rolls back.
-    pub purpose: RunKind,
-    /// The deploys that this run rolls back, newest first.
-    #[serde(default)]
-    pub takes_back: Vec<RunId>,
-    /// The unfinished run that this one continues; the first of them if there are several.
-    #[serde(default)]
-    pub continues: Option<RunId>,
-    /// The approved plan file that this run applies.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approved: Option<Approved>,
+    /// What the run is to reach, and within which limits.
+    pub goal: Goal,
     /// The processes that the plan was made for. A different process means that HAProxy was reloaded.
     pub workers: Vec<Worker>,
-    /// The limits and choices.
-    pub policy: Policy,
     /// The images that must be present before anything is created, each once.
     pub images: Vec<Image>,
     /// How each affected backend distributes its traffic.
@@ -99,18 +88,13 @@ pub struct Plan {
     pub lanes: Vec<Lane>,
     /// The number of lanes of each wave, in order. The lanes of a wave run at the same time; without waves, each lane
     /// runs alone.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waves: Vec<usize>,
     /// The servers that already run the wanted image.
     pub unchanged: Vec<ServerId>,
     /// Server lines that the run does not work on, and servers that stay out of service.
-    #[serde(default, skip_serializing_if = "Rest::is_empty")]
     pub rest: Rest,
     /// Notes for the operator that do not stop the run.
     pub warnings: Vec<String>,
-    /// The points of the run at which a hook command is configured.
-    #[serde(default)]
-    pub hooks: Vec<HookPoint>,
 }
 
 /// The plan from a plan file, as it was made.
@@ -149,7 +133,7 @@ impl Plan {
     /// Returns the run that this one continues, or its own identifier.
     #[must_use]
     pub fn first_run(&self) -> &RunId {
-        self.continues.as_ref().unwrap_or(&self.run)
+        self.goal.continues.as_ref().unwrap_or(&self.run)
     }
 
     /// Returns every backend that the plan affects.
@@ -161,7 +145,8 @@ impl Plan {
     /// Returns the plan of an unfinished run for the HAProxy processes that answer now, and with these limits.
     #[must_use]
     pub fn resumed(&self, seen: &[LoadBalancerState], policy: Policy) -> Self {
-        Self { workers: seen.iter().map(Worker::of).collect(), policy, ..self.clone() }
+        let workers = seen.iter().map(Worker::of).collect();
+        Self { goal: Goal { policy, ..self.goal.clone() }, workers, ..self.clone() }
     }
 
     /// Returns the names of the engines that create containers from an image, each once.

@@ -237,7 +237,7 @@ impl App {
     /// Returns the error for an unfinished run.
     pub(super) fn unfinished_run(&self, stored: &StoredRun) -> Error {
         let run = &stored.run;
-        let backend = &run.plan.backend;
+        let backend = &run.plan.goal.backend;
         let how = match &run.progress.outcome {
             Some(Outcome::Stuck { servers, .. }) => {
                 let servers: Vec<_> = servers.iter().map(|stranded| stranded.server.clone()).collect();
@@ -260,7 +260,7 @@ impl App {
         let run = &stored.run.plan.run;
         Error::ForeignRun {
             run: run.to_string(),
-            backend: stored.run.plan.backend.clone(),
+            backend: stored.run.plan.goal.backend.clone(),
             is_unfinished: stored.run.is_unfinished(),
             path: stored.path.display().to_string(),
             adopt: self.typed.command(&["resume", "--adopt", &run.0]),
@@ -271,7 +271,7 @@ impl App {
     async fn refuse_others(&self, locked: &LockedSession, touched: &[String]) -> Result<(), Error> {
         let LockedSession { session, held } = locked;
         for stored in self.unfinished_on(&session.site.identity, touched)? {
-            if stored.run.plan.backend != held.backend && self.blocks_new_run(&stored, session).await? {
+            if stored.run.plan.goal.backend != held.backend && self.blocks_new_run(&stored, session).await? {
                 return Err(self.unfinished_run(&stored));
             }
         }

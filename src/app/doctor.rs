@@ -124,5 +124,5 @@ pub(super) fn open_run(stored: &StoredRun) -> Option<OpenRun> {
     } else {
         OpenState::Unfinished { touches: plan.backends() }
     };
-    Some(OpenRun { run: plan.run.clone(), backend: plan.backend.clone(), left })
+    Some(OpenRun { run: plan.run.clone(), backend: plan.goal.backend.clone(), left })
 }

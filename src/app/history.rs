@@ -76,11 +76,11 @@ impl App {
         let servers = topology.backend(backend).into_iter().flat_map(|backend| &backend.servers);
         let now = servers.filter_map(|server| Some(server.container()?.running_image()));
         let plans = || runs.iter().map(|stored| &stored.run.plan);
-        let approved = |run: &RunId| plans().find(|plan| plan.run == *run)?.approved.clone();
+        let approved = |run: &RunId| plans().find(|plan| plan.run == *run)?.goal.approved.clone();
         let mut rows = vec![Row {
             run: run.map(|plan| plan.run.to_string()),
             at: run.map(|plan| plan.at),
-            approved: run.and_then(|plan| plan.approved.clone()),
+            approved: run.and_then(|plan| plan.goal.approved.clone()),
             images: each_once(now),
             way: RollbackMethod::Now,
         }];

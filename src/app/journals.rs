@@ -29,7 +29,7 @@ impl Runs {
         let is_last = |at: usize, stored: &StoredRun| {
             let identity = stored.run.site.as_ref();
             let is_of_it = |later: &StoredRun| {
-                let backend = &stored.run.plan.backend;
+                let backend = &stored.run.plan.goal.backend;
                 later
                     .run
                     .site

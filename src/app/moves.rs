@@ -133,7 +133,7 @@ impl App {
             left => left?,
         };
         for stored in left {
-            let dir = BackendDir::new(&self.settings.state_dir, &stored.run.plan.backend);
+            let dir = BackendDir::new(&self.settings.state_dir, &stored.run.plan.goal.backend);
             if is_dry_run && !matches!(dir.holder()?, LockState::Free) {
                 // The run is still active; the move itself would wait for its end.
                 continue;

@@ -58,7 +58,7 @@ impl App {
         let approved = read(path, typed.approved.as_deref())?;
         refuse_other(path, &approved, typed, flags)?;
         self.settings.described()?;
-        let backend = &approved.plan.backend;
+        let backend = &approved.plan.goal.backend;
         let session = self.open(Access::Change, from_ref(backend)).await?;
         if dry_run {
             self.show(&self.approve(path, &approved, flags, &session).await?)?;
@@ -86,10 +86,12 @@ impl App {
         let PlanFile { basis, plan: of_file, .. } = approved;
         let target = Target::Everywhere(basis.image.clone());
         let goal = Goal {
-            policy: of_file.policy.clone(),
+            policy: of_file.goal.policy.clone(),
             approved: Some(Approved { run: of_file.run.clone(), at: of_file.at }),
-            notes: weaker_limits_note(&of_file.policy, &self.settings.written_policy()).into_iter().collect(),
-            ..self.goal(&of_file.backend, RunKind::Deploy, target, flags)
+            notes: weaker_limits_note(&of_file.goal.policy, &self.settings.written_policy())
+                .into_iter()
+                .collect(),
+            ..self.goal(&of_file.goal.backend, RunKind::Deploy, target, flags)
         };
         let (observation, topology) = self.observe_for(session, &goal).await?;
         let plan = match self.plan_on(session, &observation, &topology, &goal).await {
@@ -123,7 +125,7 @@ impl App {
             .iter()
             .map(|file| ReadFile { file: absolute_path(&file.path), sha256: cfg::fingerprint(file) });
         let description =
-            self.settings.descriptions().get(&plan.backend).map(|it| cfg::sha256(format!("{it:?}")));
+            self.settings.descriptions().get(&plan.goal.backend).map(|it| cfg::sha256(format!("{it:?}")));
         let hooks = self.settings.hooks.iter().map(|(moment, command)| (*moment, cfg::sha256(command)));
         PlanBasis {
             image,
@@ -187,14 +189,14 @@ fn refuse_other(
 ) -> Result<(), Error> {
     let plan = &approved.plan;
     let other = |planned: String, typed: String| Err(Error::OtherPlan { path: named(path), planned, typed });
-    if let Some(backend) = typed.backend.as_ref().filter(|backend| **backend != plan.backend) {
-        return other(format!("backend {}", plan.backend), format!("backend {backend}"));
+    if let Some(backend) = typed.backend.as_ref().filter(|backend| **backend != plan.goal.backend) {
+        return other(format!("backend {}", plan.goal.backend), format!("backend {backend}"));
     }
     let image = &approved.basis.image;
     if let Some(typed) = typed.image.as_ref().filter(|typed| !matches_reference(image, typed)) {
         return other(image.to_string(), typed.to_string());
     }
-    let differs = differences(&plan.policy, &flags.over(plan.policy.clone()));
+    let differs = differences(&plan.goal.policy, &flags.over(plan.goal.policy.clone()));
     if differs.is_empty() {
         return Ok(());
     }

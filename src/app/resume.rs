@@ -61,7 +61,7 @@ impl App {
         flags: &PolicyFlags,
     ) -> Result<Exit, Error> {
         let plan = self.stored(Some(run))?.run.plan;
-        Box::pin(self.resume_one(&plan.backend, Some(&plan.run), undo, dry_run, flags)).await
+        Box::pin(self.resume_one(&plan.goal.backend, Some(&plan.run), undo, dry_run, flags)).await
     }
 
     /// Returns the backends with an unfinished run of this site. Notes the unfinished runs of other sites.
@@ -69,7 +69,7 @@ impl App {
         let mut candidates = BTreeSet::new();
         for runs in self.every_run(&SiteIdentity::default())? {
             let all = runs.own.into_iter().chain(runs.foreign);
-            candidates.extend(all.filter(|it| it.run.is_unfinished()).map(|it| it.run.plan.backend));
+            candidates.extend(all.filter(|it| it.run.is_unfinished()).map(|it| it.run.plan.goal.backend));
         }
         if candidates.is_empty() {
             return Ok(Vec::new());
@@ -113,7 +113,7 @@ impl App {
             // A finished run is only adopted.
             return if adopted.is_some() { Ok(Exit::Done) } else { self.nothing_to_resume(held) };
         };
-        let policy = flags.over(unfinished.run.plan.policy.clone());
+        let policy = flags.over(unfinished.run.plan.goal.policy.clone());
         if undo {
             return Box::pin(self.roll_back_unfinished(locked, policy, dry_run)).await;
         }
@@ -147,7 +147,7 @@ impl App {
 
     /// Returns the file for the events of a run.
     fn events_of(&self, plan: &Plan) -> EventsFile {
-        BackendDir::new(&self.settings.state_dir, &plan.backend).events(&plan.run)
+        BackendDir::new(&self.settings.state_dir, &plan.goal.backend).events(&plan.run)
     }
 
     /// Says that no run is unfinished, or names the one of another site, which is easily mistaken for one of this site.
@@ -258,7 +258,7 @@ impl App {
             let plan = &unfinished.run.plan;
             return Err(Error::ResumeStopped {
                 deploy: self.repeat_command(plan),
-                backend: plan.backend.clone(),
+                backend: plan.goal.backend.clone(),
             });
         }
         Ok(outcome)
@@ -266,8 +266,8 @@ impl App {
 
     /// Returns the command that repeats the run's deploy or rollback.
     fn repeat_command(&self, plan: &Plan) -> String {
-        let backend = plan.backend.as_str();
-        match (plan.purpose, plan.images.first()) {
+        let backend = plan.goal.backend.as_str();
+        match (plan.goal.purpose, plan.images.first()) {
             (RunKind::Deploy, Some(image)) => {
                 self.typed.command(&["deploy", backend, "--image", &image.pinned()])
             }
@@ -299,25 +299,36 @@ impl App {
     /// Returns the goal of the run, with these limits.
     fn goal_of(&self, held: &BackendLock, unfinished: &StoredRun, policy: &Policy) -> Result<Goal, Error> {
         let plan = &unfinished.run.plan;
-        let replacements = plan.lanes.iter().filter_map(|lane| lane.replacement.as_ref());
-        let target = match plan.purpose {
-            RunKind::Deploy => {
-                // A plan that only puts servers back in service needs no image.
-                let image = replacements.map(|it| it.image.clone()).next();
-                image.map_or_else(|| Target::Each(BTreeMap::new()), Target::Everywhere)
-            }
-            RunKind::Rollback => {
-                let revisions = history::revisions(held.runs().map(|stored| &stored.run));
-                let former = revisions.into_iter().find(|former| former.takes_back == plan.takes_back);
-                let nothing = || Error::NothingToRollBack { backend: plan.backend.clone() };
-                Target::Each(former.ok_or_else(nothing)?.servers)
-            }
+        let target = match &plan.goal.target {
+            Target::Unknown => former_target(held, plan)?,
+            target @ (Target::Everywhere(_) | Target::Each(_)) => target.clone(),
         };
         Ok(Goal {
-            takes_back: plan.takes_back.clone(),
+            target,
+            policy: policy.clone(),
             hooks: self.settings.hooks.keys().copied().collect(),
             continues: Some(plan.first_run().clone()),
-            ..Goal::new(&plan.backend, plan.purpose, target, policy.clone())
+            // The approval was for the whole plan.
+            approved: None,
+            ..plan.goal.clone()
         })
+    }
+}
+
+/// Returns the target of a plan of an earlier version, from its lanes or from the history of its backend.
+fn former_target(held: &BackendLock, plan: &Plan) -> Result<Target, Error> {
+    match plan.goal.purpose {
+        RunKind::Deploy => {
+            // A plan that only puts servers back in service needs no image.
+            let mut replacements = plan.lanes.iter().filter_map(|lane| lane.replacement.as_ref());
+            let image = replacements.next().map(|it| it.image.clone());
+            Ok(image.map_or_else(|| Target::Each(BTreeMap::new()), Target::Everywhere))
+        }
+        RunKind::Rollback => {
+            let revisions = history::revisions(held.runs().map(|stored| &stored.run));
+            let former = revisions.into_iter().find(|former| former.takes_back == plan.goal.takes_back);
+            let nothing = || Error::NothingToRollBack { backend: plan.goal.backend.clone() };
+            Ok(Target::Each(former.ok_or_else(nothing)?.servers))
+        }
     }
 }

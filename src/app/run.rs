@@ -55,7 +55,7 @@ impl App {
             (Some(path), Target::Everywhere(image)) => {
                 self.save(&plan, self.plan_basis(&session, image.clone(), &observation, &plan), path)?;
             }
-            (_, Target::Everywhere(_) | Target::Each(_)) => self.show(&plan)?,
+            (_, Target::Everywhere(_) | Target::Each(_) | Target::Unknown) => self.show(&plan)?,
         }
         self.warn_of_unfinished(&goal.backend, &session.site.identity);
         Ok(if exit_code && !plan.is_empty() { Exit::Pending } else { Exit::Done })

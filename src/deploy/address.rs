@@ -65,7 +65,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         for server in &plan.lanes[lane].servers {
             let Some(address) = self.at(lane).sent_to.borrow().get(&server.id).copied() else { continue };
             let Some(name) = &server.host_name else { continue };
-            let limit = if name.is_resolved { plan.policy.ready_timeout } else { OUTAGE };
+            let limit = if name.is_resolved { plan.goal.policy.ready_timeout } else { OUTAGE };
             let stop = CancellationToken::new();
             let waited = until(LOOK_EVERY, limit, &stop, async || {
                 let seen = BalancerStates { all: self.lane_states(lane).await?, is_new: false };

@@ -123,7 +123,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let may_miss = match self.at(lane).direction.get() {
             Direction::Undo { needs_all: false } => true,
             Direction::Undo { needs_all: true } | Direction::Forward => {
-                self.plan.policy.lb_quorum == LbQuorum::Reachable
+                self.plan.goal.policy.lb_quorum == LbQuorum::Reachable
             }
         };
         let (mut answers, mut missing) = (Vec::new(), None);

@@ -63,7 +63,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let creates = |(it, _): &ReplacementOnEngine<'_, E>| it.is_created() && it.image == *image;
         let engines = self.engines(creates);
         let names: BTreeSet<&str> = engines.keys().copied().collect();
-        let platform = self.site.descriptions.get(&self.plan.backend).and_then(|it| it.platform.as_ref());
+        let platform =
+            self.site.descriptions.get(&self.plan.goal.backend).and_then(|it| it.platform.as_ref());
         let pulls = engines.values().enumerate().map(|(index, engine)| async move {
             let progress = move |progress| {
                 sender.send_if_modified(|all| {
@@ -274,7 +275,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     ) -> Result<(), StepError> {
         let begun = Instant::now();
         self.check_addresses(lane, container.as_ref()).await?;
-        let policy = &self.plan.policy;
+        let policy = &self.plan.goal.policy;
         // The old container gets more time: there is nothing else to return to.
         let asked = self.probe_subject(lane, container.as_ref());
         let (limit, rise) = match asked {
@@ -371,7 +372,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 
     /// Returns how long an old container may take until it is back.
     fn old_limit(&self) -> Duration {
-        self.plan.policy.ready_timeout.max(OLD_LIMIT)
+        self.plan.goal.policy.ready_timeout.max(OLD_LIMIT)
     }
 
     /// Inspects a container once, and probes each of its lines once.
@@ -430,10 +431,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         (replacement, engine): ReplacementOnEngine<'_, E>,
     ) -> Result<(), StepError> {
         let plan = self.plan;
-        if let Some(image) = replacement.image_kept(plan.policy.keep) {
+        if let Some(image) = replacement.image_kept(plan.goal.policy.keep) {
             engine.tag(image, &previous::name(self.lane_of(lane).name())).await?;
         }
-        for (id, container) in replacement.removed(&plan.run, plan.policy.keep) {
+        for (id, container) in replacement.removed(&plan.run, plan.goal.policy.keep) {
             // A running container is in use, whatever its name says. A missing one needs no removal.
             if matches!(engine.status(id).await, Ok(pulse) if pulse.running) {
                 let is_old = replacement.old.as_ref().is_some_and(|old| old.id == *id);

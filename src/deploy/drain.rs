@@ -88,7 +88,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         lane: usize,
         check: impl AsyncFn() -> Result<T, StepError>,
     ) -> Result<T, StepError> {
-        let limit = self.plan.policy.drain_timeout + self.plan.policy.ready_timeout;
+        let limit = self.plan.goal.policy.drain_timeout + self.plan.goal.policy.ready_timeout;
         let stop = self.stop_request(lane);
         let waited = until(LOOK_EVERY, limit, &stop, async || {
             // Before the check: they may come back during it.
@@ -122,9 +122,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             for seen in &seen.all {
                 let before = balance.forecast_with(seen, &served, &self.lane_of(lane).dead_ids());
                 let after = balance.forecast(seen, &out);
-                floor::check(balance, &before, &after, &out, self.plan.policy.floor)?;
+                floor::check(balance, &before, &after, &out, self.plan.goal.policy.floor)?;
                 if is_shared {
-                    floor::check_room(balance, &before, &after, seen, &self.plan.policy)?;
+                    floor::check_room(balance, &before, &after, seen, &self.plan.goal.policy)?;
                 }
             }
         }
@@ -133,10 +133,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     pub(super) async fn await_idle(&self, lane: usize) -> Result<(), StepError> {
         let servers = self.lane_of(lane).ids();
-        let limit = self.plan.policy.drain_timeout;
+        let limit = self.plan.goal.policy.drain_timeout;
         if let Err(failure) = self.until_idle(lane, AdminState::Drain, SETTLE, limit).await {
             let StepError::DrainTimedOut { sessions, .. } = failure else { return Err(failure) };
-            match self.plan.policy.on_drain_timeout {
+            match self.plan.goal.policy.on_drain_timeout {
                 OnDrainTimeout::Fail => return Err(failure),
                 OnDrainTimeout::Force => {
                     self.emit(lane, EventKind::DrainForced { servers, sessions });
@@ -169,7 +169,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// each session up right before: its name is an address in memory, which a later session of another client may get.
     async fn shut_down(&self, lane: usize) -> Result<(), StepError> {
         let servers = self.lane_of(lane).ids();
-        let over = self.plan.policy.shutdown_over;
+        let over = self.plan.goal.policy.shutdown_over;
         let count = u32::try_from(self.sessions_left(&servers).await?.len()).unwrap_or(u32::MAX).max(1);
         let every = (over / count).max(END_EVERY);
         let at_once = (u128::from(count) * every.as_millis()).div_ceil(over.as_millis().max(1));
@@ -195,14 +195,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     pub(super) async fn recheck_idle(&self, lane: usize) -> Result<(), StepError> {
-        if self.plan.policy.on_drain_timeout == OnDrainTimeout::Force {
+        if self.plan.goal.policy.on_drain_timeout == OnDrainTimeout::Force {
             let seen = self.refresh(lane).await?;
             if seen.is_new {
                 return self.take_out_again(lane, &seen, AdminState::Maint).await;
             }
             return self.sessions(lane, &seen).map(|_| ());
         }
-        let limit = self.plan.policy.drain_timeout;
+        let limit = self.plan.goal.policy.drain_timeout;
         self.until_idle(lane, AdminState::Maint, LOOK_EVERY, limit).await
     }
 

@@ -96,7 +96,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let at = self.site.clock.now();
         if let Err(error) = self.ledger.record(&Record::Closed { at, outcome: outcome.clone() }).await {
             let typed = |words: &[&str]| self.site.typed.command(words);
-            let (status, resume) = (typed(&["status"]), typed(&["resume", &plan.backend]));
+            let (status, resume) = (typed(&["status"]), typed(&["resume", &plan.goal.backend]));
             let message = format!(
                 "the run ended, but its journal could not record that: {error}. If `{status}` reports the run as unfinished, `{resume}` closes it"
             );

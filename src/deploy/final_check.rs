@@ -74,7 +74,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// out of service back once, if its container answers. A server with an agent comes back through the agent or is
     /// kept out by it, which is not a failure of the container. All lanes share one time limit for their agents.
     async fn wait_in_service(&self, lane: usize, begun: Instant) -> Result<(), StepError> {
-        let (limit, never) = (self.plan.policy.ready_timeout, CancellationToken::new());
+        let (limit, never) = (self.plan.goal.policy.ready_timeout, CancellationToken::new());
         let container = self.created(lane);
         let alive: BTreeSet<ServerId> = self.lane_of(lane).enabled_ids().into_iter().collect();
         // The result of the last complete poll: why the lane is not in service, or which servers agents keep out. A

@@ -23,7 +23,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 {
     /// Runs the hook of a moment, if there is one. A stop request ends it.
     pub(super) async fn hook(&self, hook: HookPoint, lane: Option<usize>) -> Result<HookVerdict, StepError> {
-        if !self.plan.hooks.contains(&hook) {
+        if !self.plan.goal.hooks.contains(&hook) {
             return Ok(HookVerdict::Continue);
         }
         let facts = self.hook_context(hook, lane, None);
@@ -78,8 +78,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             version: VERSION,
             hook,
             run: plan.run.clone(),
-            backend: plan.backend.clone(),
-            purpose: plan.purpose,
+            backend: plan.goal.backend.clone(),
+            purpose: plan.goal.purpose,
             servers: lanes.iter().flat_map(crate::plan::Lane::ids).collect(),
             container: replacement.map(|it| it.name.clone()),
             image: replacement.map(|it| it.image.pinned()),

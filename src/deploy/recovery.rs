@@ -293,7 +293,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 && !self.at(*other).is(Mark::Back)
         };
         let kept = self.all_lanes().filter(is_kept).flat_map(|it| self.plan.lanes[it].ids());
-        let resume = self.site.typed.command(&["resume", &self.plan.backend]);
+        let resume = self.site.typed.command(&["resume", &self.plan.goal.backend]);
         let (kept, journal) = (kept.collect(), self.ledger.place().await);
         Outcome::Stuck { reason, servers, kept, journal, resume }
     }
@@ -370,7 +370,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         match &replacement.old {
             // The old container is gone, but a new one can be created from its image.
             Some(old) if is_old_gone => {
-                let (backend, image) = (&self.plan.backend, old.running_image().pinned());
+                let (backend, image) = (&self.plan.goal.backend, old.running_image().pinned());
                 let stay = plan_lane.servers.iter().filter(|it| it.stays.is_some());
                 let names: BTreeSet<&str> = stay.map(|it| it.id.server.as_str()).collect();
                 let names = names.into_iter().collect::<Vec<_>>().join(",");

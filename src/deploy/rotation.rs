@@ -223,7 +223,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let enabled: BTreeSet<ServerId> = self.lane_of(lane).enabled_ids().into_iter().collect();
         let takers: Vec<&LaneServer> = self.lane_of(lane).enabled().filter(|it| it.takes_traffic).collect();
         let own_checked = self.lane_of(lane).own_checked_ids();
-        let limit = self.lane_of(lane).up_within(self.plan.policy.ready_timeout);
+        let limit = self.lane_of(lane).up_within(self.plan.goal.policy.ready_timeout);
         let (mut down, mut up_since, mut is_by_agents) = (None, None, false);
         let mut looks_since = None;
         let waited = until(LOOK_EVERY, limit, &stop, async || {
@@ -352,7 +352,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         if servers.is_empty() {
             return Ok(());
         }
-        let limit = self.lane_of(lane).up_within(self.plan.policy.ready_timeout.max(OLD_LIMIT));
+        let limit = self.lane_of(lane).up_within(self.plan.goal.policy.ready_timeout.max(OLD_LIMIT));
         let (mut down, never) = (None, CancellationToken::new());
         let waited = until(LOOK_EVERY, limit, &never, async || {
             let seen = self.lane_states(lane).await?;
@@ -379,7 +379,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.at(lane).unmark(Mark::Out);
         // A drain that took too long may have ended in maint, and HAProxy has a server that leaves maint up at once.
         let may_end_in_maint =
-            matches!(plan.policy.on_drain_timeout, OnDrainTimeout::Maint | OnDrainTimeout::Shutdown);
+            matches!(plan.goal.policy.on_drain_timeout, OnDrainTimeout::Maint | OnDrainTimeout::Shutdown);
         let was_in_maint =
             self.has_begun(lane, Step::Maint) || may_end_in_maint && self.has_begun(lane, Step::AwaitIdle);
         let was_restarted = is_replaced(&self.begun(lane));

@@ -90,14 +90,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let seen = self.refresh(lane).await?;
         let all_out = &out | &self.capacity.others(lane);
         let balances = self.plan.balances.iter().filter(|balance| balance.has_any(&out));
-        let remaining = floor::require_capacity(balances, &seen.all, &all_out, &dead, &self.plan.policy)?;
+        let remaining = floor::require_capacity(balances, &seen.all, &all_out, &dead, &self.plan.goal.policy)?;
         Ok(remaining.carriers)
     }
 
     /// Waits until the takeover servers are ready: a server in its slow start does not take its full share yet, and an
     /// `HAProxy` that cannot be woken would strand queued requests.
     async fn wait_for_takeover(&self, lane: usize) -> Result<(), StepError> {
-        let (limit, stop) = (self.plan.policy.drain_timeout, self.stop_request(lane));
+        let (limit, stop) = (self.plan.goal.policy.drain_timeout, self.stop_request(lane));
         let (plan, out) = (self.plan, self.lane_of(lane).id_set());
         let (mut awaited, begun, mut healed) = (None, Instant::now(), BTreeSet::new());
         let waited = until(LOOK_EVERY, limit, &stop, async || {

@@ -77,7 +77,7 @@ impl<'a, C: WallClock> OutageWatch<'a, C> {
 
     /// Returns a failure if an outage affects a backend that the plan keeps served while this lane is out.
     pub fn promised_outage(&self, lane: &Lane) -> Option<StepError> {
-        let promised: BTreeSet<&str> = floor::promised(lane, &self.plan.policy).collect();
+        let promised: BTreeSet<&str> = floor::promised(lane, &self.plan.goal.policy).collect();
         let outages = self.outages.borrow();
         let mut on = outages.iter().filter(|(_, outage)| outage.is_on()).map(|(key, _)| key);
         let (load_balancer, backend) = on.find(|(_, backend)| promised.contains(backend.as_str()))?;

@@ -69,7 +69,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             // Without a failure, only the rest of the run is not done. After a reload, the sessions that the old process
             // holds on serving servers cannot be counted.
             None | Some(StepError::Reloaded { .. }) => true,
-            Some(_) => self.plan.policy.on_failure == OnFailure::Stop,
+            Some(_) => self.plan.goal.policy.on_failure == OnFailure::Stop,
         };
         let finished = if stays { Finished::Stay } else { Finished::Undone };
         let modes: Vec<_> = failed.iter().map(|(lane, failure)| (*lane, failure.undo_mode())).collect();

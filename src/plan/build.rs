@@ -63,13 +63,9 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
     Ok(Draft(Plan {
         run: observation.known_runs.iter().fold(run, RunId::after),
         at: observation.at,
-        backend: goal.backend.clone(),
-        purpose: goal.purpose,
-        takes_back: goal.takes_back.clone(),
-        continues: goal.continues.clone(),
-        approved: goal.approved.clone(),
+        // Its notes are among the plan's warnings.
+        goal: Goal { notes: Vec::new(), ..goal.clone() },
         workers: observation.load_balancers.iter().map(Worker::of).collect(),
-        policy: goal.policy.clone(),
         images: images(&lanes, &goal.target),
         probes: probes(topology, &balances, &goal.policy.scope),
         warnings: notes.into_iter().chain(warnings).chain(goal.notes.iter().cloned()).collect(),
@@ -78,7 +74,6 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
         waves,
         unchanged,
         rest,
-        hooks: goal.hooks.clone(),
     }))
 }
 

@@ -213,13 +213,8 @@ fn plans(was: &Plan, is: &Plan, found: &mut Vec<Drift>) {
         // Each run has its own name, from the time of its observation.
         run: _,
         at: _,
-        approved: _,
-        // The backend, the purpose and the policy are the file's, and the fresh plan is made with the same ones.
-        backend: _,
-        purpose: _,
-        policy: _,
-        takes_back: _,
-        continues: _,
+        // The fresh plan is made for the file's goal, but for the hooks, whose commands are compared instead.
+        goal: _,
         // A reload alone is not drift: the configuration that the new process reads is compared, and the drain counts
         // sessions in the current workers, old ones included.
         workers: _,
@@ -234,8 +229,6 @@ fn plans(was: &Plan, is: &Plan, found: &mut Vec<Drift>) {
         rest: _,
         // The fresh plan has its own warnings.
         warnings: _,
-        // The commands of the hooks are compared instead.
-        hooks: _,
         // They follow from the lanes.
         waves: _,
     } = was;

@@ -143,7 +143,7 @@ impl PlanFile {
 #[must_use]
 pub fn seen_servers(load_balancers: &[LoadBalancerState], plan: &Plan) -> Vec<SeenServer> {
     let mut backends: BTreeSet<String> = plan.backends().into_iter().collect();
-    backends.insert(plan.backend.clone());
+    backends.insert(plan.goal.backend.clone());
     let of_plan = |id: &ServerId| backends.contains(&id.backend);
     let mut servers = Vec::new();
     for seen in load_balancers {

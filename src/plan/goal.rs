@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Approved, Policy};
 use crate::model::hook::HookPoint;
 use crate::model::ids::RunId;
@@ -51,33 +53,45 @@ impl Goal {
 }
 
 /// The image that each server gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Target {
+    /// Every server gets this image.
     Everywhere(Image),
     /// Each server gets what it ran before. Servers that are not named stay unchanged.
     Each(BTreeMap<ServerId, RollbackTarget>),
+    /// The plan does not say it: an earlier version made the plan, or it undoes a run.
+    #[default]
+    Unknown,
 }
 
 /// The image and container that a server ran before.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RollbackTarget {
+    /// The image.
     pub image: Image,
     /// The container that ran it, with the name under which it was kept.
     pub container: Option<Container>,
+    /// The engine, which is empty for the default one.
     pub engine: String,
 }
 
 impl Target {
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown)
+    }
+
     pub(super) fn image(&self, server: &ServerId) -> Option<&Image> {
         match self {
             Self::Everywhere(image) => Some(image),
             Self::Each(_) => self.rollback_target(server).map(|returned| &returned.image),
+            Self::Unknown => None,
         }
     }
 
     pub(super) fn rollback_target(&self, server: &ServerId) -> Option<&RollbackTarget> {
         match self {
-            Self::Everywhere(_) => None,
+            Self::Everywhere(_) | Self::Unknown => None,
             Self::Each(each) => each.get(server),
         }
     }

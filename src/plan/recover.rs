@@ -9,7 +9,7 @@ use crate::model::words::list;
 use crate::observation::{Container, ContainerState};
 use crate::plan::rest::Rest;
 use crate::plan::undo::{UndoMode, is_replaced, restore_steps, undo};
-use crate::plan::{Lane, Plan, RunKind, Step};
+use crate::plan::{Goal, Lane, Plan, RunKind, Step, Target};
 
 /// The steps that each lane has begun and not undone, by the lane's index.
 pub type Begun = BTreeMap<usize, Vec<Step>>;
@@ -190,7 +190,7 @@ impl Recovery {
                 ..plan.clone()
             },
             Towards::Undo => Plan {
-                purpose: RunKind::Rollback,
+                goal: Goal { purpose: RunKind::Rollback, target: Target::Unknown, ..plan.goal.clone() },
                 lanes,
                 waves: Vec::new(),
                 images: Vec::new(),

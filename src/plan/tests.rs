@@ -4,6 +4,7 @@ use insta::assert_snapshot;
 use serde_json::Value;
 
 use super::*;
+use crate::model::hook::HookPoint;
 use crate::model::ids::ContainerId;
 use crate::observation::AdminState;
 use crate::observation::Container;
@@ -55,7 +56,7 @@ fn with_everything() -> Plan {
     world.policy.keep = 1;
     world.policy.on_drain_timeout = OnDrainTimeout::Force;
     let mut plan = world.plan("v2").unwrap();
-    plan.hooks = MOMENTS.to_vec();
+    plan.goal.hooks = MOMENTS.to_vec();
     let first = plan.lanes[0].replacement.as_mut().unwrap();
     first.changes = Some(vec![ContainerChange::Hidden { field: "command".into() }]);
     first.like.engine = "web-a".to_owned();
@@ -82,7 +83,7 @@ impl Write for Paper {
 #[test]
 fn every_write_error_is_returned_when_a_plan_is_printed() {
     let mut stop = with_everything();
-    stop.policy.on_failure = OnFailure::Stop;
+    stop.goal.policy.on_failure = OnFailure::Stop;
     let put_back = World::pair().maint("mobile/app1").runs("mobile-app1", "v2").runs("mobile-app1b", "v2");
     let nothing = World::pair().runs("mobile-app1", "v2").runs("mobile-app1b", "v2");
     for plan in [with_everything(), stop, put_back.plan("v2").unwrap(), nothing.plan("v2").unwrap()] {
@@ -101,17 +102,17 @@ fn the_policy_is_part_of_the_printed_plan() {
         change(&mut plan);
         assert!(plan.to_string().contains(text), "{text:?} is missing in\n{plan}");
     };
-    said(|plan| plan.policy.floor = 2, "at least 2 servers serve without it");
-    said(|plan| plan.policy.rise = 3, "3 times in a row, 60 s at most");
+    said(|plan| plan.goal.policy.floor = 2, "at least 2 servers serve without it");
+    said(|plan| plan.goal.policy.rise = 3, "3 times in a row, 60 s at most");
     said(
-        |plan| plan.policy.on_drain_timeout = OnDrainTimeout::Maint,
+        |plan| plan.goal.policy.on_drain_timeout = OnDrainTimeout::Maint,
         "after 300 s set to maint and wait the same time again",
     );
     said(
-        |plan| plan.policy.on_drain_timeout = OnDrainTimeout::Shutdown,
+        |plan| plan.goal.policy.on_drain_timeout = OnDrainTimeout::Shutdown,
         "after 300 s set to maint and shut down the rest",
     );
-    said(|plan| plan.policy.keep = 1, "  keep       mobile-app1.old-");
+    said(|plan| plan.goal.policy.keep = 1, "  keep       mobile-app1.old-");
     let returns = |plan: &mut Plan| {
         let replacement = plan.lanes[0].replacement.as_mut().unwrap();
         let name = "mobile-app1.old-20261101T000000.000000Z".to_owned();
@@ -189,13 +190,14 @@ fn fields_that_earlier_plans_lack_have_defaults() {
             assert!(table.remove(*key).is_some(), "{pointer} has no {key}");
         }
     };
-    without("", &["takes_back", "continues", "hooks"]);
+    without("", &["takes_back", "continues", "hooks", "target"]);
     without("/policy", &["rise", "probe", "keep"]);
     without("/lanes/0/servers/0", &["also", "sessions"]);
     without("/lanes/0/replacement", &["described", "returning", "changes", "outdated"]);
     let plan: Plan = serde_json::from_value(stored).unwrap();
-    assert_eq!((plan.policy.rise, plan.policy.keep, plan.continues.is_none()), (1, 0, true));
+    assert_eq!((plan.goal.policy.rise, plan.goal.policy.keep, plan.goal.continues.is_none()), (1, 0, true));
     assert_eq!(plan.first_run(), &plan.run);
+    assert_eq!((&plan.goal.target, plan.goal.parallel), (&Target::Unknown, 1));
     let replacement = plan.lanes[0].replacement.as_ref().unwrap();
     assert!(!replacement.keeps_all(0) && replacement.keeps_all(1));
 }
@@ -208,10 +210,30 @@ fn a_duration_beyond_a_year_is_refused() {
     assert_eq!(error.to_string(), "invalid duration: expected at most one year");
 }
 
+/// Programs read these keys, and earlier versions of drainswap do.
+#[test]
+fn the_goal_is_stored_beside_the_rest_of_the_plan() {
+    let mut plan = with_everything();
+    plan.goal.parallel = 2;
+    plan.goal.continues = Some(plan.run.clone());
+    plan.goal.approved = Some(Approved { run: plan.run.clone(), at: plan.at });
+    let stored = serde_json::to_value(&plan).unwrap();
+    let keys = ["backend", "purpose", "takes_back", "continues", "approved", "policy", "hooks", "images"];
+    for key in keys {
+        assert!(!stored[key].is_null(), "{key}");
+    }
+    assert_eq!((&stored["purpose"], &stored["policy"]["floor"]), (&"deploy".into(), &1.into()));
+    assert_eq!(serde_json::from_value::<Plan>(stored).unwrap(), plan);
+    let returned = World::pair().plan_rollback(&[("mobile/app1", "v0")]).unwrap();
+    let stored = serde_json::to_value(&returned).unwrap();
+    assert_eq!(stored["target"]["each"]["mobile/app1"]["engine"], "");
+    assert_eq!(serde_json::from_value::<Plan>(stored).unwrap(), returned);
+}
+
 /// An earlier drainswap wrote this plan. What an earlier version wrote always loads.
 #[test]
 fn a_plan_of_version_1_loads() {
     let plan: Plan =
         serde_json::from_str(include_str!("../../fixtures/journal/plan-version-1.json")).unwrap();
-    assert_eq!((plan.backend.as_str(), plan.lanes.len()), ("mobile", 4));
+    assert_eq!((plan.goal.backend.as_str(), plan.lanes.len()), ("mobile", 4));
 }

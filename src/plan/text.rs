@@ -11,18 +11,18 @@ use crate::topology::own_check::OwnCheck;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.purpose {
+        let what = match self.goal.purpose {
             RunKind::Deploy => "deploy",
             RunKind::Rollback => "roll back",
         };
         let images = self.new_images().join(", ");
         if self.is_empty() {
             let (unchanged, so) = (list(&self.unchanged), self.up_to_date_reason());
-            writeln!(f, "{what} {}: nothing to do for {unchanged} ({so})", self.backend)?;
+            writeln!(f, "{what} {}: nothing to do for {unchanged} ({so})", self.goal.backend)?;
             return self.rest(f);
         }
         let to = if images.is_empty() { String::new() } else { format!(" to {images}") };
-        writeln!(f, "{what} {}{to}", self.backend)?;
+        writeln!(f, "{what} {}{to}", self.goal.backend)?;
         if !self.unchanged.is_empty() {
             writeln!(f, "  unchanged  {} ({})", list(&self.unchanged), self.up_to_date_reason())?;
         }
@@ -54,7 +54,7 @@ impl Plan {
 
     /// Returns why the unchanged servers need no work.
     fn up_to_date_reason(&self) -> &'static str {
-        match self.purpose {
+        match self.goal.purpose {
             RunKind::Deploy => "already running the wanted image",
             RunKind::Rollback => "as before the last deploy",
         }
@@ -99,7 +99,7 @@ impl Plan {
     }
 
     fn hook(&self, f: &mut fmt::Formatter<'_>, moment: HookPoint) -> fmt::Result {
-        if !self.hooks.contains(&moment) {
+        if !self.goal.hooks.contains(&moment) {
             return Ok(());
         }
         writeln!(f, "  {:<10} {moment}", "hook")
@@ -131,7 +131,7 @@ impl Plan {
     /// Returns what a step is done to, in the operator's words.
     fn describe(&self, lane: &Lane, step: Step) -> String {
         let name = lane.replacement.as_ref().map_or("", |replacement| &replacement.name).to_owned();
-        let policy = &self.policy;
+        let policy = &self.goal.policy;
         match step {
             Step::Create | Step::Remove | Step::Discard | Step::Return | Step::ProveOld => name,
             Step::Drain | Step::Maint | Step::PutBack => {
@@ -195,18 +195,21 @@ impl Plan {
     /// Returns the names of the containers that are removed once a lane serves.
     fn removed(&self, lane: &Lane) -> Vec<String> {
         let replacement = lane.replacement.iter();
-        replacement.flat_map(|it| it.removed(&self.run, self.policy.keep)).map(|(_, name)| name).collect()
+        replacement
+            .flat_map(|it| it.removed(&self.run, self.goal.policy.keep))
+            .map(|(_, name)| name)
+            .collect()
     }
 
     fn closing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let removed: Vec<String> = self.lanes.iter().flat_map(|lane| self.removed(lane)).collect();
         let keeps = |lane: &&Lane| {
-            lane.keeps_old() && lane.replacement.as_ref().is_some_and(|it| it.kept(self.policy.keep) > 0)
+            lane.keeps_old() && lane.replacement.as_ref().is_some_and(|it| it.kept(self.goal.policy.keep) > 0)
         };
         let old = self.lanes.iter().filter(keeps);
         let mut kept: Vec<String> = old.map(|lane| lane.kept(&self.run)).collect();
         let image_kept = |lane: &Lane| {
-            lane.replacement.as_ref()?.image_kept(self.policy.keep)?;
+            lane.replacement.as_ref()?.image_kept(self.goal.policy.keep)?;
             Some(format!("the image {}", previous::name(lane.name())))
         };
         kept.extend(self.lanes.iter().filter_map(image_kept));
@@ -223,7 +226,7 @@ impl Plan {
         if self.lanes.iter().all(|lane| lane.replacement.is_none()) {
             return writeln!(f, "If anything fails, every server is left in the state that it was found in.");
         }
-        match self.policy.on_failure {
+        match self.goal.policy.on_failure {
             OnFailure::Rollback => {
                 writeln!(f, "If anything fails, every server gets its old container back.")
             }

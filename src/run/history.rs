@@ -50,13 +50,13 @@ pub fn revisions<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Revision> {
     let mut deploys: Vec<&Run> = Vec::new();
     for run in runs {
         let Some(outcome) = &run.progress.outcome else { continue };
-        match run.plan.purpose {
+        match run.plan.goal.purpose {
             RunKind::Deploy if replaced(run).next().is_some() => {
                 deploys.push(run);
             }
             RunKind::Rollback if matches!(outcome, Outcome::Deployed { .. }) => {
                 // Older journals do not name them: pop one.
-                let count = run.plan.takes_back.len().max(1);
+                let count = run.plan.goal.takes_back.len().max(1);
                 deploys.truncate(deploys.len().saturating_sub(count));
             }
             RunKind::Deploy | RunKind::Rollback => {}
@@ -145,12 +145,12 @@ fn replaced(run: &Run) -> impl Iterator<Item = (ServerId, RollbackTarget)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Plan;
     use crate::plan::rest::Rest;
     use crate::testing::World;
 
     fn run(image: &str, purpose: RunKind, outcome: impl Into<Option<Outcome>>) -> Run {
-        let plan = Plan { purpose, ..World::pair().plan(image).unwrap() };
+        let mut plan = World::pair().plan(image).unwrap();
+        plan.goal.purpose = purpose;
         let mut run = Run::opened(plan, crate::run::journal::VERSION, None, 7);
         run.progress.outcome = outcome.into();
         run
@@ -255,7 +255,7 @@ mod tests {
         };
         let back = |count: usize| {
             let mut run = run("v2", RunKind::Rollback, deployed());
-            run.plan.takes_back = vec![RunId(String::new()); count];
+            run.plan.goal.takes_back = vec![RunId(String::new()); count];
             run
         };
         let mut runs = vec![deploy("one", "v2"), deploy("two", "v3"), deploy("three", "v4")];
@@ -280,7 +280,7 @@ mod tests {
             left_out: vec![],
             rest: Rest::default(),
         });
-        resumed[2].plan.continues = Some(RunId("two".to_owned()));
+        resumed[2].plan.goal.continues = Some(RunId("two".to_owned()));
         let found = revisions(&resumed);
         assert_eq!(found[0].takes_back, [RunId("three".to_owned()), RunId("two".to_owned())]);
         let kept =

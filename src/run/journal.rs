@@ -167,7 +167,7 @@ impl Run {
     /// as this site's.
     #[must_use]
     pub fn is_of(&self, site: &SiteIdentity) -> bool {
-        self.site.as_ref().is_none_or(|of| site.owns(of, &self.plan.backend))
+        self.site.as_ref().is_none_or(|of| site.owns(of, &self.plan.goal.backend))
     }
 
     /// Returns whether a run of this plan at this site would touch a container or a server line that this run works on.

@@ -367,12 +367,12 @@ impl Play<'_> {
 
     /// Brings an unfinished run to an end, as `resume` does.
     async fn recover_run(&mut self, world: &MemoryWorld, unfinished: &Run) -> End {
-        let quorum = unfinished.plan.policy.lb_quorum;
+        let quorum = unfinished.plan.goal.policy.lb_quorum;
         let seen = match world.observe(&self.configuration, &Places::default(), quorum).await {
             Ok((observation, _)) => observation,
             Err(error) => return End::NotBegun(error.to_string()),
         };
-        let plan = unfinished.plan.resumed(&seen.load_balancers, unfinished.plan.policy.clone());
+        let plan = unfinished.plan.resumed(&seen.load_balancers, unfinished.plan.goal.policy.clone());
         self.judge.lock().expect("a judge").resume(unfinished);
         let mut warnings = Warnings::default();
         let (mut journal, stop) = (self.memory.journal(), self.stop());

@@ -299,7 +299,7 @@ impl Judge {
         let Some(line) = worker.line(server) else { return };
         let serving =
             worker.usable_servers(&server.backend).iter().filter(|line| site.serves(line.address)).count();
-        let floor = self.plan.as_ref().map_or(0, |plan| plan.policy.floor);
+        let floor = self.plan.as_ref().map_or(0, |plan| plan.goal.policy.floor);
         let answers = site.serves(line.address);
         // A reload puts the servers of several lanes into rotation. They are taken out again one after the other.
         let forgets = |fault| matches!(fault, Fault::Reload | Fault::HaproxyRestart);

@@ -13,7 +13,7 @@ async fn an_image_kept_alone_is_tagged_before_its_container_is_removed() {
     let replacement = replacement(&mut stage);
     replacement.old.as_mut().unwrap().owner = Some(Owner::Compose("shop".to_owned()));
     stage.plan.lanes[0].steps.push(Step::Remove);
-    stage.plan.policy.keep = 1;
+    stage.plan.goal.policy.keep = 1;
     assert!(matches!(stage.run().run().await, Ok(Outcome::Deployed { replaced: 2, .. })));
     let site = stage.memory.site();
     let tags: Vec<_> = site.engine.tags.iter().collect();

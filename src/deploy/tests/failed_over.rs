@@ -63,7 +63,7 @@ async fn failed_over(check: ImageCheck) -> (Outcome, Duration, Vec<String>) {
     let old = ImageBehavior { healthcheck: Some(check), ..ImageBehavior::default() };
     let builds = [("v1", old), ("v2", ImageBehavior { serves: false, ..ImageBehavior::default() })];
     let mut stage = Stage::with_builds(World::pair(), &builds).await;
-    stage.plan.policy.ready_timeout = Duration::from_secs(5);
+    stage.plan.goal.policy.ready_timeout = Duration::from_secs(5);
     let begun = Instant::now();
     let outcome = stage.run().run().await.unwrap();
     assert_eq!(stage.running(), ["mobile-app1", "mobile-app1b"]);

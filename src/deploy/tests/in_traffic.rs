@@ -56,7 +56,7 @@ async fn a_reload_that_cannot_be_repaired_ends_the_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_forced_drain_restores_maint_after_a_reload() {
     let mut stage = Stage::pair().await;
-    stage.plan.policy.on_drain_timeout = OnDrainTimeout::Force;
+    stage.plan.goal.policy.on_drain_timeout = OnDrainTimeout::Force;
     let memory = stage.memory.clone();
     let app1 = || {
         let site = memory.site();
@@ -185,8 +185,8 @@ async fn a_drain_fails_if_its_timeout_action_fails() {
     for choice in [OnDrainTimeout::Maint, OnDrainTimeout::Shutdown] {
         for (call, before) in [("set state", 0), ("look", 1)] {
             let mut stage = Stage::pair().await;
-            stage.plan.policy.on_drain_timeout = choice;
-            stage.plan.policy.drain_timeout = Duration::from_millis(1);
+            stage.plan.goal.policy.on_drain_timeout = choice;
+            stage.plan.goal.policy.drain_timeout = Duration::from_millis(1);
             let memory = stage.memory.clone();
             let run = stage.run();
             run.drain(0).await.unwrap();

@@ -55,7 +55,7 @@ async fn an_agent_does_not_excuse_what_only_a_check_can_prove() {
 /// Returns how the wait for a server that only `HAProxy`'s check can bring up fails after `limit` milliseconds.
 async fn confirmed_never(limit: u64, change: impl FnOnce(&mut Stage)) -> StepError {
     let mut stage = Stage::of(World::of(CHECKED)).await;
-    stage.plan.policy.ready_timeout = Duration::from_millis(limit);
+    stage.plan.goal.policy.ready_timeout = Duration::from_millis(limit);
     let line = &mut stage.plan.lanes[0].servers[0];
     line.own_check =
         Some(OwnCheck { why: "option redis-check".to_owned(), within: Duration::ZERO, tracks: None });

@@ -16,7 +16,7 @@ async fn undo_first(run: &Run<'_>, care: UndoMode) -> Result<LaneUndo, StepError
 #[tokio::test(start_paused = true)]
 async fn sessions_on_a_failed_container_do_not_keep_it() {
     let mut stage = Stage::pair().await;
-    stage.plan.policy.drain_timeout = Duration::from_millis(1);
+    stage.plan.goal.policy.drain_timeout = Duration::from_millis(1);
     let run = stage.run();
     replace_first(&run).await;
     assert!(matches!(undo_first(&run, UndoMode::Immediate).await, Ok(LaneUndo::Undone)));

@@ -15,7 +15,7 @@ fn diff(was: &World, is: &World) -> String {
 
 fn diff_with(was: &World, is: &World, change: impl FnOnce(&mut PlanBasis)) -> String {
     let approved = plan_file(was);
-    let is = World { policy: approved.plan.policy.clone(), ..is.clone() };
+    let is = World { policy: approved.plan.goal.policy.clone(), ..is.clone() };
     let plan = is.plan("v2");
     let mut now = plan_basis(&is, plan.as_ref().unwrap_or(&approved.plan));
     change(&mut now);

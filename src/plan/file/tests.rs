@@ -10,7 +10,7 @@ const RECORDED: &str = include_str!("../../../fixtures/plan/version-1.json");
 #[test]
 fn a_plan_file_of_version_1_loads_and_is_written_the_same() {
     let file = PlanFile::read(RECORDED.as_bytes()).unwrap();
-    assert_eq!((file.plan.backend.as_str(), file.plan.lanes.len()), ("mobile", 4));
+    assert_eq!((file.plan.goal.backend.as_str(), file.plan.lanes.len()), ("mobile", 4));
     assert_eq!(file.text(), RECORDED);
 }
 

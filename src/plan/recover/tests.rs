@@ -148,7 +148,7 @@ fn the_plan_of_a_resume_has_the_lanes_that_the_run_had_not_reached() {
     assert_eq!(forward.lanes[0].steps[2..], plan.lanes[1].steps);
     let back = recover(&plan, &begun, Towards::Undo, |_| LaneFound::default()).as_plan(&plan);
     assert_eq!(
-        (names(&back), back.purpose),
+        (names(&back), back.goal.purpose),
         (vec![names(&plan)[1].clone(), names(&plan)[0].clone()], RunKind::Rollback)
     );
     assert_eq!(back.lanes[0].steps, [Step::PutBack, Step::Discard]);

@@ -100,7 +100,7 @@ impl Page {
             let numbered = plan.lanes.iter().enumerate();
             numbered.map(|(index, lane)| (lane, story.lanes.get(&LaneId::at(index))))
         };
-        let what = if plan.purpose == RunKind::Rollback { "Rollback of" } else { "Deploy of" };
+        let what = if plan.goal.purpose == RunKind::Rollback { "Rollback of" } else { "Deploy of" };
         let servers: Vec<ServerView> = lanes()
             .flat_map(|(lane, told)| lane.servers.iter().map(move |server| (lane, told, server)))
             .map(|(lane, told, server)| {
@@ -116,7 +116,7 @@ impl Page {
             })
             .collect();
         Self {
-            title: format!("{what} {}", plan.backend),
+            title: format!("{what} {}", plan.goal.backend),
             run: plan.run.to_string(),
             kind: outcome.map_or("open", |outcome| if outcome.is_success() { "good" } else { "bad" }),
             message: outcome.map_or_else(|| "this run was not finished".to_owned(), ToString::to_string),

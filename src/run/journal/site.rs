@@ -28,7 +28,7 @@ impl SiteIdentity {
     #[must_use]
     pub fn of(&self, plan: &Plan) -> Self {
         let backends = plan.backends();
-        let is_touched = |id: &ServerId| id.backend == plan.backend || backends.contains(&id.backend);
+        let is_touched = |id: &ServerId| id.backend == plan.goal.backend || backends.contains(&id.backend);
         let servers = self.servers.iter().filter(|(id, _)| is_touched(id));
         let servers = servers.map(|(id, address)| (id.clone(), address.clone())).collect();
         Self { servers, ..self.clone() }

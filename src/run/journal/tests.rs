@@ -398,7 +398,7 @@ fn all_lanes_of_the_last_wave_are_in_flight() {
 fn a_journal_of_version_1_loads() {
     let bytes = include_bytes!("../../../fixtures/journal/version-1.jsonl");
     let run = Run::read(bytes).unwrap().unwrap();
-    assert_eq!((run.plan.backend.as_str(), run.plan.lanes.len()), ("mobile", 4));
+    assert_eq!((run.plan.goal.backend.as_str(), run.plan.lanes.len()), ("mobile", 4));
     assert!(matches!(run.progress.outcome, Some(Outcome::RolledBack { .. })));
     assert!(run.progress.begun.values().all(Vec::is_empty), "every lane was undone");
     for kind in ["opened", "begun", "created", "done", "undone", "closed"] {

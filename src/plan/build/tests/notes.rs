@@ -121,7 +121,7 @@ fn renewed_volumes_are_noted_and_the_old_data_is_kept() {
     let removes = |world: &World| {
         let plan = world.plan("v2").unwrap();
         let first = plan.lanes[0].replacement.as_ref().unwrap();
-        let removed = first.removed(&plan.run, plan.policy.keep).count();
+        let removed = first.removed(&plan.run, plan.goal.policy.keep).count();
         assert_eq!(plan.lanes[0].steps.contains(&Step::Remove), removed > 0);
         removed
     };
