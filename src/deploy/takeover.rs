@@ -90,7 +90,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let seen = self.refresh(lane).await?;
         let all_out = &out | &self.capacity.others(lane);
         let balances = self.plan.balances.iter().filter(|balance| balance.has_any(&out));
-        let remaining = floor::require_capacity(balances, &seen.all, &all_out, &dead, &self.plan.goal.policy)?;
+        let remaining =
+            floor::require_capacity(balances, &seen.all, &all_out, &dead, &self.plan.goal.policy)?;
         Ok(remaining.carriers)
     }
 

@@ -161,8 +161,8 @@ impl Plan {
     }
 
     fn how_long_it_drains(&self) -> String {
-        let limit = seconds(self.policy.drain_timeout);
-        let then = match self.policy.on_drain_timeout {
+        let limit = seconds(self.goal.policy.drain_timeout);
+        let then = match self.goal.policy.on_drain_timeout {
             OnDrainTimeout::Fail => return format!("until its last session has ended ({limit} at most)"),
             OnDrainTimeout::Maint => "set to maint and wait the same time again",
             OnDrainTimeout::Shutdown => "set to maint and shut down the rest",
@@ -172,7 +172,7 @@ impl Plan {
     }
 
     fn what_proves(&self, lane: &Lane) -> String {
-        let policy = &self.policy;
+        let policy = &self.goal.policy;
         let servers = lane.alive();
         let asked = servers.flat_map(|server| std::iter::once(&server.probe).chain(&server.also));
         let asked: Vec<String> = asked.map(ToString::to_string).collect();
@@ -186,7 +186,7 @@ impl Plan {
         match lane.enabled().find_map(|server| server.own_check.as_ref()) {
             None => format!("HAProxy has it up{and}"),
             Some(OwnCheck { why, .. }) => {
-                let limit = seconds(lane.up_within(self.policy.ready_timeout));
+                let limit = seconds(lane.up_within(self.goal.policy.ready_timeout));
                 format!("HAProxy's own check, which decides here ({why}), has it up ({limit} at most){and}")
             }
         }

@@ -357,10 +357,11 @@ fn a_schema_describes_every_property() {
         assert!(!text.contains("[`"), "a link into the source");
         collect(&schema, &mut |object| {
             for (key, property) in object.get("properties").and_then(Value::as_object).into_iter().flatten() {
-                // A tag, and a single property beside a tag, are described together with the whole.
-                let is_alone = object["properties"]
-                    .as_object()
-                    .is_some_and(|it| it.len() == 2 && it.contains_key("kind"));
+                // A tag, a single property beside a tag, and the name of a variant are described with the whole.
+                let is_described_whole = object.contains_key("description");
+                let is_alone = object["properties"].as_object().is_some_and(|it| {
+                    it.len() == 2 && it.contains_key("kind") || it.len() == 1 && is_described_whole
+                });
                 let is_whole = property.get("const").is_some() || is_alone;
                 let is_described = property.get("description").is_some() || property.get("$ref").is_some();
                 assert!(is_whole || is_described, "{key} of {object:?}");
