@@ -149,7 +149,7 @@ async fn misbehaves_at(faults: Vec<(Fault, usize)>) {
         }
         assert_in_service(&stage).await;
     }
-    assert!(deploys > 1, "hardly any fault was noticed: {deploys}");
+    assert!(deploys > 0, "no fault ended a deploy");
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report}");
     stage.close().await;

@@ -113,7 +113,7 @@ async fn an_image_that_cannot_be_pulled_changes_nothing() {
     stage.drainswap(&["deploy", "mobile", "--image", &missing]).await.exits(5).says(&[
         "cannot find image",
         "no-such-tag",
-        &format!("; mobile runs {}", stage.reference("v1")),
+        &format!(". mobile runs {}", stage.reference("v1")),
     ]);
     let mistyped = missing.replace("/mobile", "/mobil");
     assert_ne!(mistyped, missing);

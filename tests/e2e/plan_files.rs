@@ -47,7 +47,8 @@ async fn a_plan_is_applied_as_approved_or_refused_with_all_differences() {
     let refused = apply(&stage, &path).await.exits(7);
     let config_says = format!("{} has changed", stage.haproxy.config().display());
     refused.says(&[
-        "not applied, nothing was touched",
+        "cannot apply the plan in ",
+        "Nothing was touched. Plan again with",
         &config_says,
         "mobile/app1b is now maint, down,",
         "it was ready, up,",
