@@ -20,7 +20,7 @@ pub mod scope;
 pub mod server_change;
 pub mod silence_check;
 pub mod single_move;
-mod step;
+pub mod step;
 mod stored;
 pub mod text;
 pub mod undo;

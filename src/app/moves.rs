@@ -185,7 +185,7 @@ fn plan(
     Ok(build(goal, &balances, topology::probes(configuration, &before[0]), before)?)
 }
 
-/// Returns what the operator is told of an event.
+/// Returns the text of an event for the operator.
 fn told(event: &MoveEvent) -> String {
     match event {
         MoveEvent::Silent { server, answer } => {

@@ -206,7 +206,7 @@ impl App {
             self.note("the rest is planned again when that is done, for the site as it is then");
         }
         let plan = recovery.as_plan(&run.plan.resumed(&seen.load_balancers, policy));
-        // The text form of an undo is told already.
+        // The text form of an undo is printed already.
         if towards == Towards::Finish || self.output == Output::Json {
             self.show(&plan)?;
         }

@@ -8,6 +8,7 @@ use crate::model::ids::{ContainerId, ServerId};
 use crate::model::words::list;
 use crate::observation::{Container, ContainerState};
 use crate::plan::rest::Rest;
+use crate::plan::step::in_parentheses;
 use crate::plan::undo::{UndoMode, is_replaced, restore_steps, undo};
 use crate::plan::{Goal, Lane, Plan, RunKind, Step, Target};
 
@@ -170,15 +171,12 @@ impl Recovery {
     pub fn as_plan(&self, plan: &Plan) -> Plan {
         let lanes = self.lanes.iter().filter_map(|it| {
             let of = &plan.lanes[it.lane];
-            let (is_again, is_left) = match it.action {
-                Action::Keep => (false, true),
-                Action::Finish => (false, false),
-                Action::Undo(_) | Action::Restore => (true, false),
-                Action::RemoveNew | Action::Nothing => (true, self.towards == Towards::Undo),
+            let again: &[Step] = match (it.action, self.towards) {
+                (Action::Keep, _) | (Action::RemoveNew | Action::Nothing, Towards::Undo) => return None,
+                (Action::Finish, _) | (Action::Undo(_) | Action::Restore, Towards::Undo) => &[],
+                (_, Towards::Finish) => &of.steps,
             };
-            let again = of.steps.iter().filter(|_| is_again && self.towards == Towards::Finish);
-            let steps = it.steps.iter().chain(again).copied().collect();
-            (!is_left).then(|| Lane { steps, ..of.clone() })
+            Some(Lane { steps: [&it.steps, again].concat(), ..of.clone() })
         });
         let lanes = lanes.collect();
         let kept = self.kept().into_iter().flat_map(|lane| plan.lanes[lane].ids());
@@ -216,10 +214,9 @@ impl fmt::Display for Recovery {
                 (Action::Keep, _) => "was finished",
                 (Action::Nothing, _) => "was not started",
             };
-            write!(f, "  {}: {what}", list(&lane.servers))?;
-            let steps: Vec<String> = lane.steps.iter().map(ToString::to_string).collect();
-            let is_told = steps.is_empty() || lane.action == Action::RemoveNew;
-            writeln!(f, "{}", if is_told { String::new() } else { format!(" ({})", steps.join(", ")) })?;
+            // The sentence says already that the new container is removed.
+            let steps = if lane.action == Action::RemoveNew { &[] } else { &lane.steps[..] };
+            writeln!(f, "  {}: {what}{}", list(&lane.servers), in_parentheses(steps))?;
         }
         Ok(())
     }

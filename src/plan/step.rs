@@ -83,3 +83,10 @@ impl fmt::Display for Step {
         })
     }
 }
+
+/// Returns the names of steps in parentheses, with a space before them, or nothing if there are none.
+#[must_use]
+pub fn in_parentheses(steps: &[Step]) -> String {
+    let names: Vec<String> = steps.iter().map(ToString::to_string).collect();
+    if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
+}

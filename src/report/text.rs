@@ -6,7 +6,7 @@ use super::stderr::print_line;
 use crate::model::hook::HookPoint;
 use crate::model::ids::{LaneId, ServerId};
 use crate::model::words::{list, sessions};
-use crate::plan::Step;
+use crate::plan::step::in_parentheses;
 use crate::run::event::{Event, EventKind, FirstRequest, Reporter, Timing};
 use crate::run::outcome::Outcome;
 use crate::run::story::{LaneStory, Story};
@@ -220,12 +220,6 @@ fn undone(servers: &[ServerId]) -> String {
 /// Returns the position of a lane among all lanes of the run: `[2/4]`.
 pub(super) fn position(lane: Option<LaneId>, of: usize) -> String {
     lane.map_or_else(String::new, |lane| format!("[{lane}/{of}]"))
-}
-
-/// Returns the names of steps in parentheses, with a space before them. Events of earlier versions have none.
-fn in_parentheses(steps: &[Step]) -> String {
-    let names: Vec<String> = steps.iter().map(ToString::to_string).collect();
-    if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
 }
 
 /// Returns a sentence that describes an outage.

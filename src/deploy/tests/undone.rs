@@ -24,17 +24,23 @@ async fn sessions_on_a_failed_container_do_not_keep_it() {
     assert_eq!(stage.heard.0.last(), Some(&EventKind::Undone { servers: stage.plan.lanes[0].ids() }));
 }
 
-/// Without a master socket, sessions in the old process cannot be counted; those of a failed container are lost either
-/// way.
-#[tokio::test(start_paused = true)]
-async fn a_failed_container_is_undone_in_whatever_process_answers() {
-    let mut stage = Stage::pair().await;
+/// Undoes the first lane after it was replaced, while an HAProxy without a master socket is reloaded.
+async fn undone_in_a_reload(stage: &mut Stage, care: UndoMode) -> Result<LaneUndo, StepError> {
     stage.memory.site().haproxies[0].has_master = false;
     let memory = stage.memory.clone();
     let run = stage.run();
     replace_first(&run).await;
     memory.site().plan_faults(&[(When::Nth("look".to_owned(), 3), Fault::Reload)]);
-    assert!(matches!(undo_first(&run, UndoMode::Immediate).await, Ok(LaneUndo::Undone)));
+    undo_first(&run, care).await
+}
+
+/// Without a master socket, sessions in the old process cannot be counted; those of a failed container are lost either
+/// way.
+#[tokio::test(start_paused = true)]
+async fn a_failed_container_is_undone_in_whatever_process_answers() {
+    let mut stage = Stage::pair().await;
+    let undone = undone_in_a_reload(&mut stage, UndoMode::Immediate).await;
+    assert!(matches!(undone, Ok(LaneUndo::Undone)));
     assert_eq!(stage.running(), ["mobile-app1", "mobile-app1b"]);
     let site = stage.memory.site();
     assert!(site.haproxies[0].worker.as_ref().unwrap().lines.iter().all(ServerLine::is_usable));
@@ -64,12 +70,8 @@ async fn a_server_removed_by_a_reload_does_not_leave_the_run_stuck() {
 #[tokio::test(start_paused = true)]
 async fn a_serving_container_stays_after_a_reload_without_a_master() {
     let mut stage = Stage::pair().await;
-    stage.memory.site().haproxies[0].has_master = false;
-    let memory = stage.memory.clone();
-    let run = stage.run();
-    replace_first(&run).await;
-    memory.site().plan_faults(&[(When::Nth("look".to_owned(), 3), Fault::Reload)]);
-    assert!(matches!(undo_first(&run, UndoMode::Graceful).await, Err(StepError::Reloaded { .. })));
+    let undone = undone_in_a_reload(&mut stage, UndoMode::Graceful).await;
+    assert!(matches!(undone, Err(StepError::Reloaded { .. })));
     assert!(stage.running().contains(&"mobile-app1".to_owned()));
     assert_eq!(stage.memory.site().engine.containers.len(), 4, "both are there");
 }
