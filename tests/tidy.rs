@@ -175,20 +175,14 @@ fn every_public_item_has_a_doc_comment() {
 /// The most lines that a file may have.
 const LONGEST_FILE: usize = 500;
 
-/// Files that are longer and still have to be split. None is to be added.
-const LONGER_FILES: [&str; 1] = ["src/deploy/container.rs"];
-
 #[test]
 fn no_file_is_too_long() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for path in ["src", "tests"].iter().flat_map(|folder| rust_files(&root.join(folder))) {
         let short = path.strip_prefix(root).expect("below the root").display().to_string();
         let lines = fs::read_to_string(&path).expect("a source file").lines().count();
-        let may_be_longer = LONGER_FILES.contains(&&*short);
-        assert!(lines <= LONGEST_FILE || may_be_longer, "{short} has {lines} lines: split it by subject");
-        assert!(lines > LONGEST_FILE || !may_be_longer, "{short} is short enough: drop it from the list");
+        assert!(lines <= LONGEST_FILE, "{short} has {lines} lines: split it by subject");
     }
-    assert!(LONGER_FILES.iter().all(|file| root.join(file).is_file()), "one of {LONGER_FILES:?} is gone");
 }
 
 /// That nothing else needs it shows in `make lint`, which checks the crate without the feature too.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::container::ProbeSubject;
+use super::readiness::ProbeSubject;
 use super::wave::Failed;
 use super::{Direction, Executor, Mark, StepError};
 use crate::model::command_line::shell;

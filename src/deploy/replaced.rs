@@ -1,7 +1,7 @@
 //! Handles containers that another tool replaced during the run: the replacement serves, and drainswap must not remove
 //! it.
 
-use super::container::ProbeSubject;
+use super::readiness::ProbeSubject;
 use super::recovery::LaneUndo;
 use super::{Executor, Mark, StepError};
 use crate::model::words::list;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::agents;
 use super::balancers::{require_known, set_known_states};
-use super::container::OLD_LIMIT;
+use super::readiness::OLD_LIMIT;
 use super::{Executor, Mark, StepError, Tracked, millis, whole_millis};
 use crate::model::ids::{LaneId, ServerId};
 use crate::observation::{AdminState, Answer, Checking, LoadBalancerState, ServerState};
