@@ -73,38 +73,45 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             }
             Ok::<_, StepError>(Some(answer).filter(|_| in_a_row >= rise))
         });
-        let mut waited = waited.await?;
-        if asked == ProbeSubject::Old && waited == Waited::TimedOut {
-            let answer = self.probe_lines(lane, asked).await;
-            if answer.is_ready() {
-                let (servers, within) = (list(&self.lane_of(lane).ids()), limit.as_secs_f64());
-                let message = format!(
-                    "{servers}: Docker did not report the old container healthy again within {within} s ({last}). It answers, so it is put back in service"
-                );
-                self.emit(lane, EventKind::Warned { message });
-                waited = Waited::Done(answer);
-            }
-        }
-        match waited {
-            Waited::Done(answer) => {
-                self.at(lane).time(|timing| timing.boot_ms = booted_after);
-                let servers = self.lane_of(lane).ids();
-                self.emit(
-                    lane,
-                    EventKind::BecameReady {
-                        servers,
-                        answer: answer.detail().to_owned(),
-                        took_ms: millis(begun),
-                    },
-                );
-                Ok(())
-            }
-            Waited::TimedOut => Err(StepError::NeverReady { limit, last_answer: last }),
+        let answer = match waited.await? {
+            Waited::Done(answer) => answer,
+            Waited::TimedOut => match self.answer_without_health(lane, asked, limit, &last).await {
+                Some(answer) => answer,
+                None => return Err(StepError::NeverReady { limit, last_answer: last }),
+            },
             Waited::Stopped => {
                 self.report_lane_stop(lane);
-                Err(StepError::Stopped)
+                return Err(StepError::Stopped);
             }
+        };
+        self.at(lane).time(|timing| timing.boot_ms = booted_after);
+        let (servers, answer) = (self.lane_of(lane).ids(), answer.detail().to_owned());
+        self.emit(lane, EventKind::BecameReady { servers, answer, took_ms: millis(begun) });
+        Ok(())
+    }
+
+    /// Returns the answer of an old container that Docker did not report healthy in time, and warns of that. `None` if
+    /// it does not answer either, or if another container is asked.
+    async fn answer_without_health(
+        &self,
+        lane: usize,
+        asked: ProbeSubject,
+        limit: Duration,
+        last: &str,
+    ) -> Option<Answer> {
+        if asked != ProbeSubject::Old {
+            return None;
         }
+        let answer = self.probe_lines(lane, asked).await;
+        if !answer.is_ready() {
+            return None;
+        }
+        let (servers, within) = (list(&self.lane_of(lane).ids()), limit.as_secs_f64());
+        let message = format!(
+            "{servers}: Docker did not report the old container healthy again within {within} s ({last}). It answers, so it is put back in service"
+        );
+        self.emit(lane, EventKind::Warned { message });
+        Some(answer)
     }
 
     fn probe_subject(&self, lane: usize, container: Option<&ContainerId>) -> ProbeSubject {
