@@ -6,6 +6,7 @@ mod address;
 mod agents;
 mod balancers;
 mod capacity;
+mod confirm;
 mod container;
 mod create;
 mod drain;

@@ -8,19 +8,18 @@ use std::time::Duration;
 
 use futures_util::stream::{repeat, select_all};
 use futures_util::{StreamExt, future};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::agents;
-use super::balancers::{require_known, set_known_states};
+use super::balancers::set_known_states;
 use super::readiness::OLD_LIMIT;
-use super::{Executor, Mark, StepError, Tracked, millis, whole_millis};
+use super::{Executor, Mark, StepError, Tracked, millis};
 use crate::model::ids::{LaneId, ServerId};
-use crate::observation::{AdminState, Answer, Checking, LoadBalancerState, ServerState};
+use crate::observation::{AdminState, Checking, LoadBalancerState, ServerState};
 use crate::plan::undo::is_replaced;
 use crate::plan::{Lane, LaneServer, OnDrainTimeout, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
-use crate::run::event::{EventKind, FirstRequest};
+use crate::run::event::EventKind;
 use crate::site::wait::{OUTAGE, Waited, pause, poll, until};
 
 /// How often the load balancer is polled while a server drains or comes up. One query takes it about 0.1 ms.
@@ -28,12 +27,6 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How often the load balancer is polled while it takes long to answer another command.
 const GLANCE_EVERY: Duration = Duration::from_millis(200);
-
-/// How long a server that is up again is watched for its first request. A quiet night is not a failure.
-const WATCH: Duration = Duration::from_secs(1);
-
-/// A load balancer that has not answered a query for this long says nothing about a server.
-const SILENT: Duration = Duration::from_secs(5);
 
 /// Polls until one of the lane's servers has left maint at this load balancer, or has its agent on again. Corrects
 /// that, and returns the servers that had left maint.
@@ -69,12 +62,12 @@ async fn hold_in_maint(
 }
 
 /// Returns whether `HAProxy` has a server up although its checks are on and none has passed.
-fn is_unproven(now: &ServerState) -> bool {
+pub(super) fn is_unproven(now: &ServerState) -> bool {
     now.checks.health == Checking::On && now.operational.is_up() && !now.has_passed_a_check()
 }
 
 /// Returns these servers, all with the same state.
-fn with_state(servers: &[ServerId], state: AdminState) -> Vec<(ServerId, AdminState)> {
+pub(super) fn with_state(servers: &[ServerId], state: AdminState) -> Vec<(ServerId, AdminState)> {
     servers.iter().map(|server| (server.clone(), state)).collect()
 }
 
@@ -214,109 +207,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    /// Waits until `HAProxy` has the servers up, including those that their own checks decide, and then for a while
-    /// until each server that should take traffic does.
-    pub(super) async fn confirm(&self, lane: usize) -> Result<(), StepError> {
-        let begun = Instant::now();
-        let stop = self.stop_at_once(lane);
-        let container = self.created(lane);
-        let enabled: BTreeSet<ServerId> = self.lane_of(lane).enabled_ids().into_iter().collect();
-        let takers: Vec<&LaneServer> = self.lane_of(lane).enabled().filter(|it| it.takes_traffic).collect();
-        let own_checked = self.lane_of(lane).own_checked_ids();
-        let limit = self.lane_of(lane).up_within(self.plan.goal.policy.ready_timeout);
-        let (mut down, mut up_since, mut is_by_agents) = (None, None, false);
-        let mut looks_since = None;
-        let waited = until(LOOK_EVERY, limit, &stop, async || {
-            self.report_lane_stop(lane);
-            looks_since = Some(Instant::now());
-            let seen = self.lane_states(lane).await?;
-            (looks_since, down) = (None, None);
-            require_known(&seen, &enabled)?;
-            let is_up_anyway =
-                |id: &&ServerId| seen.iter().filter_map(|seen| seen.server(id)).any(is_unproven);
-            let unproven: Vec<ServerId> = own_checked.iter().filter(is_up_anyway).cloned().collect();
-            if !unproven.is_empty() {
-                // A reload forgot what was set.
-                self.set_unproven(lane, &with_state(&unproven, AdminState::Ready)).await?;
-                return Ok(None);
-            }
-            let states = seen.iter().flat_map(|seen| &seen.servers).filter(|it| enabled.contains(&it.id));
-            let is_out = |state: &&ServerState| !state.operational.is_up() || state.may_be_out_by_agent();
-            let mut all_out = states.clone().filter(is_out).peekable();
-            down = all_out.peek().map(|it| (it.id.clone(), it.status.clone()));
-            is_by_agents = false;
-            if down.is_some() {
-                // A server that only a check can prove stays unproven in maint.
-                let is_proven =
-                    |state: &ServerState| state.operational.is_up() || !own_checked.contains(&state.id);
-                is_by_agents = all_out.all(|state| state.may_be_out_by_agent() && is_proven(state));
-                if !own_checked.is_empty() {
-                    self.check_promise(lane)?;
-                    // A container that has exited need not be waited for.
-                    self.check_container(lane, container.as_ref()).await?;
-                }
-                return Ok(None);
-            }
-            let up_since = *up_since.get_or_insert_with(Instant::now);
-            let mut totals: BTreeMap<&ServerId, u64> = BTreeMap::new();
-            for state in states {
-                *totals.entry(&state.id).or_default() += state.sessions_total;
-            }
-            let is_untaken = |server: &&LaneServer| {
-                let before = self.at(lane).sessions_before_ready.borrow().get(&server.id).copied();
-                before.is_some_and(|before| totals.get(&server.id).is_none_or(|total| *total <= before))
-            };
-            let first_request = match (takers.is_empty(), takers.iter().any(is_untaken)) {
-                (true, _) => FirstRequest::NotDue,
-                (false, false) => FirstRequest::Taken,
-                (false, true) if up_since.elapsed() >= WATCH => FirstRequest::NotYet,
-                (false, true) => return Ok(None),
-            };
-            Ok::<_, StepError>(Some(first_request))
-        });
-        let mut waited = waited.await?;
-        if matches!(waited, Waited::TimedOut) && is_by_agents {
-            // Its container answers, and the last check names the servers that are out.
-            waited = Waited::Done(FirstRequest::NotDue);
-        }
-        match waited {
-            Waited::Done(first_request) => {
-                if let Answer::NotReady(answer) = self.check_container(lane, container.as_ref()).await? {
-                    return Err(StepError::StoppedAnswering { answer });
-                }
-                if let Some(up_since) = up_since.filter(|_| !own_checked.is_empty()) {
-                    // The servers were out of rotation until then, and the check's time belongs to the container.
-                    let rose_after_ms = whole_millis(up_since.duration_since(begun));
-                    self.at(lane).time(|timing| timing.out_of_rotation_ms += rose_after_ms);
-                    self.at(lane).time(|timing| timing.boot_ms += rose_after_ms);
-                }
-                self.restore_restart(lane).await?;
-                self.emit(
-                    lane,
-                    EventKind::Confirmed { servers: self.lane_of(lane).enabled_ids(), first_request },
-                );
-                Ok(())
-            }
-            // A poll that the limit cuts off does not invalidate the one before. A silent HAProxy says nothing about
-            // the container.
-            Waited::TimedOut => {
-                Err(match down.filter(|_| looks_since.is_none_or(|it| it.elapsed() < SILENT)) {
-                    Some((server, status)) if own_checked.contains(&server) => {
-                        StepError::CheckNeverPassed { server, status, limit }
-                    }
-                    Some((server, status)) => StepError::ServerNotUp { server, status },
-                    None => StepError::StateUnknown { server: self.lane_of(lane).name().clone(), limit },
-                })
-            }
-            Waited::Stopped => {
-                self.report_lane_stop(lane);
-                Err(StepError::Stopped)
-            }
-        }
-    }
-
     /// Gives servers their states, but leaves those with checks down until their checks pass.
-    async fn set_unproven(&self, lane: usize, states: &[(ServerId, AdminState)]) -> Result<(), StepError> {
+    pub(super) async fn set_unproven(
+        &self,
+        lane: usize,
+        states: &[(ServerId, AdminState)],
+    ) -> Result<(), StepError> {
         if states.is_empty() {
             return Ok(());
         }
