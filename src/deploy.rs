@@ -5,6 +5,7 @@
 mod address;
 mod agents;
 mod balancers;
+mod by_hand;
 mod capacity;
 mod confirm;
 mod container;

@@ -1,6 +1,5 @@
 //! Undoes lanes, and reports the actual state if that fails.
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::iter::repeat_n;
 use std::time::Duration;
@@ -10,13 +9,11 @@ use tokio_util::sync::CancellationToken;
 use super::readiness::ProbeSubject;
 use super::wave::Failed;
 use super::{Direction, Executor, Mark, StepError};
-use crate::model::command_line::shell;
-use crate::model::ids::{ContainerId, ServerId};
+use crate::model::ids::ServerId;
 use crate::model::words::list;
-use crate::observation::{AdminState, RestartPolicy};
+use crate::plan::Step;
 use crate::plan::recover::{Action, LaneRecovery, Recovery, candidates};
 use crate::plan::undo::{UndoMode, is_replaced};
-use crate::plan::{LaneServer, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 use crate::run::event::EventKind;
 use crate::run::journal::Record;
@@ -314,98 +311,5 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let before_the_last = repeat_n(Vec::new(), servers.len() - 1);
         let commands = before_the_last.chain([self.recovery_commands(lane).await]);
         servers.into_iter().zip(commands).map(stranded).collect()
-    }
-
-    /// Returns the commands with which an operator brings a lane's old container back: those that are still needed
-    /// according to the journal and the engine.
-    pub(super) async fn recovery_commands(&self, lane: usize) -> Vec<String> {
-        let plan_lane = &self.plan.lanes[lane];
-        let typed = &self.site.typed;
-        // An agent that was on is off while its server is out.
-        let moved = |words: &[&str], server: &LaneServer, agent: &str| {
-            let agent = ["--agent", agent].into_iter().filter(|_| self.has_agent(server));
-            let words: Vec<&str> = words.iter().copied().chain(agent).collect();
-            typed.command(&[&words[..], &[&server.id.to_string()]].concat())
-        };
-        let begun = self.begun(lane);
-        let Some((replacement, engine)) = self.at(lane).swap.filter(|_| is_replaced(&begun)) else {
-            let state = |server: &LaneServer| server.stays.unwrap_or(AdminState::Ready).to_string();
-            return plan_lane.servers.iter().map(|it| moved(&[&state(it)], it, "on")).collect();
-        };
-        let known = engine.containers().await.ok();
-        let is_gone = |id: &ContainerId| known.as_ref().is_some_and(|all| all.iter().all(|it| it.id != *id));
-        let rename = |id: &ContainerId, name: &str| match &known {
-            Some(all) if all.iter().any(|it| it.id == *id && it.name == name) => None,
-            Some(_) => Some(shell(&["docker", "rename", id.short(), name])),
-            // It may have that name already.
-            None => Some(shell(&["docker", "rename", id.short(), name]) + " || true"),
-        };
-        let restart = |policy: &RestartPolicy, id: &ContainerId| {
-            shell(&["docker", "update", "--restart", &policy.to_string(), id.short()])
-        };
-        // A container that was just started needs time to boot: wait for an answer if the server answered before.
-        let ready = |server: &LaneServer| {
-            let wait = server.answered().then_some("--wait");
-            moved(&["ready"].into_iter().chain(wait).collect::<Vec<_>>(), server, "on")
-        };
-        let out = ["maint", "--floor", "0", "--wait"];
-        let mut commands: Vec<String> = plan_lane.servers.iter().map(|it| moved(&out, it, "off")).collect();
-        let new = self.created(lane).filter(|new| !is_gone(new));
-        let is_old_gone = replacement.old.as_ref().is_some_and(|old| is_gone(&old.id));
-        match (&replacement.returning, new) {
-            // Only the new container still has the server's own settings: the deploy copies them from it. While it does
-            // not answer, that deploy would require an answer on dead lines too.
-            (_, Some(new)) if is_old_gone && plan_lane.dead_ids().is_empty() => {
-                commands.extend(rename(&new, &replacement.name));
-                commands.push(restart(replacement.restart_of_new(), &new));
-            }
-            (Some(kept), _) => {
-                commands.push(restart(&RestartPolicy::never(), &kept.id));
-                commands.push(shell(&["docker", "stop", kept.id.short()]));
-                commands.extend(rename(&kept.id, &kept.name));
-            }
-            (None, Some(new)) => commands.push(shell(&["docker", "rm", "-f", new.short()])),
-            (None, None) => {}
-        }
-        match &replacement.old {
-            // The old container is gone, but a new one can be created from its image.
-            Some(old) if is_old_gone => {
-                let (backend, image) = (&self.plan.goal.backend, old.running_image().pinned());
-                let stay = plan_lane.servers.iter().filter(|it| it.stays.is_some());
-                let names: BTreeSet<&str> = stay.map(|it| it.id.server.as_str()).collect();
-                let names = names.into_iter().collect::<Vec<_>>().join(",");
-                let mut deploy = vec!["deploy", backend, "--image", &image];
-                if !names.is_empty() {
-                    // Without a container, a server that is out of service by hand would count as a spare slot.
-                    deploy.extend(["--enable", "--only", &names]);
-                }
-                commands.push(typed.command(&deploy));
-                let again = |server: &LaneServer| match server.stays {
-                    Some(state) => Some(moved(&[&state.to_string(), "--floor", "0"], server, "on")),
-                    None if !self.has_agent(server) || plan_lane.is_dead(server) => None,
-                    None => Some(moved(&["ready"], server, "on")),
-                };
-                commands.extend(plan_lane.servers.iter().filter_map(again));
-                // The deploy skips servers that did not answer before.
-                let dead = plan_lane.servers.iter().filter(|server| plan_lane.is_dead(server));
-                commands.extend(dead.map(ready));
-                return commands;
-            }
-            Some(old) => {
-                commands.extend(rename(&old.id, &old.name));
-                commands.push(restart(&old.restart, &old.id));
-                commands.push(shell(&["docker", "start", old.id.short()]));
-            }
-            // It had no container before either.
-            None => return commands,
-        }
-        // By now all of them are in maint.
-        commands.extend(plan_lane.servers.iter().filter_map(|server| match server.stays {
-            None | Some(AdminState::Ready) => Some(ready(server)),
-            Some(AdminState::Drain) => Some(moved(&["drain"], server, "on")),
-            Some(AdminState::Maint) if !self.has_agent(server) => None,
-            Some(AdminState::Maint) => Some(moved(&["maint"], server, "on")),
-        }));
-        commands
     }
 }
