@@ -10,13 +10,48 @@ use super::balancers::require_known;
 use super::rotation::LOOK_EVERY;
 use super::{Executor, StepError, Tracked};
 use crate::model::ids::ServerId;
-use crate::observation::{AdminState, Answer};
+use crate::observation::{AdminState, Answer, ServerState};
 use crate::plan::rest::OutOfService;
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 use crate::run::event::EventKind;
 use crate::run::outcome::Outcome;
 use crate::site::late::{self, Reapplied};
 use crate::site::wait::until;
+
+/// Whether a lane's servers are in service, as a poll shows it.
+#[derive(Default)]
+struct LaneService {
+    /// Why the lane is not in service.
+    why_not: Option<StepError>,
+    /// The servers that their agents may keep out, with their states.
+    by_agents: BTreeMap<ServerId, AdminState>,
+    /// The servers that something else took out, with their states.
+    taken_out: Vec<(ServerId, AdminState)>,
+}
+
+impl LaneService {
+    fn failed(why: StepError) -> Self {
+        Self { why_not: Some(why), ..Self::default() }
+    }
+
+    fn of(servers: impl Iterator<Item = ServerState>) -> Self {
+        let mut found = Self::default();
+        for server in servers {
+            let state = server.admin.state();
+            if server.may_be_out_by_agent() {
+                found.by_agents.insert(server.id, state);
+                continue;
+            }
+            if state != AdminState::Ready && !server.admin.is_inherited() {
+                found.taken_out.push((server.id.clone(), state));
+            }
+            if state != AdminState::Ready || !server.operational.is_up() {
+                found.why_not = Some(StepError::ServerNotUp { server: server.id, status: server.status });
+            }
+        }
+        found
+    }
+}
 
 impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Executor<'a, L, E, P, C, H, J>
@@ -77,63 +112,57 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let (limit, never) = (self.plan.goal.policy.ready_timeout, CancellationToken::new());
         let container = self.created(lane);
         let alive: BTreeSet<ServerId> = self.lane_of(lane).enabled_ids().into_iter().collect();
-        // The result of the last complete poll: why the lane is not in service, or which servers agents keep out. A
-        // poll that the limit cuts off changes nothing.
+        // A poll that the limit cuts off changes nothing.
         let (mut last, mut is_put_back) = (None, false);
         let waited = until(LOOK_EVERY, limit, &never, async || {
             if let Answer::NotReady(answer) = self.check_container(lane, container.as_ref()).await? {
-                last = Some((Some(StepError::StoppedAnswering { answer }), BTreeMap::new()));
+                last = Some(LaneService::failed(StepError::StoppedAnswering { answer }));
                 return Ok(None);
             }
-            let (mut why, mut by_agents) = (None, BTreeMap::new());
-            let mut out: Vec<(ServerId, AdminState)> = Vec::new();
             let seen = self.lane_states(lane).await?;
             require_known(&seen, &alive)?;
-            for server in seen.into_iter().flat_map(|seen| seen.servers) {
-                if !alive.contains(&server.id) {
-                    continue;
-                }
-                let state = server.admin.state();
-                if server.may_be_out_by_agent() {
-                    by_agents.insert(server.id, state);
-                    continue;
-                }
-                if state != AdminState::Ready && !server.admin.is_inherited() {
-                    out.push((server.id.clone(), state));
-                }
-                if state != AdminState::Ready || !server.operational.is_up() {
-                    why = Some(StepError::ServerNotUp { server: server.id, status: server.status });
-                }
-            }
-            let is_over = why.is_none() && (by_agents.is_empty() || begun.elapsed() >= limit);
-            last = Some((why, by_agents));
-            if is_put_back || out.is_empty() {
+            let servers = seen.into_iter().flat_map(|seen| seen.servers);
+            let mut now = LaneService::of(servers.filter(|server| alive.contains(&server.id)));
+            let taken_out = std::mem::take(&mut now.taken_out);
+            let is_over = now.why_not.is_none() && (now.by_agents.is_empty() || begun.elapsed() >= limit);
+            last = Some(now);
+            if is_put_back || taken_out.is_empty() {
                 return Ok(is_over.then_some(()));
             }
             is_put_back = true;
-            let states: Vec<_> = out.iter().map(|(server, _)| (server.clone(), AdminState::Ready)).collect();
-            self.set(lane, &states).await?;
-            for (server, state) in out {
-                let message = format!("{server} was set to {state} during the run; it is ready again");
-                self.emit(lane, EventKind::Warned { message });
-            }
+            self.put_taken_out_back(lane, taken_out).await?;
             Ok::<_, StepError>(None)
         });
         waited.await?;
-        match last {
-            Some((None, by_agents)) => {
-                for (server, state) in by_agents {
-                    let message = format!(
-                        "{server} answers but stays in {state}, set by its agent (agent-check) or by hand"
-                    );
-                    self.emit(lane, EventKind::Warned { message });
-                    self.out_by_agents.borrow_mut().push(OutOfService { server, state, has_agent: true });
-                }
-                Ok(())
-            }
-            Some((Some(why), _)) => Err(why),
-            None => Err(StepError::StateUnknown { server: self.lane_of(lane).name().clone(), limit }),
+        let Some(LaneService { why_not, by_agents, .. }) = last else {
+            return Err(StepError::StateUnknown { server: self.lane_of(lane).name().clone(), limit });
+        };
+        if let Some(why) = why_not {
+            return Err(why);
         }
+        for (server, state) in by_agents {
+            let message =
+                format!("{server} answers but stays in {state}, set by its agent (agent-check) or by hand");
+            self.emit(lane, EventKind::Warned { message });
+            self.out_by_agents.borrow_mut().push(OutOfService { server, state, has_agent: true });
+        }
+        Ok(())
+    }
+
+    /// Makes servers ready again that something else put into these states during the run.
+    async fn put_taken_out_back(
+        &self,
+        lane: usize,
+        taken_out: Vec<(ServerId, AdminState)>,
+    ) -> Result<(), StepError> {
+        let states: Vec<_> =
+            taken_out.iter().map(|(server, _)| (server.clone(), AdminState::Ready)).collect();
+        self.set(lane, &states).await?;
+        for (server, state) in taken_out {
+            let message = format!("{server} was set to {state} during the run; it is ready again");
+            self.emit(lane, EventKind::Warned { message });
+        }
+        Ok(())
     }
 
     /// Returns the outcome once no late command can make it untrue; otherwise that the run is stuck.
