@@ -6,6 +6,7 @@ use super::stderr::print_line;
 use crate::model::hook::HookPoint;
 use crate::model::ids::{LaneId, ServerId};
 use crate::model::words::{list, sessions};
+use crate::plan::Step;
 use crate::plan::step::in_parentheses;
 use crate::run::event::{Event, EventKind, FirstRequest, Reporter, Timing};
 use crate::run::outcome::Outcome;
@@ -96,21 +97,15 @@ fn line_alone(event: &Event) -> Option<String> {
             format!("  draining  {} {}", left(&event.kind), dim(*after_ms))
         }
         EventKind::PersistenceEnded { sessions, .. } => persistence_ended(*sessions),
-        EventKind::SessionsShutDown { sessions: ended, .. } => {
-            format!("  {BAD}ended{BAD:#}     {} (--on-drain-timeout shutdown)", sessions(*ended))
-        }
-        EventKind::DrainForced { sessions: left, .. } => {
-            format!("  {BAD}forced{BAD:#}    {} cut (--on-drain-timeout force)", sessions(*left))
-        }
+        EventKind::SessionsShutDown { sessions, .. } => sessions_shut_down(*sessions),
+        EventKind::DrainForced { sessions, .. } => drain_forced(*sessions),
         EventKind::CheckOverruled { server } => check_overruled(server),
         EventKind::HookEnded { hook, code, output, took_ms, .. } => {
             hook_ended(*hook, *code, output, *took_ms)
         }
         EventKind::LaneSkipped { servers } => lane_skipped(servers),
         EventKind::QueueWoken { server, queued } => queue_woken(server, *queued),
-        EventKind::QueueAwaited { backend, queued } => {
-            format!("  waiting for the queue of {backend} ({queued} queued): this HAProxy would strand it")
-        }
+        EventKind::QueueAwaited { backend, queued } => queue_awaited(backend, *queued),
         EventKind::SlowStartAwaited { servers } => {
             format!("  waiting for the slow start of {}", list(servers))
         }
@@ -135,12 +130,8 @@ fn line_alone(event: &Event) -> Option<String> {
         EventKind::LaneFinished { timing, .. } => finished(timing),
         EventKind::StepFailed { .. } => step_failed(&event.kind),
         EventKind::StopRequested { at_once, seen_through } => stop_asked(*at_once, seen_through),
-        EventKind::UndoStarted { servers, steps } => {
-            format!("{NOTE}undo{NOTE:#}     {}{}", list(servers), in_parentheses(steps))
-        }
-        EventKind::LaneResumed { servers, steps } => {
-            format!("finish   {}{}", list(servers), in_parentheses(steps))
-        }
+        EventKind::UndoStarted { servers, steps } => undo_started(servers, steps),
+        EventKind::LaneResumed { servers, steps } => lane_resumed(servers, steps),
         EventKind::Undone { servers } => undone(servers),
         EventKind::Removed { container } => format!("removed  {container}"),
         EventKind::RunEnded { outcome, took_ms, own_ms } => run_ended(outcome, *took_ms, *own_ms),
@@ -172,6 +163,14 @@ fn persistence_ended(left: u64) -> String {
     format!("  {NOTE}maint{NOTE:#}     {left} left and kept open; persistent clients are now sent elsewhere")
 }
 
+fn sessions_shut_down(ended: u64) -> String {
+    format!("  {BAD}ended{BAD:#}     {} (--on-drain-timeout shutdown)", sessions(ended))
+}
+
+fn drain_forced(left: u64) -> String {
+    format!("  {BAD}forced{BAD:#}    {} cut (--on-drain-timeout force)", sessions(left))
+}
+
 fn check_overruled(server: &ServerId) -> String {
     format!("  {NOTE}check{NOTE:#}     HAProxy had {server} down although it answers; marked it up")
 }
@@ -183,6 +182,10 @@ fn lane_skipped(servers: &[ServerId]) -> String {
 fn queue_woken(server: &ServerId, queued: u64) -> String {
     let requests = if queued == 1 { "1 request".to_owned() } else { format!("{queued} requests") };
     format!("  {NOTE}queue{NOTE:#}     {requests} waited although {server} was free; woke up the queue")
+}
+
+fn queue_awaited(backend: &str, queued: u64) -> String {
+    format!("  waiting for the queue of {backend} ({queued} queued): this HAProxy would strand it")
 }
 
 fn haproxy_reloaded(was: u32, is: u32) -> String {
@@ -210,6 +213,14 @@ fn step_failed(kind: &EventKind) -> String {
     let log = log.iter().map(|line| format!("\n           {DIM}log |{DIM:#} {line}"));
     let health = health.iter().map(|run| format!("\n        {DIM}health |{DIM:#} {run}"));
     std::iter::once(head).chain(log).chain(health).collect()
+}
+
+fn undo_started(servers: &[ServerId], steps: &[Step]) -> String {
+    format!("{NOTE}undo{NOTE:#}     {}{}", list(servers), in_parentheses(steps))
+}
+
+fn lane_resumed(servers: &[ServerId], steps: &[Step]) -> String {
+    format!("finish   {}{}", list(servers), in_parentheses(steps))
 }
 
 fn undone(servers: &[ServerId]) -> String {
