@@ -113,6 +113,30 @@ async fn plan_and_run(
     Some(Box::pin(run.run()).await.map_or_else(End::Failed, End::Moved))
 }
 
+/// Returns the states that the server must have after a move with this end; `None` if several are right.
+fn states_after(
+    end: Option<&End>,
+    faults: &[(When, Fault)],
+    goal: &MoveGoal,
+    before: &[(AdminState, u32)],
+    now: &[(AdminState, u32)],
+) -> Option<Vec<(AdminState, u32)>> {
+    match end {
+        // A process that was restarted before the first look has forgotten the states.
+        None => (!faults.iter().any(|(_, fault)| *fault == Fault::HaproxyRestart)).then(|| before.to_vec()),
+        Some(End::Moved(_)) => {
+            let weight = goal.weight.map_or(before[0].1, |weight| weight.of(100));
+            Some(vec![(goal.state, weight); before.len()])
+        }
+        // Nothing was touched, or everything was restored.
+        Some(End::Failed(MoveError::LoadBalancer(_))) => Some(before.to_vec()),
+        Some(End::Failed(MoveError::Stopped { state, .. })) => {
+            (now != before).then(|| vec![(*state, now[0].1); before.len()])
+        }
+        Some(End::Failed(_) | End::Died) => None,
+    }
+}
+
 /// Plays a move with these faults. Returns the calls and the violated rules.
 async fn play(
     scenario: Scenario,
@@ -144,26 +168,13 @@ async fn play(
         return (calls, wrong);
     }
     let now = states(&memory);
-    let is_back = |states: &[(AdminState, u32)]| states == before;
-    let expected = match &end {
-        // A process that was restarted before the first look has forgotten the states.
-        None => (!faults.iter().any(|(_, fault)| *fault == Fault::HaproxyRestart)).then(|| before.clone()),
-        Some(End::Moved(moved)) => {
-            let told = moved.after.iter().filter_map(|seen| seen.server(&server()));
-            if told.map(|it| (it.admin.state(), it.weight)).ne(now.iter().copied()) {
-                wrong.push(format!("it says {:?}, but HAProxy has {now:?}", moved.after));
-            }
-            let weight = goal.weight.map_or(before[0].1, |weight| weight.of(100));
-            Some(vec![(wanted, weight); before.len()])
+    if let Some(End::Moved(moved)) = &end {
+        let told = moved.after.iter().filter_map(|seen| seen.server(&server()));
+        if told.map(|it| (it.admin.state(), it.weight)).ne(now.iter().copied()) {
+            wrong.push(format!("it says {:?}, but HAProxy has {now:?}", moved.after));
         }
-        // Nothing was touched, or everything was restored.
-        Some(End::Failed(MoveError::LoadBalancer(_))) => Some(before.clone()),
-        Some(End::Failed(MoveError::Stopped { state, .. })) => {
-            (!is_back(&now)).then(|| vec![(*state, now[0].1); before.len()])
-        }
-        Some(End::Failed(_) | End::Died) => None,
-    };
-    if let Some(expected) = expected {
+    }
+    if let Some(expected) = states_after(end.as_ref(), faults, &goal, &before, &now) {
         pass(Duration::from_secs(60)).await;
         for (when, states) in [("at its end", now), ("later", self::states(&memory))] {
             if states != expected {
