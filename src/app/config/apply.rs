@@ -30,7 +30,7 @@ use crate::adapters::haproxy_service::{HaproxyService, KnownService, ServiceSour
 use crate::adapters::install::{Candidate, InstallPaths, Installed};
 use crate::adapters::journal_file::BackendDir;
 use crate::adapters::lock_file::Lock;
-use crate::app::error::Error;
+use crate::app::error::{ApplyError, Error};
 use crate::app::exit::Exit;
 use crate::cfg::{self, ConfigChange, Configuration, SourceFile, Version};
 use crate::cli::{DesiredConfigArgs, Output, ReloadFlags, ReloadWhen, Reloading};
@@ -79,7 +79,7 @@ impl App {
         let socket = self.socket(&wanted.old.1, running)?;
         let socket = saving_states(socket, &wanted.new.1);
         if self.socket(&wanted.new.1, running).ok().is_none_or(|new| new.address() != socket.address()) {
-            return Err(Error::SocketGone { socket: socket.address().to_string() });
+            return Err(ApplyError::SocketGone { socket: socket.address().to_string() }.into());
         }
         socket.require_admin().await?;
         let seen = socket.full_state(&[]).await?;
@@ -126,7 +126,7 @@ impl App {
         let reloading = self.settings.reloading(flags);
         let may_stay = other_servers.is_none() && reloading.when != ReloadWhen::Always;
         let reloader = if reloading.when == ReloadWhen::Never {
-            Err(Error::ReloadNeeded { change: other_servers.unwrap_or_default() })
+            Err(ApplyError::ReloadNeeded { change: other_servers.unwrap_or_default() }.into())
         } else {
             self.reloader(&wanted.known, &reloading)
         };
@@ -141,7 +141,7 @@ impl App {
                 );
             }
             // Settings that cannot change at runtime need a reload.
-            reloader.map_err(|_| Error::EditNotLoaded { not_so: refused })?
+            reloader.map_err(|_| ApplyError::EditNotLoaded { not_so: refused })?
         } else {
             reloader?
         };
@@ -150,7 +150,7 @@ impl App {
             before.mismatches(&seen, new, ChangeSource::Reload).into_iter().map(|(server, _)| server);
         let file = wanted.target.display().to_string();
         let came = self.reload(&reloader, &socket, new, &differing.collect(), reloading.timeout).await;
-        came.map_err(|reason| Error::NotReloaded { file, reason })?;
+        came.map_err(|reason| ApplyError::NotReloaded { file, reason })?;
         self.reapply(&before, &socket, new, ChangeSource::Reload).await?;
         self.applied(wanted, RUNS_NOW)
     }
@@ -344,9 +344,9 @@ fn refuse_invalid(wanted: &DesiredConfig, asked: &DesiredConfigArgs) -> Result<(
 }
 
 /// Refuses to install a file that the running HAProxy does not read.
-fn refuse_other_files(wanted: &DesiredConfig) -> Result<(), Error> {
+fn refuse_other_files(wanted: &DesiredConfig) -> Result<(), ApplyError> {
     if let Some(Unidentified::OtherFiles { pid, arguments }) = &wanted.known.running.unidentified {
-        return Err(Error::FileNotUsedByHaproxy {
+        return Err(ApplyError::FileNotUsedByHaproxy {
             file: wanted.target.display().to_string(),
             service: ServiceSource::Process(*pid).to_string(),
             arguments: arguments.clone(),
@@ -362,9 +362,9 @@ fn mounted_file(wanted: &DesiredConfig, place: &InstallPaths) -> Option<MountedF
 }
 
 /// Refuses a file that is mounted on its own into HAProxy's container, which would not see its replacement.
-fn refuse_mounted_file(place: &InstallPaths, mounted: Option<MountedFile>) -> Result<(), Error> {
+fn refuse_mounted_file(place: &InstallPaths, mounted: Option<MountedFile>) -> Result<(), ApplyError> {
     let Some(MountedFile { pid, point, .. }) = mounted else { return Ok(()) };
-    Err(Error::MountedFile {
+    Err(ApplyError::MountedFile {
         file: place.target().display().to_string(),
         directory: output_file::directory(place.target()).display().to_string(),
         pid,
@@ -412,7 +412,7 @@ fn choose_method(
         ConfigChange::Servers { .. } if may_stay && follows => {
             Ok(ApplyMethod::Runtime(reloader.ok().filter(|_| when == ReloadWhen::Auto)))
         }
-        _ if when == ReloadWhen::Never => Err(Error::ReloadNeeded { change: change.to_string() }),
+        _ if when == ReloadWhen::Never => Err(ApplyError::ReloadNeeded { change: change.to_string() }.into()),
         ConfigChange::Cosmetic | ConfigChange::Servers { .. } | ConfigChange::Reload { .. } => {
             reloader.map(ApplyMethod::Reload)
         }
@@ -436,8 +436,10 @@ async fn roll_back_at_runtime(
     let undone = follower.undo(wanted, before).await;
     installed.restore()?;
     match undone {
-        Ok(()) => Err(Error::ConfigRolledBack { file, reason }),
-        Err(undo) => Err(Error::NotReloaded { file, reason: format!("{reason}; and then: {undo}") }),
+        Ok(()) => Err(ApplyError::ConfigRolledBack { file, reason }.into()),
+        Err(undo) => {
+            Err(ApplyError::NotReloaded { file, reason: format!("{reason}; and then: {undo}") }.into())
+        }
     }
 }
 
@@ -445,17 +447,22 @@ async fn roll_back_at_runtime(
 fn haproxy_accepts(service: &HaproxyService, candidate: &Candidate) -> Result<Vec<String>, Error> {
     let verdict = service.check(Some((candidate.target(), candidate.path())))?;
     let Some(verdict) = verdict else {
-        return Err(Error::FileNotUsedByHaproxy {
+        return Err(ApplyError::FileNotUsedByHaproxy {
             file: candidate.target().display().to_string(),
             service: service.source.to_string(),
             arguments: service.invocation.arguments.join(" "),
-        });
+        }
+        .into());
     };
     let messages = |alerts| {
         let of_level = verdict.messages.iter().filter(move |message| message.is_alert == alerts);
         of_level.map(ToString::to_string).collect()
     };
-    if verdict.accepted { Ok(messages(false)) } else { Err(Error::HaproxyRefuses { alerts: messages(true) }) }
+    if verdict.accepted {
+        Ok(messages(false))
+    } else {
+        Err(ApplyError::HaproxyRefuses { alerts: messages(true) }.into())
+    }
 }
 
 /// Restores the old file, and makes HAProxy run it again if it no longer does.
@@ -469,7 +476,7 @@ async fn roll_back(
 ) -> Result<Exit, Error> {
     let file = wanted.target.display().to_string();
     let kept = installed.kept().display().to_string();
-    installed.restore().map_err(|error| Error::ConfigRollbackFailed {
+    installed.restore().map_err(|error| ApplyError::ConfigRollbackFailed {
         file: kept.clone(),
         reason: format!("{reason}; and then: {error}"),
     })?;
@@ -478,7 +485,7 @@ async fn roll_back(
         follower.undo(wanted, before).await
     } else {
         let back = reloader.reload(follower.socket, &wanted.old.1, follower.reloading.timeout).await;
-        back.map_err(|error| Error::NotReloaded {
+        back.map_err(|error| ApplyError::NotReloaded {
             file: file.clone(),
             reason: format!("{reason}; and then: {error}"),
         })?;
@@ -489,5 +496,5 @@ async fn roll_back(
         Ok(()) => reason,
         Err(error) => format!("{reason}; and then: {error}"),
     };
-    Err(Error::ConfigRolledBack { file, reason })
+    Err(ApplyError::ConfigRolledBack { file, reason }.into())
 }

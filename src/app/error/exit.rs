@@ -25,20 +25,11 @@ impl Error {
             | Self::Render(_)
             | Self::Template { .. }
             | Self::Edit(_)
-            | Self::FileNotUsedByHaproxy { .. }
-            | Self::HaproxyRefuses { .. }
-            | Self::MountedFile { .. }
             | Self::SameBackend { .. }
             | Self::Install(_)
             | Self::Journal(_)
             | Self::History(_)
-            | Self::Lock(LockError::Journal(_))
-            | Self::LoadBalancer {
-                error:
-                    LoadBalancerError::NotAdmin { .. }
-                    | LoadBalancerError::SeveralProcesses { .. }
-                    | LoadBalancerError::NoSuchBackend { .. },
-            } => Exit::Configuration,
+            | Self::Lock(LockError::Journal(_)) => Exit::Configuration,
             Self::Socket(_)
             | Self::NoBackend { .. }
             | Self::NoServer { .. }
@@ -63,29 +54,19 @@ impl Error {
             | Self::SettingsExist { .. }
             | Self::RevisionNotFound { .. }
             | Self::NotPromoted { .. }
-            | Self::ReloadNeeded { .. }
-            | Self::SocketGone { .. }
-            | Self::NoReloader { .. }
-            | Self::NotEmpty { .. }
             | Self::NotStopped { .. }
             | Self::LockHolderUnknown { .. }
-            | Self::ForeignRun { is_unfinished: false, .. }
-            | Self::NewServerNotUp { .. } => Exit::Refused,
+            | Self::ForeignRun { is_unfinished: false, .. } => Exit::Refused,
             Self::PlanDrifted { .. } | Self::NotApproved { .. } => Exit::Drifted,
-            Self::ConfigRolledBack { .. } => Exit::RolledBack,
-            Self::LoadBalancer { .. } | Self::LateCommand(_) | Self::HaproxyNotExecutable(_) => {
-                Exit::Unreachable
-            }
+            Self::LoadBalancer { error } => of_load_balancer(error),
+            Self::LateCommand(_) | Self::HaproxyNotExecutable(_) => Exit::Unreachable,
             Self::Preflight(PreflightError(failure)) => of_failure(failure),
             Self::Lock(LockError::Busy { .. })
             | Self::Unfinished { .. }
             | Self::ForeignRun { is_unfinished: true, .. }
             | Self::MoveDuringRun { .. } => Exit::Busy,
-            Self::MoveUncertain { .. }
-            | Self::ConfigRollbackFailed { .. }
-            | Self::NotReloaded { .. }
-            | Self::EditNotLoaded { .. }
-            | Self::RunningConfigDiffers { .. } => Exit::Stuck,
+            Self::MoveUncertain { .. } => Exit::Stuck,
+            Self::Apply(error) => error.exit(),
             Self::ResumeStopped { .. } => Exit::Cancelled,
             Self::Move(error) => of_move(error),
             Self::Output(_) | Self::Page { .. } | Self::Prober(_) => Exit::Bug,
@@ -100,6 +81,26 @@ impl Error {
             return Self::MoveUncertain { servers: servers.to_vec(), failure: Box::new(self) };
         }
         self
+    }
+}
+
+/// Returns the code for a load balancer that failed.
+fn of_load_balancer(error: &LoadBalancerError) -> Exit {
+    match error {
+        LoadBalancerError::NotAdmin { .. }
+        | LoadBalancerError::SeveralProcesses { .. }
+        | LoadBalancerError::NoSuchBackend { .. } => Exit::Configuration,
+        LoadBalancerError::At { .. }
+        | LoadBalancerError::Unreachable { .. }
+        | LoadBalancerError::UntrustedListener { .. }
+        | LoadBalancerError::Unanswered { .. }
+        | LoadBalancerError::OtherMaster { .. }
+        | LoadBalancerError::Refused { .. }
+        | LoadBalancerError::NotSent { .. }
+        | LoadBalancerError::StateNotApplied { .. }
+        | LoadBalancerError::AddressNotApplied { .. }
+        | LoadBalancerError::CutShort { .. }
+        | LoadBalancerError::InvalidReply { .. } => Exit::Unreachable,
     }
 }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::haproxy::master::{MasterSocket, ReloadReply};
 use crate::adapters::haproxy_service::{KnownService, ServiceSource, run_command, unit_is_active};
-use crate::app::error::Error;
+use crate::app::error::{ApplyError, Error};
 use crate::cfg::Configuration;
 use crate::ports::LoadBalancer;
 use crate::site::wait::{Waited, until};
@@ -39,7 +39,9 @@ impl Reloader {
         };
         let has_master = found.is_some();
         let master = || -> Result<Self, Error> {
-            found.map(Self::Master).ok_or_else(|| Error::NoReloader { service: source.to_string() })
+            found
+                .map(Self::Master)
+                .ok_or_else(|| ApplyError::NoReloader { service: source.to_string() }.into())
         };
         match by {
             Some("master") => master(),

@@ -9,7 +9,7 @@ use super::DesiredConfig;
 use super::states::{ChangeSource, States, admin_of_line};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::http_probe::HttpProber;
-use crate::app::error::Error;
+use crate::app::error::{ApplyError, Error};
 use crate::cfg::{Added, ConfigChange, Version};
 use crate::cli::Reloading;
 use crate::deploy::single_move::{MoveError, MoveRun};
@@ -62,7 +62,7 @@ impl RuntimeUpdater<'_> {
         match Box::pin(run.run()).await {
             Ok(_moved) => Ok(()),
             Err(MoveError::TimedOut { server, .. }) => {
-                Err(Error::NotEmpty { server, limit: self.reloading.drain_timeout })
+                Err(ApplyError::NotEmpty { server, limit: self.reloading.drain_timeout }.into())
             }
             // The whole change is undone, so nothing stays uncertain.
             Err(MoveError::Uncertain { failure, .. }) => Err((*failure).into()),
@@ -102,7 +102,7 @@ impl RuntimeUpdater<'_> {
         match checked.await? {
             Waited::Done(()) => Ok(()),
             Waited::TimedOut | Waited::Stopped => {
-                Err(Error::NewServerNotUp { server: server.clone(), limit })
+                Err(ApplyError::NewServerNotUp { server: server.clone(), limit }.into())
             }
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::haproxy::HaproxySocket;
-use crate::app::error::Error;
+use crate::app::error::{ApplyError, Error};
 use crate::cfg::{Configuration, Server};
 use crate::model::ids::ServerId;
 use crate::model::weight::Weight;
@@ -60,7 +60,11 @@ impl ReapplyReport {
     /// Fails if a HAProxy that has read haproxy.cfg refused a change.
     pub fn complete(self) -> Result<(), Error> {
         let Self { refused, .. } = self;
-        if refused.is_empty() { Ok(()) } else { Err(Error::RunningConfigDiffers { not_so: refused }) }
+        if refused.is_empty() {
+            Ok(())
+        } else {
+            Err(ApplyError::RunningConfigDiffers { not_so: refused }.into())
+        }
     }
 }
 
