@@ -226,7 +226,7 @@ async fn the_shipped_playbook_brings_staging_to_production_or_takes_it_back() {
     let refused = play(&v3, 418);
     assert!(!refused.status.success(), "{}", output_of(&refused));
     assert!(
-        output_of(&refused).contains("production runs again what it ran before"),
+        output_of(&refused).contains("production runs its previous image again"),
         "{}",
         output_of(&refused)
     );

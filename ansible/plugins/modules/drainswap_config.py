@@ -9,59 +9,60 @@ __metaclass__ = type
 
 DOCUMENTATION = r"""
 module: drainswap_config
-short_description: Installs haproxy.cfg and brings HAProxy to it, or leaves everything as it was
+short_description: Installs haproxy.cfg and makes HAProxy run it, or leaves everything as it was
 version_added: 0.1.0
 author: the authors of drainswap (@drainswap)
 description:
-  - Changes the backends of haproxy.cfg that the settings describe, or installs a file that you wrote. HAProxy itself must
-    accept it, it takes the old one's place in one step, and is taken back if HAProxy does not come to run it.
-  - What was set at runtime (drain, maint, weights) survives.
+  - Changes the backends of haproxy.cfg that the settings describe, or installs a file that you wrote. HAProxy itself checks
+    the new file, which then replaces the old one in one step. If HAProxy does not run the new file, drainswap restores the
+    old one.
+  - States that were set at runtime (drain, maint, weights) are set again.
 extends_documentation_fragment:
   - drainswap.drainswap.common
   - drainswap.drainswap.common.attributes
 options:
   state:
     description:
-      - V(applied) installs it. V(compared) tells what would change. V(checked) tells what is wrong with the file that is
-        there, and fails if anything is.
+      - V(applied) installs the file. V(compared) shows what would change. V(checked) lists the problems in the current file,
+        and fails if it has any.
     type: str
     choices: [applied, compared, checked]
     default: applied
   services:
-    description: The services whose backends are rendered. Without it, all that the settings describe.
+    description: The services whose backends are rendered into haproxy.cfg. The default is all services in the settings.
     type: list
     elements: str
   from:
-    description: A file on the target that is installed as it is.
+    description: A file on the target to install as it is, instead of rendering services.
     type: path
   target:
-    description: Which file of the configuration changes, where there are several.
+    description: The file of the configuration to change, if there are several.
     type: path
   templates:
-    description: A folder on the target with templates of your own.
+    description: A directory on the target with templates that replace the built-in ones.
     type: path
   reload:
-    description: When HAProxy is reloaded. V(auto) does not where servers only come or go. Without it, V(auto).
+    description: When to reload HAProxy. V(auto) reloads it only if it cannot take over the change at runtime. The default is V(auto).
     type: str
     choices: [auto, always, never]
   reload_by:
-    description: Who reloads it, as C(master), C(systemd) or a command. Without it, who is there.
+    description: How to reload HAProxy, as C(master), C(systemd) or a command. The default is the first one that is available.
     type: str
   reload_timeout:
-    description: How long HAProxy may take to run the new file. Without it, C(30s).
+    description: How long HAProxy may take to run the new file. The default is C(30s).
     type: str
   drain_timeout:
-    description: How long the sessions of a server that goes may take to end. Without it, C(5m).
+    description: How long the sessions of a removed server may take to end. The default is C(5m).
     type: str
   with_haproxy:
-    description: With O(state=checked), ask HAProxy too.
+    description: With O(state=checked), also check the file with HAProxy itself.
     type: bool
 """
 
 EXAMPLES = r"""
 - name: Write the file, and install it
   block:
-    - name: Write it beside the one that runs
+    - name: Write it beside the current file
       ansible.builtin.template:
         src: haproxy.cfg.j2
         dest: /etc/haproxy/haproxy.cfg.new
@@ -70,11 +71,11 @@ EXAMPLES = r"""
       drainswap.drainswap.drainswap_config:
         from: /etc/haproxy/haproxy.cfg.new
 
-- name: Bring the described services into haproxy.cfg
+- name: Render the services of the settings into haproxy.cfg
   drainswap.drainswap.drainswap_config:
     services: [mobile]
 
-- name: Say what is wrong with it
+- name: List the problems in haproxy.cfg
   drainswap.drainswap.drainswap_config:
     state: checked
     with_haproxy: true
@@ -82,29 +83,29 @@ EXAMPLES = r"""
 
 RETURN = r"""
 file:
-  description: The file that changes.
+  description: The changed file.
   returned: with O(state=applied) and O(state=compared)
   type: str
   sample: /etc/haproxy/haproxy.cfg
 change:
-  description: What kind of change it is.
+  description: The kind of the change.
   returned: with O(state=applied) and O(state=compared)
   type: str
 problems:
-  description: What is wrong with the file, each with its C(path), C(line), C(column), C(code) and C(message).
+  description: The problems in the file, each with its C(path), C(line), C(column), C(code) and C(message).
   returned: with O(state=checked)
   type: list
   elements: dict
 haproxy:
-  description: What HAProxy says of it.
+  description: The result of HAProxy's own check.
   returned: with O(with_haproxy=true)
   type: dict
 msg:
-  description: What happened; of a failure also what to do.
+  description: The result; if the task failed, also what to do.
   returned: always
   type: str
 rc:
-  description: The program's exit code.
+  description: The exit code of drainswap.
   returned: always
   type: int
 """

@@ -13,9 +13,10 @@ short_description: Replaces the containers behind an HAProxy backend without los
 version_added: 0.1.0
 author: the authors of drainswap (@drainswap)
 description:
-  - Replaces the Docker containers behind the servers of an HAProxy backend, one server at a time. Each is drained, its
-    last session is waited for, its container is replaced, the new one must answer, and the server is put back.
-  - Whatever fails is taken back.
+  - Replaces the Docker containers behind the servers of an HAProxy backend, one server at a time. drainswap
+    drains the server, waits until its last session has ended, replaces the container, checks that the new one answers, and
+    puts the server back.
+  - If a step fails, drainswap rolls the run back.
 extends_documentation_fragment:
   - drainswap.drainswap.common
   - drainswap.drainswap.common.policy
@@ -24,34 +25,34 @@ options:
   state:
     description:
       - V(deployed) deploys O(image), or applies O(plan).
-      - V(rolled_back) goes back to what ran before the last deploy, or to O(to). It is an act and no state. Each run goes
-        back one deploy further.
-      - V(promoted) deploys the digest that the place of the settings O(from) runs to the place of the settings O(to).
+      - V(rolled_back) returns to the images before the last deploy, or to O(to). It is an action and not a state, so each
+        task goes back one more deploy.
+      - V(promoted) deploys the digest that the site of the settings O(from) runs at the site of the settings O(to).
     type: str
     choices: [deployed, rolled_back, promoted]
     default: deployed
   backend:
-    description: The backend. May be left out beside O(plan).
+    description: The backend. Leave it out with O(plan), which names it.
     type: str
   image:
-    description: The image, by tag or digest. Without it, the one that the settings describe the service with.
+    description: The image, by tag or digest. The default is the image of the service in the settings.
     type: str
   plan:
-    description: A file on the target with a plan that C(drainswap plan --save) has written. Exactly that is applied, or nothing.
+    description: A plan file on the target, written by C(drainswap plan --save). drainswap applies exactly this plan, or changes nothing.
     type: path
   approved:
-    description: The SHA-256 of the plan file that was approved, as C(drainswap plan --save) tells it. Another file is refused.
+    description: The SHA-256 of the approved plan file, which C(drainswap plan --save) printed. drainswap refuses any other file.
     type: str
   resume_first:
-    description: Where the last run was not finished, because it was killed, it is resumed first.
+    description: If the last run was killed before it finished, resume it first.
     type: bool
   to:
     description:
-      - With O(state=rolled_back), to what this run had deployed, or to the image with this digest.
-      - With O(state=promoted), the settings file of the place that gets it.
+      - With O(state=rolled_back), the run whose image to return to, or the digest of the image.
+      - With O(state=promoted), the settings file of the site that gets the image.
     type: str
   from:
-    description: With O(state=promoted), the settings file of the place that runs it.
+    description: With O(state=promoted), the settings file of the site that runs the image.
     type: str
 seealso:
   - module: drainswap.drainswap.drainswap_info
@@ -64,7 +65,7 @@ EXAMPLES = r"""
     image: registry.example.org/mobile:v2
     lock_wait: 15m
 
-- name: Deploy, and finish first what a killed run has left
+- name: Deploy, and first resume a run that was killed
   drainswap.drainswap.drainswap_deploy:
     backend: mobile
     image: registry.example.org/mobile:v2
@@ -73,12 +74,12 @@ EXAMPLES = r"""
     drain_timeout: 10m
     on_drain_timeout: shutdown
 
-- name: Go back to what ran before
+- name: Roll the last deploy back
   drainswap.drainswap.drainswap_deploy:
     backend: mobile
     state: rolled_back
 
-- name: Deploy to production what staging runs
+- name: Deploy the image of staging to production
   drainswap.drainswap.drainswap_deploy:
     backend: mobile
     state: promoted
@@ -96,12 +97,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 outcome:
-  description: How the run ended. In check mode V(planned) or V(unchanged).
+  description: The outcome of the run. In check mode it is V(planned) or V(unchanged).
   returned: when there was a run, or in check mode
   type: str
   sample: deployed
 run:
-  description: The run, by which C(drainswap report) and O(to) know it.
+  description: The ID of the run, for C(drainswap report) and O(to).
   returned: when there was a run
   type: str
   sample: 20261123T221500.000Z
@@ -111,27 +112,27 @@ backend:
   type: str
   sample: mobile
 image:
-  description: The digest that was deployed.
+  description: The digest of the deployed image.
   returned: when there was a run, or in check mode
   type: str
   sample: sha256:9b3ce17a40d2f5869b3ce17a40d2f5869b3ce17a40d2f5869b3ce17a40d2f586
 reference:
-  description: The image by its name and digest, such as another place can deploy exactly.
+  description: The name and the digest of the image, with which another site can deploy exactly this image.
   returned: when there was a run, or in check mode, and the image is from a registry
   type: str
   sample: registry.example.org/mobile:v2@sha256:9b3ce17a40d2f5869b3ce17a40d2f5869b3ce17a40d2f5869b3ce17a40d2f586
 servers:
-  description: The servers that were worked on, or would be.
+  description: The servers whose containers the run replaced, or would replace.
   returned: when there was a run, or in check mode
   type: list
   elements: str
   sample: [mobile/app1, mobile/app1b]
 msg:
-  description: What happened; of a failure also what to do.
+  description: The result; if the task failed, also what to do.
   returned: always
   type: str
 rc:
-  description: The program's exit code.
+  description: The exit code of drainswap.
   returned: always
   type: int
 """

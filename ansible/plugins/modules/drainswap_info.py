@@ -9,24 +9,24 @@ __metaclass__ = type
 
 DOCUMENTATION = r"""
 module: drainswap_info
-short_description: Tells of every server of an HAProxy backend and of the container behind it
+short_description: Shows every server of an HAProxy backend and the container behind it
 version_added: 0.1.0
 author: the authors of drainswap (@drainswap)
 description:
-  - Looks at HAProxy, at the container engine and at every server, and touches nothing.
+  - Reads the states of HAProxy and the container engine, probes every server, and changes nothing.
 extends_documentation_fragment:
   - drainswap.drainswap.common
 options:
   backends:
-    description: Only these backends. Without it, all.
+    description: The backends to show. The default is all.
     type: list
     elements: str
 attributes:
   check_mode:
-    description: Can run in check mode and tell whether anything would change, without touching it.
+    description: Can run in check mode, which shows whether anything would change, and changes nothing.
     support: full
   diff_mode:
-    description: Tells what differs, in diff mode.
+    description: Shows the differences in diff mode.
     support: N/A
   async:
     description: Can be run with the C(async) keyword.
@@ -34,7 +34,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Look
+- name: Read the servers of a backend
   drainswap.drainswap.drainswap_info:
     backends: [mobile]
   register: now
@@ -47,7 +47,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 backends:
-  description: Each backend with its servers, the state of each, what it answered and the container behind it, as in C(drainswap status -o json).
+  description: Each backend with its servers, and the state, the answer and the container of each server, as in C(drainswap status -o json).
   returned: success
   type: list
   elements: dict
@@ -57,15 +57,15 @@ haproxy:
   type: list
   elements: dict
 drift:
-  description: By container, what is not as the settings describe it.
+  description: By container, the differences from its description in the settings.
   returned: success
   type: dict
 at:
-  description: When it was looked at.
+  description: The time at which drainswap read the states.
   returned: success
   type: str
 rc:
-  description: The program's exit code.
+  description: The exit code of drainswap.
   returned: always
   type: int
 """

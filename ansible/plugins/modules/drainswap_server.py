@@ -13,17 +13,17 @@ short_description: Takes a server of an HAProxy backend out of service, or puts 
 version_added: 0.1.0
 author: the authors of drainswap (@drainswap)
 description:
-  - Drains a server, takes it out altogether or puts it back, and sets its weight, its health checks and its agent.
-  - It takes every option of M(community.general.haproxy), so that a task can be moved here by its module's name alone.
-  - Everything is done at all load balancers or at none. What HAProxy refuses is a failure.
+  - Drains a server, takes it out of service or puts it back, and sets its weight, its health checks and its agent.
+  - Takes every option of M(community.general.haproxy), so that in a task only the module's name has to change.
+  - Makes each change at all load balancers or at none. If HAProxy refuses a change, the task fails.
 extends_documentation_fragment:
   - drainswap.drainswap.common
   - drainswap.drainswap.common.attributes
 options:
   state:
     description:
-      - V(enabled) or V(ready) puts the server in service, V(disabled) or V(maint) takes it out altogether, V(drain) out
-        of the balance.
+      - V(enabled) or V(ready) puts the server in service. V(disabled) or V(maint) takes it out of service completely.
+        V(drain) takes it out of load balancing; persistent clients still reach it.
     type: str
     required: true
     choices: [enabled, disabled, drain, ready, maint]
@@ -32,13 +32,13 @@ options:
     type: str
     required: true
   backend:
-    description: The backend. Without it, every backend that has a server of that name.
+    description: The backend. The default is every backend that has a server of that name.
     type: str
   weight:
-    description: With O(state=enabled), the weight, from 0 to 256 or a share of what haproxy.cfg says, such as V(50%).
+    description: With O(state=enabled), the weight, from 0 to 256, or a percentage of the weight in haproxy.cfg, such as V(50%).
     type: str
   shutdown_sessions:
-    description: With O(state=disabled), end the sessions that are left. Of no effect beside O(drain), which waits for them.
+    description: With O(state=disabled), end the sessions that remain on the server. Has no effect with O(drain), which waits for them.
     type: bool
     default: false
   drain:
@@ -48,44 +48,44 @@ options:
     type: bool
     default: false
   wait:
-    description: With O(state=enabled), wait until the server answers and HAProxy has it up. The other states are read back at once.
+    description: With O(state=enabled), wait until the server answers and HAProxy reports it up. The other states are read back at once.
     type: bool
     default: false
   wait_retries:
-    description: How many times O(wait_interval) it may take, where O(drain_timeout) does not say how long.
+    description: The factor by which O(wait_interval) is multiplied, for the longest wait without O(drain_timeout).
     type: int
     default: 25
   wait_interval:
-    description: Seconds, to be multiplied by O(wait_retries). HAProxy is looked at more often than that.
+    description: The time, in seconds, that is multiplied by O(wait_retries). drainswap queries HAProxy more often than that.
     type: int
     default: 5
   drain_timeout:
-    description: How long anything is waited for, such as V(10m). It wins over O(wait_retries) and O(wait_interval).
+    description: The longest wait, such as V(10m). It overrides O(wait_retries) and O(wait_interval).
     type: str
   fail_on_not_found:
-    description: Fail where there is no such server, instead of leaving it at that.
+    description: Fail if the server does not exist, instead of doing nothing.
     type: bool
     default: false
   agent:
-    description: Turn its agent on, or off with O(state=disabled), too.
+    description: Also turn the agent of the server on, or off with O(state=disabled).
     type: bool
     default: false
   health:
-    description: Turn its health checks on, or off with O(state=disabled), too.
+    description: Also turn the health checks of the server on, or off with O(state=disabled).
     type: bool
     default: false
   floor:
-    description: The least number of servers of the backend that must be serving. V(0) also overrides O(headroom) and an unfinished run. Without it, 1.
+    description: Refuse to leave fewer than this number of servers serving. V(0) also overrides O(headroom) and an unfinished run. The default is 1.
     type: int
   headroom:
-    description: The extra capacity, in percent of the current load, that the remaining servers must have, if all of them have a maxconn. Without it, 0.
+    description: The extra capacity, in percent of the current load, that the remaining servers must have, if all of them have a maxconn. The default is 0.
     type: int
 seealso:
   - module: community.general.haproxy
 """
 
 EXAMPLES = r"""
-- name: Take a server out of every backend that has it, when its last session has ended
+- name: Take a server out of every backend that has it, after its last session has ended
   drainswap.drainswap.drainswap_server:
     state: disabled
     host: "{{ inventory_hostname_short }}"
@@ -105,7 +105,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 state_before:
-  description: Each server at each load balancer as it was.
+  description: The state of each server at each load balancer before the task.
   returned: success
   type: list
   elements: dict
@@ -119,27 +119,27 @@ state_before:
       health: "on"
       agent: absent
 state_after:
-  description: The same as it is now, or would be in check mode.
+  description: The same after the task, or in check mode as it would be.
   returned: success
   type: list
   elements: dict
 command:
-  description: What HAProxy was told, or would be. Nothing where everything was so already.
+  description: The commands that HAProxy got, or would get in check mode. Empty if nothing differed.
   returned: success
   type: list
   elements: str
   sample: [set server mobile/app1 state maint]
 output:
-  description: What HAProxy answered to each, which is nothing where it did as it was told.
+  description: HAProxy's answer to each command, which is empty if the command succeeded.
   returned: success
   type: list
   elements: str
 msg:
-  description: What went wrong, and what to do.
-  returned: failure, or when there is no such server
+  description: The error, and what to do.
+  returned: failure, or if the server does not exist
   type: str
 rc:
-  description: The program's exit code.
+  description: The exit code of drainswap.
   returned: always
   type: int
 """
