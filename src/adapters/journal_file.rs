@@ -42,7 +42,7 @@ pub struct Journals {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     #[error(
-        "another drainswap is working on {backend}{}{holder}. Try again when it has ended, or wait for it with --lock-wait TIME",
+        "another drainswap is working on {backend}{}{holder}. Try again when it has exited, or wait for it with --lock-wait TIME",
         if .holder.is_empty() { "" } else { ": " }
     )]
     Busy {

@@ -269,7 +269,7 @@ mod tests {
             (&answer["failed"], &answer["changed"], &answer["rc"]),
             (&json!(true), &json!(true), &json!(10))
         );
-        assert_eq!(answer["msg"], "rolled back: the container ended with code 1");
+        assert_eq!(answer["msg"], "rolled back: the container exited with code 1");
         assert_eq!((&answer["outcome"], &answer["backend"]), (&json!("rolled_back"), &json!("mobile")));
         assert!(answer["image"].as_str().unwrap().starts_with("sha256:9b3c"));
         assert!(answer["warnings"][0].as_str().unwrap().contains("Compose"));

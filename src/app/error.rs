@@ -39,7 +39,7 @@ use suggestion::suggestion;
 /// The reason that a run is unfinished.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfinished {
-    /// The process ended before the run did.
+    /// The process exited before the run ended.
     Killed { pid: u32 },
     /// The run ended, but these servers could not be put back.
     Stuck { servers: Vec<ServerId> },

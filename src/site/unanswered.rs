@@ -65,7 +65,7 @@ impl<E> TrackedEngine<E> {
         self.locked().iter().map(|it| it.call.clone()).collect()
     }
 
-    /// Records a call that an earlier process made, and whose connection ended with that process.
+    /// Records a call that an earlier process made, and whose connection ended when that process exited.
     pub fn remember(&self, call: EngineCall) {
         if let EngineCall::Stop { container } = &call {
             self.note_stop(container);

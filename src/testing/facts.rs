@@ -126,7 +126,7 @@ fn trouble() -> Vec<EventKind> {
     let failed = |step| EventKind::StepFailed {
         servers: app2(),
         step,
-        reason: "the container ended with code 1".to_owned(),
+        reason: "the container exited with code 1".to_owned(),
         log: vec!["starting".to_owned(), "cannot read /etc/mobile.toml".to_owned()],
         health: vec!["exit code 1: connection refused".to_owned()],
     };
@@ -176,7 +176,7 @@ fn rolled_back(
 
 /// Returns every outcome of a run, with one server and with several.
 pub fn outcomes() -> Vec<Outcome> {
-    let reason = || "the container ended with code 1".to_owned();
+    let reason = || "the container exited with code 1".to_owned();
     let unfinished = || "run 20261123T221500.000Z was not finished".to_owned();
     let both = || [app1(), app2()].concat();
     let stranded = StuckServer {

@@ -53,7 +53,7 @@ async fn a_page_with_hostile_names_runs_no_script_and_loads_nothing() {
     fs::write(backend.join("20261126T143747.970Z.jsonl"), journal).expect("a journal");
     let events = with_hostile_names(&read("events/version-1.jsonl"));
     let events: Vec<String> =
-        ["starting", "connection refused", "tests pass", "the container ended with code 1"]
+        ["starting", "connection refused", "tests pass", "the container exited with code 1"]
             .iter()
             .fold(events, |events, text| events.replace(text, ATTACK))
             .lines()

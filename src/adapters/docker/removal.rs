@@ -25,7 +25,7 @@ impl DockerEngine {
     ) -> Result<(), EngineError> {
         let Some(found) = self.find("remove", &container.0).await? else { return Ok(()) };
         let (unnamed, own) = (recreate::volumes::unnamed(&found), recreate::volumes::own(&found));
-        // In one call, so that nothing is left over if this process ends in between. But the engine does not know that
+        // In one call, so that nothing is left over if this process exits in between. But the engine does not know that
         // a volume from `--volumes-from`, or with Podman any volume, existed before.
         let at_once = unnamed == own && own.is_disjoint(but);
         self.remove_found(container, &found, at_once).await?;

@@ -2,7 +2,7 @@
 //!
 //! The connection forwards a socket in a temporary directory to the engine's socket. Keys, jump hosts and ports come
 //! from `~/.ssh/config`, as for any other `ssh`. The remote command identifies its host and then waits for the end of
-//! its input, so that the connection ends with this process, however that ends.
+//! its input, so that the connection ends when this process exits, for whatever reason.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

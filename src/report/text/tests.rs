@@ -49,11 +49,11 @@ fn every_fact_reads_well() {
       confirmed up (backup: idle while a primary serves)
       in service after 12.3 s out of rotation: drain 1.20 s, stop and start 0.62 s, boot 10.4 s, drainswap itself 0.12 s
       in service
-    failed   mobile/app2 at prove: the container ended with code 1
+    failed   mobile/app2 at prove: the container exited with code 1
                log | starting
                log | cannot read /etc/mobile.toml
             health | exit code 1: connection refused
-    failed   mobile/app2 at wait: the container ended with code 1
+    failed   mobile/app2 at wait: the container exited with code 1
                log | starting
                log | cannot read /etc/mobile.toml
             health | exit code 1: connection refused
@@ -126,7 +126,7 @@ fn every_line_of_a_lane_beside_others_names_it() {
       mobile/app1   ready     back in rotation
       mobile/app1   confirmed up, and takes traffic
       mobile/app1   in service after 8.60 s out of rotation: drain 3.50 s, stop and start 0.67 s, boot 4.05 s, drainswap itself 0.38 s
-    failed   mobile/app22 at prove: the container ended with code 1
+    failed   mobile/app22 at prove: the container exited with code 1
                log | starting
     undo     mobile/app22 (maint, return, prove old, put back)
     undone   mobile/app22 is as it was
@@ -137,7 +137,7 @@ fn every_line_of_a_lane_beside_others_names_it() {
     note     mobile/app1: the current container of mobile/app1, mobile/app1t stays in service: 3 sessions of mobile/app1 are left after 300 s (--drain-timeout)
     (nothing: lane_kept)
     removed  mobile-app1.old-20261127T093000.000Z
-    failed; the failed servers were put back, mobile/app1, mobile/app1t keep the new container: the container ended with code 1 (315.3 s; drainswap's own share 0.38 s a server)
+    failed; the failed servers were put back, mobile/app1, mobile/app1t keep the new container: the container exited with code 1 (315.3 s; drainswap's own share 0.38 s a server)
     ");
 }
 
@@ -157,11 +157,11 @@ fn every_ending_reads_well() {
     nothing to do: every other server runs the wanted image, 1 left: mobile/sorry has no container; mobile/app2 stays in maint (61.5 s; drainswap's own share 0.09 s a server)
     nothing to do: every server runs the wanted image; mobile/app2 stays in maint (61.5 s; drainswap's own share 0.09 s a server)
     nothing was touched: the hook before_run skipped the run (61.5 s; drainswap's own share 0.09 s a server)
-    failed and rolled back, the old container of mobile/app1 serves as before: the container ended with code 1 (61.5 s; drainswap's own share 0.09 s a server)
-    failed; the failed servers were put back, mobile/app1 keeps the new container: the container ended with code 1 (61.5 s; drainswap's own share 0.09 s a server)
-    failed; the failed servers were put back, mobile/app1, mobile/app2 keep the new container: the container ended with code 1. mobile/app2 did not serve before either and stays in maint (61.5 s; drainswap's own share 0.09 s a server)
-    failed and rolled back: the container ended with code 1. mobile/app1, mobile/app2 did not serve before either and stay in maint (61.5 s; drainswap's own share 0.09 s a server)
-    refused, nothing was touched: the container ended with code 1 (61.5 s; drainswap's own share 0.09 s a server)
+    failed and rolled back, the old container of mobile/app1 serves as before: the container exited with code 1 (61.5 s; drainswap's own share 0.09 s a server)
+    failed; the failed servers were put back, mobile/app1 keeps the new container: the container exited with code 1 (61.5 s; drainswap's own share 0.09 s a server)
+    failed; the failed servers were put back, mobile/app1, mobile/app2 keep the new container: the container exited with code 1. mobile/app2 did not serve before either and stays in maint (61.5 s; drainswap's own share 0.09 s a server)
+    failed and rolled back: the container exited with code 1. mobile/app1, mobile/app2 did not serve before either and stay in maint (61.5 s; drainswap's own share 0.09 s a server)
+    refused, nothing was touched: the container exited with code 1 (61.5 s; drainswap's own share 0.09 s a server)
     cancelled: every server is in service, mobile/app1, mobile/app2 unchanged (61.5 s; drainswap's own share 0.09 s a server)
     cancelled: every server is in service; mobile/app1 replaced, mobile/app2 not. Deploy again to finish, or roll back (61.5 s; drainswap's own share 0.09 s a server)
     cancelled: every other server is in service, mobile/app1, mobile/app2 unchanged. mobile/app1 did not serve before either and stays in maint (61.5 s; drainswap's own share 0.09 s a server)
@@ -183,11 +183,11 @@ fn a_quiet_log_holds_what_went_wrong() {
     note     mobile/app2 is in maint, and will be put back in service
       forced    1 session cut (--on-drain-timeout force)
       forced    3 sessions cut (--on-drain-timeout force)
-    failed   mobile/app2 at prove: the container ended with code 1
+    failed   mobile/app2 at prove: the container exited with code 1
                log | starting
                log | cannot read /etc/mobile.toml
             health | exit code 1: connection refused
-    failed   mobile/app2 at wait: the container ended with code 1
+    failed   mobile/app2 at wait: the container exited with code 1
                log | starting
                log | cannot read /etc/mobile.toml
             health | exit code 1: connection refused
