@@ -81,7 +81,7 @@ pub trait LoadBalancer: Send + Sync {
         on: bool,
     ) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
 
-    /// Makes `HAProxy` count a server as healthy, from now until its next check, although its check has it down.
+    /// Makes `HAProxy` count a server as healthy, from now until its next check, although its check reports it down.
     /// Fails for a server that tracks another or has no check.
     fn set_healthy(&self, server: &ServerId) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
 

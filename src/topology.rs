@@ -172,7 +172,7 @@ impl Server {
         }
     }
 
-    /// Returns whether it answers drainswap's own probe, or its own check has it up where that decides.
+    /// Returns whether it answers drainswap's own probe, or its own check reports it up where that decides.
     #[must_use]
     pub fn answers(&self) -> bool {
         self.answer.as_ref().is_some_and(Answer::is_ready)

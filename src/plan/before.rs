@@ -88,7 +88,7 @@ impl Lane {
         self.alive().filter(|server| server.stays.is_none())
     }
 
-    /// Returns the dead lines. They never count towards a floor, even if `HAProxy` has them up, as it does after a
+    /// Returns the dead lines. They never count towards a floor, even if `HAProxy` reports them up, as it does after a
     /// reload.
     #[must_use]
     pub fn dead_ids(&self) -> BTreeSet<ServerId> {
@@ -130,7 +130,7 @@ impl Lane {
 
     /// Returns the state that an undo gives a server: its previous one, if the old container is back.
     ///
-    /// Otherwise the server goes to maint. In ready `HAProxy` would have it up at once, by its own rule, and send it
+    /// Otherwise the server goes to maint. In ready `HAProxy` would count it as up at once, by its own rule, and send it
     /// requests that nothing answers. A lane that only puts servers back in service has replaced nothing, so their
     /// previous state is safe.
     #[must_use]

@@ -32,7 +32,7 @@ pub enum Step {
     Prove,
     /// Set the server lines to ready.
     Ready,
-    /// Check that `HAProxy` has them up and gives them traffic.
+    /// Check that `HAProxy` reports them up and gives them traffic.
     Confirm,
     /// Remove the old containers that are not kept.
     Remove,

@@ -184,10 +184,12 @@ impl Plan {
         let takes_traffic = lane.servers.iter().any(|server| server.takes_traffic);
         let and = if takes_traffic { " and gives it traffic" } else { "" };
         match lane.enabled().find_map(|server| server.own_check.as_ref()) {
-            None => format!("HAProxy has it up{and}"),
+            None => format!("HAProxy reports it up{and}"),
             Some(OwnCheck { why, .. }) => {
                 let limit = seconds(lane.up_within(self.goal.policy.ready_timeout));
-                format!("HAProxy's own check, which decides here ({why}), has it up ({limit} at most){and}")
+                format!(
+                    "HAProxy's own check, which decides here ({why}), reports it up ({limit} at most){and}"
+                )
             }
         }
     }

@@ -172,7 +172,9 @@ fn drain_forced(left: u64) -> String {
 }
 
 fn check_overruled(server: &ServerId) -> String {
-    format!("  {NOTE}check{NOTE:#}     HAProxy had {server} down although it answers; marked it up")
+    format!(
+        "  {NOTE}check{NOTE:#}     HAProxy reported {server} down although it answers; drainswap marked it up"
+    )
 }
 
 fn lane_skipped(servers: &[ServerId]) -> String {

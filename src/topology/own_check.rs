@@ -148,13 +148,13 @@ fn verdict(state: &ServerState) -> Option<Answer> {
     }
     if !state.operational.is_up() {
         return Some(Answer::NotReady(format!(
-            "HAProxy's own check has it {} ({})",
+            "HAProxy's own check reports it {} ({})",
             state.status, state.check
         )));
     }
     state
         .has_passed_a_check()
-        .then(|| Answer::Ready(format!("HAProxy's own check has it up ({})", state.check)))
+        .then(|| Answer::Ready(format!("HAProxy's own check reports it up ({})", state.check)))
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ async fn is_up(stage: &Stage, backend: &str) -> bool {
 }
 
 async fn until_up(stage: &Stage, backend: &str) {
-    wait_until("HAProxy has it up", Duration::from_secs(10), async || is_up(stage, backend).await).await;
+    wait_until("HAProxy reports it up", Duration::from_secs(10), async || is_up(stage, backend).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

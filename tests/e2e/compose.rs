@@ -30,7 +30,7 @@ async fn project() -> Stage {
     up(&stage).await;
     for server in stage.servers() {
         stage.until_healthy(server.name).await;
-        wait_until("HAProxy has it up", Duration::from_secs(20), async || {
+        wait_until("HAProxy reports it up", Duration::from_secs(20), async || {
             stage.haproxy.status(server.name).await.starts_with("UP")
         })
         .await;

@@ -217,7 +217,7 @@ async fn a_described_service_starts_on_empty_hosts() {
         stage.remove(server.name).await;
     }
     for server in stage.servers() {
-        wait_until("HAProxy has it down", Duration::from_secs(30), async || {
+        wait_until("HAProxy reports it down", Duration::from_secs(30), async || {
             stage.haproxy.status(server.name).await.starts_with("DOWN")
         })
         .await;

@@ -20,7 +20,7 @@ async fn a_container_gets_requests_when_the_check_of_haproxy_passes() {
     let load = Load::start(stage.frontend(), Mix::default());
     load.answered(100).await;
     let planned = stage.drainswap(&["plan", "mobile", "--image", &v2]).await.exits(0);
-    planned.prints(&["HAProxy's own check, which decides here (http-check connect), has it up"]);
+    planned.prints(&["HAProxy's own check, which decides here (http-check connect), reports it up"]);
     let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.exits(0);
     load.answered(100).await;
     // The same by hand: the container boots again, and `ready --wait` relies on the check.

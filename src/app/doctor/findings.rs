@@ -237,7 +237,7 @@ fn is_stuck(topology: &Topology, (id, wanted): &(ServerId, AdminState)) -> Optio
     };
     let is_up = state.admin.state() == AdminState::Ready && state.operational.is_up();
     let is_as_before = *wanted != AdminState::Ready && state.admin.state() == *wanted;
-    // A server that cannot be probed counts as healthy if HAProxy has it up.
+    // A server that cannot be probed counts as healthy if HAProxy reports it up.
     let is_silent = server.answer.as_ref().is_some_and(|answer| !answer.is_ready());
     let is_well = is_as_before || is_up && !is_silent;
     let answer = if is_silent { " and does not answer" } else { "" };

@@ -37,7 +37,7 @@ fn a_dead_line_is_not_probed_and_the_plan_names_it() {
     assert_eq!(
         notes(&plan, "legacy/app1"),
         [
-            "legacy/app1 (haproxy.cfg:10) does not answer (connection refused), and no check has it up: drainswap does not probe it and leaves it as it is. Remove the line if it is not used"
+            "legacy/app1 (haproxy.cfg:10) does not answer (connection refused), and no check reports it up: drainswap does not probe it and leaves it as it is. Remove the line if it is not used"
         ]
     );
     let text = plan.to_string();
@@ -74,7 +74,7 @@ fn a_line_that_only_a_check_has_up_is_required_of_the_new_container_alone() {
     assert_eq!(
         notes(&plan, "legacy/app1"),
         [
-            "legacy/app1 does not answer drainswap's own probe (connection refused), although HAProxy's check has it up: the new container must answer it"
+            "legacy/app1 does not answer drainswap's own probe (connection refused), although HAProxy's check reports it up: the new container must answer it"
         ]
     );
 }

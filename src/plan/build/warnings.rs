@@ -94,7 +94,7 @@ fn silent(topology: &Topology, lane: &Lane) -> Vec<String> {
         }
         (up && !answered && lane.replacement.is_some()).then(|| {
             format!(
-                "{} does not answer drainswap's own probe ({}), although HAProxy's check has it up: the new container must answer it",
+                "{} does not answer drainswap's own probe ({}), although HAProxy's check reports it up: the new container must answer it",
                 line.id,
                 line.answer_detail()
             )
@@ -162,7 +162,7 @@ fn carried_by_unmanaged_servers(topology: &Topology, lane: &Lane) -> Vec<String>
 
 fn dead(line: &Server) -> String {
     format!(
-        "{} ({}) does not answer ({}), and no check has it up: drainswap does not probe it and leaves it as it is. Remove the line if it is not used",
+        "{} ({}) does not answer ({}), and no check reports it up: drainswap does not probe it and leaves it as it is. Remove the line if it is not used",
         line.id,
         line.place,
         line.answer_detail()

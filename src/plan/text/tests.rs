@@ -49,7 +49,7 @@ fn a_container_that_is_gone_gets_a_successor() {
       start      the new mobile-app2b
       prove      GET http://127.0.0.2:50001/health (60 s at most)
       ready      mobile/app2b
-      confirm    HAProxy has it up
+      confirm    HAProxy reports it up
 
     when every server is in service again
       remove     mobile-app1.old-20261123T221500.000000Z, mobile-app2.old-20261123T221500.000000Z, mobile-app1b.old-20261123T221500.000000Z
@@ -97,7 +97,7 @@ fn a_container_that_does_not_run_is_replaced_at_once() {
       start      the new mobile-app1b
       prove      GET http://127.0.0.1:50001/health (60 s at most)
       ready      mobile/app1b
-      confirm    HAProxy has it up
+      confirm    HAProxy reports it up
     ");
 }
 
@@ -134,7 +134,7 @@ fn servers_that_run_the_image_are_left_alone() {
       start      the new mobile-app2
       prove      GET http://127.0.0.2:50000/health (60 s at most)
       ready      mobile/app2
-      confirm    HAProxy has it up and gives it traffic
+      confirm    HAProxy reports it up and gives it traffic
 
     2. mobile/app1b (backup): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  50 % → mobile/app1, 50 % → mobile/app2
@@ -148,7 +148,7 @@ fn servers_that_run_the_image_are_left_alone() {
       start      the new mobile-app1b
       prove      GET http://127.0.0.1:50001/health (60 s at most)
       ready      mobile/app1b
-      confirm    HAProxy has it up
+      confirm    HAProxy reports it up
     ");
 }
 
@@ -168,14 +168,14 @@ fn a_server_with_the_image_that_was_left_out_of_service_is_only_put_back() {
       in flight  2 sessions now
       prove      GET http://127.0.0.1:50000/health (60 s at most)
       ready      mobile/app1
-      confirm    HAProxy has it up and gives it traffic
+      confirm    HAProxy reports it up and gives it traffic
 
     2. mobile/app2 (primary): runs the wanted image, but was left in drain
       meanwhile  100 % → mobile/app1
       in flight  2 sessions now
       prove      GET http://127.0.0.2:50000/health (60 s at most)
       ready      mobile/app2
-      confirm    HAProxy has it up and gives it traffic
+      confirm    HAProxy reports it up and gives it traffic
 
     If anything fails, every server is left in the state that it was found in.
     ");
@@ -199,7 +199,7 @@ fn a_container_in_two_backends_is_drained_in_both() {
       start      the new mobile-app1
       prove      GET http://127.0.0.1:50000/health, GET http://127.0.0.1:50000/ (60 s at most)
       ready      mobile/app1, tablet/one
-      confirm    HAProxy has it up and gives it traffic
+      confirm    HAProxy reports it up and gives it traffic
     ");
 }
 
@@ -221,7 +221,7 @@ fn without_a_floor_no_server_needs_to_serve() {
       start      the new mobile-app1
       prove      GET http://127.0.0.1:50000/ (60 s at most)
       ready      mobile/app1
-      confirm    HAProxy has it up and gives it traffic
+      confirm    HAProxy reports it up and gives it traffic
     ");
 }
 
@@ -248,7 +248,7 @@ fn a_policy_that_is_not_the_default_is_printed() {
       start      the new mobile-app1
       prove      GET http://127.0.0.1:50000/health (600 s at most)
       ready      mobile/app1
-      confirm    HAProxy has it up and gives it traffic
+      confirm    HAProxy reports it up and gives it traffic
 
     If anything fails, that server gets its old container back and the run stops.
     ");
@@ -303,7 +303,7 @@ backend mobile
       start      the new mobile-app1
       prove      GET http://127.0.0.1:50000/ (60 s at most)
       ready      mobile/app1
-      confirm    HAProxy has it up and gives it traffic
+      confirm    HAProxy reports it up and gives it traffic
     ");
 }
 
@@ -334,7 +334,7 @@ fn a_rollback_gives_each_server_what_it_ran_before() {
       start      the new mobile-app1
       prove      GET http://127.0.0.1:50000/health (60 s at most)
       ready      mobile/app1
-      confirm    HAProxy has it up and gives it traffic
+      confirm    HAProxy reports it up and gives it traffic
 
     If anything fails, every server gets its old container back.
     ");
@@ -387,7 +387,7 @@ fn changes_by_the_new_image_are_part_of_the_plan() {
       start      the new mobile-app1
       prove      GET http://127.0.0.1:50000/health (60 s at most)
       ready      mobile/app1
-      confirm    HAProxy has it up and gives it traffic
+      confirm    HAProxy reports it up and gives it traffic
     ");
 }
 

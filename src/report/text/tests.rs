@@ -57,7 +57,7 @@ fn every_fact_reads_well() {
                log | starting
                log | cannot read /etc/mobile.toml
             health | exit code 1: connection refused
-      check     HAProxy had mobile/app2 down although it answers; marked it up
+      check     HAProxy reported mobile/app2 down although it answers; drainswap marked it up
       queue     3 requests waited although mobile/app2 was free; woke up the queue
       outage    no server of mobile has served for 2.00 s at /run/haproxy/admin.sock
       outage    over: mobile is served again at /run/haproxy/admin.sock (3.12 s)

@@ -137,8 +137,8 @@ fn the_result_of_the_check_counts_if_there_is_one() {
         answer(Some(&check), Some(&state), probed.as_ref()).unwrap().detail().to_owned()
     };
     let (up, down) = (Operational::Running, Operational::Stopped);
-    assert_eq!(said(up, "L7OK", AdminState::Ready), "HAProxy's own check has it up (L7OK)");
-    assert_eq!(said(down, "L7STS", AdminState::Ready), "HAProxy's own check has it DOWN (L7STS)");
+    assert_eq!(said(up, "L7OK", AdminState::Ready), "HAProxy's own check reports it up (L7OK)");
+    assert_eq!(said(down, "L7STS", AdminState::Ready), "HAProxy's own check reports it DOWN (L7STS)");
     assert_eq!(said(up, "", AdminState::Ready), "connected", "it has not checked yet");
     assert_eq!(said(down, "", AdminState::Maint), "connected", "it does not check in maint");
     assert_eq!(answer(None, None, probed.as_ref()), probed);

@@ -246,7 +246,7 @@ fn the_plan_says_where_haproxy_s_own_check_decides_and_how_long_it_may_take() {
     let confirm = plan.to_string().lines().find(|line| line.contains("confirm")).unwrap().trim().to_owned();
     assert_eq!(
         confirm,
-        "confirm    HAProxy's own check, which decides here (option redis-check), has it up (63 s at most) and gives it traffic"
+        "confirm    HAProxy's own check, which decides here (option redis-check), reports it up (63 s at most) and gives it traffic"
     );
     let stored: Plan = serde_json::from_value(serde_json::to_value(&plan).unwrap()).unwrap();
     assert_eq!(stored, plan);
