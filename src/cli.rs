@@ -120,7 +120,7 @@ pub enum Command {
     Resume {
         /// The backend whose run to finish [default: every backend with an unfinished run]
         backend: Option<String>,
-        /// Undo what the run started
+        /// Undo the run
         #[arg(long)]
         undo: bool,
         /// Make a run that another site left in the state directory a run of this site
@@ -132,14 +132,14 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Return to what ran before the last deploy, with the same care
+    /// Roll a backend back to the images that it ran before the last deploy, one server at a time
     ///
-    /// If the last run was killed before it finished, rollback undoes what it started.
+    /// If the last run was killed before it finished, rollback undoes that run instead.
     #[command(after_help = help::ROLLBACK)]
     Rollback {
         /// The backend to roll back
         backend: String,
-        /// Return to what this run deployed, or to the image with this digest (see drainswap history)
+        /// Return to the image that this run deployed, or to the image with this digest (see drainswap history)
         #[arg(long, value_name = "RUN|DIGEST")]
         to: Option<String>,
         #[command(flatten)]
@@ -156,10 +156,10 @@ pub enum Command {
     Promote {
         /// The backend to promote, which has the same name at both sites
         backend: String,
-        /// Settings file of the site that runs the image
+        /// The settings file of the site that runs the image
         #[arg(long, value_name = "FILE")]
         from: PathBuf,
-        /// Settings file of the site that gets the image
+        /// The settings file of the site that gets the image
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
         #[command(flatten)]
@@ -168,7 +168,7 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Show what a backend ran before, and whether a rollback can return to it
+    /// List the deploys of a backend, and whether a rollback can return to each
     #[command(after_help = help::HISTORY)]
     History {
         /// The backend whose runs to list
@@ -199,7 +199,7 @@ pub enum Command {
         /// The backends to clean up [default: all]
         #[arg(value_name = "BACKEND")]
         backends: Vec<String>,
-        /// Replaced containers to keep per server
+        /// The number of replaced containers to keep per server
         #[arg(long, value_name = "N", env = "DRAINSWAP_KEEP")]
         keep: Option<usize>,
         /// Only show what would be removed
@@ -226,7 +226,7 @@ pub enum Command {
         /// Make the safe fixes: remove stopped containers that a run has put aside
         #[arg(long)]
         fix: bool,
-        /// Replaced containers to keep per server; these are not reported
+        /// The number of replaced containers to keep per server; these are not reported
         #[arg(long, value_name = "N", env = "DRAINSWAP_KEEP")]
         keep: Option<usize>,
         /// Exit with 20 if something is left
@@ -253,7 +253,7 @@ pub enum Command {
     /// Print the manual page of drainswap, or write the pages of all commands
     #[command(after_help = help::MAN)]
     Man {
-        /// Directory for the pages of all commands, created if missing [default: print one page]
+        /// The directory for the pages of all commands, created if missing [default: print one page]
         dir: Option<PathBuf>,
     },
     /// Check, show, render and install haproxy.cfg

@@ -59,7 +59,7 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// The file to append events to.
     pub events: Option<PathBuf>,
-    /// The branch of HAProxy whose rules apply to haproxy.cfg; `None` means that of the installed binary.
+    /// The version of HAProxy whose rules apply to haproxy.cfg; `None` means the version of the installed binary.
     pub read_as: Option<Version>,
     /// The maximum time to wait for another run on the same backend.
     pub lock_wait: Duration,

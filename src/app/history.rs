@@ -1,4 +1,4 @@
-//! `drainswap history`: what a backend ran before, and whether a rollback can return to it.
+//! `drainswap history`: the deploys of a backend, and whether a rollback can return to each.
 
 use std::fmt;
 

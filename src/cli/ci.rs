@@ -10,7 +10,7 @@ use crate::report::ci::Ci;
 /// The options for CI systems.
 #[derive(Args, Clone, Debug, Default)]
 pub struct CiFlags {
-    /// CI system whose log format to use [default: detected by the variables `GITHUB_ACTIONS` and `GITLAB_CI`]
+    /// The CI system whose log format to use [default: detected by the variables `GITHUB_ACTIONS` and `GITLAB_CI`]
     #[arg(long, global = true, value_parser = choice::<Ci>(), value_name = "SYSTEM", env = "DRAINSWAP_CI")]
     pub ci: Option<Ci>,
     /// Write the result of a run to FILE as a JUnit test report

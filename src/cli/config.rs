@@ -57,7 +57,7 @@ pub enum ConfigCommand {
 /// The directory of the templates.
 #[derive(Args, Debug, Default)]
 pub struct Templates {
-    /// Directory of templates that replace the built-in ones, such as backend.cfg.tera
+    /// The directory of templates that replace the built-in ones, such as backend.cfg.tera
     #[arg(long, value_name = "DIR", env = "DRAINSWAP_TEMPLATES")]
     pub templates: Option<PathBuf>,
 }

@@ -44,19 +44,20 @@ pub struct Globals {
         hide_env_values = true
     )]
     pub master_socket: Vec<String>,
-    /// The container engine: unix, tcp, https or ssh://, or context:NAME [default: that of the docker command]
+    /// The container engine: unix, tcp, https or ssh://, or context:NAME [default: the endpoint of the docker command]
     #[arg(long, global = true, value_name = "ENDPOINT", env = "DRAINSWAP_DOCKER", hide_env_values = true)]
     pub docker: Option<String>,
     /// The settings file to read [default: /etc/drainswap/drainswap.toml if it exists]
     #[arg(long, global = true, value_name = "FILE", env = "DRAINSWAP_SETTINGS")]
     pub settings: Option<PathBuf>,
-    /// Read haproxy.cfg as this branch of HAProxy does, such as 2.6 [default: that of the installed binary]
+    /// Read haproxy.cfg as this version of HAProxy does, such as 2.6 [default: the version of the installed binary]
     #[arg(long = "as", global = true, value_name = "VERSION", env = "DRAINSWAP_AS")]
     pub read_as: Option<Version>,
-    /// HAProxy's binary, to check files with [default: that of its unit, then haproxy in $PATH, then /usr/sbin/haproxy]
+    /// HAProxy's binary, to check files with
+    /// [default: the binary of its unit, then haproxy in $PATH, then /usr/sbin/haproxy]
     #[arg(long, global = true, value_name = "PATH", env = "DRAINSWAP_HAPROXY")]
     pub haproxy: Option<PathBuf>,
-    /// Directory for locks and journals [default: /var/lib/drainswap]
+    /// The directory for locks and journals [default: /var/lib/drainswap]
     #[arg(long, global = true, value_name = "DIR", env = "DRAINSWAP_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
     /// Also accept this user as the owner of the settings file and the state directory; repeat for more
@@ -68,7 +69,7 @@ pub struct Globals {
     /// Also append events to FILE, one JSON object per line
     #[arg(long, global = true, value_name = "FILE", env = "DRAINSWAP_EVENTS")]
     pub events: Option<PathBuf>,
-    /// Format of the result on stdout; messages go to stderr
+    /// The format of the result on stdout; messages go to stderr
     #[arg(short, long, global = true, value_enum, default_value_t, env = "DRAINSWAP_OUTPUT")]
     pub output: Output,
     /// Print only what went wrong

@@ -28,7 +28,7 @@ pub struct DeployOrPlan {
     /// Apply the plan that `plan --save` wrote to FILE (- for stdin), or refuse and list everything that has changed
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
-    /// Refuse a plan file with another SHA-256 than this one, which `plan --save` printed
+    /// Refuse the plan file unless its SHA-256 is this one, which `plan --save` printed
     #[arg(long, value_name = "SHA256", requires = "plan", value_parser = digest)]
     pub approved: Option<String>,
 }

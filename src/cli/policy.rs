@@ -21,7 +21,7 @@ use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 #[serde(default)]
 #[schemars(transform = insert_defaults::<Self>)]
 pub struct PolicyFlags {
-    /// Minimum number of servers per backend that must be serving at any moment.
+    /// The minimum number of servers per backend that must be serving at any moment.
     #[arg(long, value_name = "N", env = "DRAINSWAP_FLOOR")]
     pub floor: Option<usize>,
     /// How long the sessions of a server may take to end.
@@ -30,13 +30,13 @@ pub struct PolicyFlags {
     /// What to do if the sessions of a server exceed the drain timeout.
     #[arg(long, value_name = "WHAT", env = "DRAINSWAP_ON_DRAIN_TIMEOUT", value_parser = choice::<OnDrainTimeout>())]
     pub on_drain_timeout: Option<OnDrainTimeout>,
-    /// Time over which `shutdown` ends the sessions that exceed the drain timeout.
+    /// The time over which `shutdown` ends the sessions that exceed the drain timeout.
     #[arg(long, value_name = "TIME", env = "DRAINSWAP_SHUTDOWN_OVER")]
     pub shutdown_over: Option<DurationArg>,
     /// Which of several load balancers must answer.
     #[arg(long, value_name = "WHICH", env = "DRAINSWAP_LB_QUORUM", value_parser = choice::<LbQuorum>())]
     pub lb_quorum: Option<LbQuorum>,
-    /// Extra capacity, in percent of the current load, that the remaining servers must have, if all of them have a
+    /// The extra capacity, in percent of the current load, that the remaining servers must have, if all of them have a
     /// maxconn.
     #[arg(long, value_name = "PERCENT", env = "DRAINSWAP_HEADROOM")]
     pub headroom: Option<u32>,
@@ -51,14 +51,14 @@ pub struct PolicyFlags {
         value_parser = value_parser!(u32).range(1..).try_map(NonZeroU32::try_from)
     )]
     pub rise: Option<NonZeroU32>,
-    /// Probe for new containers, in addition to the backend's own check: /PATH, or http://{address}:{port}/PATH.
+    /// A probe for new containers, in addition to the backend's own check: /PATH, or http://{address}:{port}/PATH.
     #[arg(long, value_name = "URL", env = "DRAINSWAP_PROBE")]
     #[schemars(extend("examples" = ["/ready"]))]
     pub probe: Option<ProbeUrl>,
     /// What to do with the servers already replaced if a later one fails.
     #[arg(long, value_name = "WHAT", env = "DRAINSWAP_ON_FAILURE", value_parser = choice::<OnFailure>())]
     pub on_failure: Option<OnFailure>,
-    /// Replaced containers to keep per server, stopped, for a rollback that needs no image.
+    /// The number of replaced containers to keep per server, stopped, for a rollback that needs no image.
     #[arg(long, value_name = "N", env = "DRAINSWAP_KEEP")]
     pub keep: Option<usize>,
     /// Whether a server's address must stop answering when its container stops; use false if a relay keeps answering

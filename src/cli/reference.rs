@@ -75,7 +75,7 @@ fn walk(command: &Command, path: &str, table: &mut String, rows: &mut Vec<Row>) 
     for arg in command.get_arguments().filter(|arg| is_option(arg)) {
         let (option, text) = (form(arg), text(arg));
         let command = path.trim_start_matches("drainswap").trim();
-        let command = if command.is_empty() { "every one" } else { command };
+        let command = if command.is_empty() { "all" } else { command };
         match rows.iter_mut().find(|row| row.option == option && row.text == text) {
             Some(row) if row.variable == variable(arg) => row.commands.push(command.to_owned()),
             Some(row) => row.commands.push(format!("{command} (no variable)")),

@@ -15,13 +15,14 @@ pub struct Move {
     /// The server, as BACKEND/SERVER; SERVER alone means the server of that name in every backend
     #[arg(value_name = "BACKEND/SERVER")]
     pub server: ServerName,
-    /// Wait until its last session has ended, or, for ready, until it answers and HAProxy has it up
+    /// Wait until the last session of the server has ended, or, for ready, until the server answers and HAProxy reports
+    /// it up
     #[arg(long)]
     pub wait: bool,
     /// Refuse to leave fewer than N servers serving; 0 also overrides --headroom and an unfinished run
     #[arg(long, value_name = "N", env = "DRAINSWAP_FLOOR")]
     pub floor: Option<usize>,
-    /// Extra capacity, in percent of the current load, that the remaining servers must have, if all of them have a
+    /// The extra capacity, in percent of the current load, that the remaining servers must have, if all of them have a
     /// maxconn
     #[arg(long, value_name = "PERCENT", env = "DRAINSWAP_HEADROOM")]
     pub headroom: Option<u32>,

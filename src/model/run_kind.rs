@@ -9,6 +9,6 @@ use serde::{Deserialize, Serialize};
 pub enum RunKind {
     /// Moves to the requested image.
     Deploy,
-    /// Returns to what ran before the last deploy.
+    /// Returns to the images that ran before the last deploy.
     Rollback,
 }

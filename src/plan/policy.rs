@@ -98,7 +98,7 @@ pub enum OnDrainTimeout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
-    /// Give every replaced server its old container back, with the same care.
+    /// Give every replaced server its old container back, one server at a time.
     Rollback,
     /// Keep the new containers and put back only the failed server.
     Stop,

@@ -57,7 +57,7 @@ pub(super) struct OwnKeys {
     pub(super) state_group: Option<String>,
     /// The file to append events to.
     pub(super) events: Option<PathBuf>,
-    /// The branch of HAProxy whose rules apply to haproxy.cfg.
+    /// The version of HAProxy whose rules apply to haproxy.cfg, such as 2.6.
     #[serde(rename = "as")]
     pub(super) read_as: Option<Version>,
     /// The time to wait while another drainswap works on the backend.

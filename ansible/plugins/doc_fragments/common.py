@@ -66,7 +66,7 @@ options:
   # generated: UPDATE=1 cargo test --lib collection
   floor:
     description:
-      - "Minimum number of servers per backend that must be serving at any moment."
+      - "The minimum number of servers per backend that must be serving at any moment."
       - "The default is C(1)."
     type: int
   drain_timeout:
@@ -86,7 +86,7 @@ options:
     choices: [fail, maint, shutdown, force]
   shutdown_over:
     description:
-      - "Time over which C(shutdown) ends the sessions that exceed the drain timeout."
+      - "The time over which C(shutdown) ends the sessions that exceed the drain timeout."
       - "The default is C(10s)."
     type: str
   lb_quorum:
@@ -99,7 +99,7 @@ options:
     choices: [all, reachable]
   headroom:
     description:
-      - "Extra capacity, in percent of the current load, that the remaining servers must have, if all of them have a maxconn."
+      - "The extra capacity, in percent of the current load, that the remaining servers must have, if all of them have a maxconn."
       - "The default is C(0)."
     type: int
   ready_timeout:
@@ -114,19 +114,19 @@ options:
     type: int
   probe:
     description:
-      - "Probe for new containers, in addition to the backend's own check: /PATH, or http://{address}:{port}/PATH."
+      - "A probe for new containers, in addition to the backend's own check: /PATH, or http://{address}:{port}/PATH."
     type: str
   on_failure:
     description:
       - "What to do with the servers already replaced if a later one fails."
-      - "C(rollback): Give every replaced server its old container back, with the same care."
+      - "C(rollback): Give every replaced server its old container back, one server at a time."
       - "C(stop): Keep the new containers and put back only the failed server."
       - "The default is C(rollback)."
     type: str
     choices: [rollback, stop]
   keep:
     description:
-      - "Replaced containers to keep per server, stopped, for a rollback that needs no image."
+      - "The number of replaced containers to keep per server, stopped, for a rollback that needs no image."
       - "The default is C(1)."
     type: int
   silence_check:

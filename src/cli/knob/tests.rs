@@ -68,7 +68,7 @@ where
         assert_ne!(over(&flags, D::default()), D::default(), "{name} has no effect");
         if default.is_some() {
             let again = over(&T::defaults(), over(&flags, D::default()));
-            assert_eq!(again, D::default(), "{name} has another default than it says");
+            assert_eq!(again, D::default(), "the default of {name} differs from its help");
         }
 
         let mark = if default.is_some() { "#" } else { "# " };
