@@ -58,8 +58,11 @@ impl Block {
 pub(super) enum BranchError {
     #[error("no `.if` is open here. Remove it, or add the `.if`")]
     Lone,
+    /// An `.elif` follows the `.else`.
+    #[error("this block already has an `.else`. Move it before the `.else`, or remove one")]
+    ElifAfterElse,
     #[error("this block already has an `.else`. Remove one")]
-    AfterElse,
+    SecondElse,
     #[error("more than {MAX_NESTED} `.if` blocks are nested. Nest fewer")]
     TooDeep,
 }
@@ -113,8 +116,10 @@ impl Blocks {
         if self.too_deep > 0 {
             return Ok(());
         }
-        let holds = self.before_else()?.state == State::Untried && condition();
-        self.next_branch(line, holds)
+        let block = self.before_else(BranchError::ElifAfterElse)?;
+        let holds = block.state == State::Untried && condition();
+        self.next_branch(line, holds);
+        Ok(())
     }
 
     /// Handles `.else`.
@@ -122,14 +127,16 @@ impl Blocks {
         if self.too_deep > 0 {
             return Ok(());
         }
-        let holds = self.before_else()?.state == State::Untried;
-        self.next_branch(line, holds)?;
-        self.before_else()?.after_else = true;
+        let block = self.before_else(BranchError::SecondElse)?;
+        block.after_else = true;
+        let holds = block.state == State::Untried;
+        self.next_branch(line, holds);
         Ok(())
     }
 
-    fn next_branch(&mut self, line: u32, holds: bool) -> Result<(), BranchError> {
-        let block = self.before_else()?;
+    /// Closes the open branch of the innermost block, and opens the next one.
+    fn next_branch(&mut self, line: u32, holds: bool) {
+        let Some(block) = self.open.last_mut() else { return };
         block.state = match block.state {
             State::Untried if holds => State::Taken,
             State::Untried => State::Untried,
@@ -137,7 +144,6 @@ impl Blocks {
         };
         let next = Branch { line, taken: block.state == State::Taken, inner: Vec::new() };
         block.branches.push(std::mem::replace(&mut block.open, next));
-        Ok(())
     }
 
     /// Handles `.endif`.
@@ -167,8 +173,9 @@ impl Blocks {
         (self.closed, left_open)
     }
 
-    fn before_else(&mut self) -> Result<&mut Block, BranchError> {
+    /// Returns the innermost block, or an error if it already has an `.else`.
+    fn before_else(&mut self, after_else: BranchError) -> Result<&mut Block, BranchError> {
         let block = self.open.last_mut().ok_or(BranchError::Lone)?;
-        if block.after_else { Err(BranchError::AfterElse) } else { Ok(block) }
+        if block.after_else { Err(after_else) } else { Ok(block) }
     }
 }

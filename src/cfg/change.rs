@@ -75,7 +75,7 @@ impl ConfigChange {
         let reload = |because: String| Self::Reload { because };
         let is_other = |line: &&ComparedLine<'_>| !line.is_server;
         if !old_lines.iter().filter(is_other).eq(new_lines.iter().filter(is_other)) {
-            return reload("more than the servers has changed".to_owned());
+            return reload("more than the servers changed".to_owned());
         }
         if new_lines.iter().any(|line| line.words[0] == b"default-server") {
             return reload("servers added at runtime do not inherit from `default-server`".to_owned());
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn anything_else_needs_a_reload() {
         for (new, because) in [
-            (OLD.replace("roundrobin", "leastconn"), "more than the servers has changed"),
+            (OLD.replace("roundrobin", "leastconn"), "more than the servers changed"),
             (OLD.replace("check", "check weight 3"), "the settings of b/a have changed"),
             (OLD.replace("10.0.0.1:80 ", "10.0.0.2:80 "), "the settings of b/a have changed"),
             (OLD.replace(" server ab", " server c 10.0.0.3:80\n server ab"), "b/c"),
@@ -225,7 +225,7 @@ mod tests {
             );
         }
         let peers = |port| format!("{OLD}peers p\n server x 10.0.0.9:{port}\n");
-        assert_eq!(change(&peers(1), &peers(2)), "a reload is needed: more than the servers has changed");
+        assert_eq!(change(&peers(1), &peers(2)), "a reload is needed: more than the servers changed");
         let defaults = |text: &str| format!("defaults\n default-server inter 2s\n{text}");
         let text = change(&defaults(OLD), &defaults(&format!("{OLD} server c 10.0.0.3:80\n")));
         assert!(text.contains("default-server"), "{text}");

@@ -69,8 +69,8 @@ pub enum Undecided {
         question: String,
     },
     /// The predicate has too few or too many arguments, which `HAProxy` refuses.
-    #[error("invalid `{0}()`: expected another number of arguments")]
-    Arguments(String),
+    #[error("invalid `{name}()`: expected {expected} argument{}", if *.expected == 1 { "" } else { "s" })]
+    Arguments { name: String, expected: usize },
 }
 
 /// The result of a condition.
@@ -128,9 +128,9 @@ impl Condition {
 }
 
 fn predicate(name: &str, arguments: &[String], environment: &Environment) -> Result<bool, Undecided> {
-    let wrong = || Undecided::Arguments(name.to_owned());
-    let one = || if let [only] = arguments { Ok(only) } else { Err(wrong()) };
-    let two = || if let [a, b] = arguments { Ok((a, b)) } else { Err(wrong()) };
+    let wrong = |expected| Undecided::Arguments { name: name.to_owned(), expected };
+    let one = || if let [only] = arguments { Ok(only) } else { Err(wrong(1)) };
+    let two = || if let [a, b] = arguments { Ok((a, b)) } else { Err(wrong(2)) };
     let question = || format!("{name}({})", arguments.join(","));
     let unknown = || Undecided::AboutTheBinary { name: name.to_owned(), question: question() };
     let answer = || environment.build.as_ref()?.answers.get(&question()).copied();

@@ -296,8 +296,9 @@ impl<'d> SectionDraft<'d> {
         }
         let setting = format!("timeout {which}");
         let Some(text) = values.first() else { return Err((1, lacks(&setting, "its value"))) };
-        let read = time::read(text)
-            .map_err(|error| (2, Diagnostic::error(code::TIME, format!("`{setting} {text}`: {error}"))))?;
+        let read = time::read(text).map_err(|error| {
+            (2, Diagnostic::error(code::TIME, format!("invalid `{setting} {text}`: {error}")))
+        })?;
         if which == "check" {
             self.says.timeout_check = Some(read.length);
         }

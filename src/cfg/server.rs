@@ -266,10 +266,9 @@ fn number(word: &str, text: Option<&str>, range: RangeInclusive<u32>) -> Result<
     let Some(read) = read.ok().filter(|number| range.contains(number)) else {
         let (low, high) = (range.start(), range.end());
         let limits = if *high == u32::MAX { format!("at least {low}") } else { format!("{low} to {high}") };
-        return Err(bad_value(
-            code::SERVER_VALUE,
-            format!("`{word} {shown}` is out of range: expected {limits}"),
-        ));
+        let setting = format!("{word} {shown}");
+        let message = format!("invalid `{}`: expected {limits}", setting.trim_end());
+        return Err(bad_value(code::SERVER_VALUE, message));
     };
     let doubt = if digits > 0 && digits == shown.len() { Ok(()) } else { Err(doubtful(word, text, read)) };
     Ok((read, doubt))
@@ -289,8 +288,8 @@ fn doubtful(word: &str, text: Option<&str>, read: u32) -> RefusedSetting {
 }
 
 fn any_time(word: &str, text: &str) -> Result<Read<Duration>, RefusedSetting> {
-    let read =
-        time::read(text).map_err(|error| bad_value(code::TIME, format!("`{word} {text}`: {error}")))?;
+    let read = time::read(text)
+        .map_err(|error| bad_value(code::TIME, format!("invalid `{word} {text}`: {error}")))?;
     let doubt = read.doubt(word, text).map(|finding| RefusedSetting { finding, points_at_value: true });
     Ok((read.length, doubt.map_or(Ok(()), Err)))
 }
@@ -307,7 +306,7 @@ fn one_of<'t>(word: &str, text: &'t str, known: &[&str]) -> Result<&'t str, Refu
     if known.contains(&text) {
         return Ok(text);
     }
-    let message = format!("`{word}` takes {}, not `{text}`", known.join(" or "));
+    let message = format!("invalid `{word} {text}`: expected {}", known.join(" or "));
     Err(bad_value(code::SERVER_VALUE, message))
 }
 

@@ -70,7 +70,9 @@ fn uri(arguments: &[String]) -> Result<(), String> {
             }
             [word, ..] => {
                 let word = word.escape_debug();
-                return Err(format!("`uri` takes `len NUMBER`, `depth NUMBER` and `whole`, not `{word}`"));
+                return Err(format!(
+                    "invalid `{word}` after `uri`: expected `len NUMBER`, `depth NUMBER` or `whole`"
+                ));
             }
         };
     }
@@ -80,7 +82,7 @@ fn token(way: &str, text: &str) -> Result<(), String> {
     if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)) {
         return Ok(());
     }
-    Err(format!("`{way}` takes a name, not `{}`", text.escape_debug()))
+    Err(format!("invalid `{way} {}`: expected a name", text.escape_debug()))
 }
 
 #[cfg(test)]

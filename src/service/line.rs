@@ -151,8 +151,10 @@ const RETRIES: &[&str] = &[
 
 impl ArgumentRule {
     fn accept(&self, keyword: &str, rest: &[String], around: BackendContext) -> Result<(), String> {
-        let wants =
-            |what: &str| Err(format!("`{keyword}` takes {what}, not `{}`", rest.join(" ").escape_debug()));
+        let wants = |what: &str| {
+            let line = format!("{keyword} {}", rest.join(" ").escape_debug());
+            Err(format!("invalid `{}`: expected {what}", line.trim_end()))
+        };
         match self {
             Self::Key(key) => return Err(format!("`{keyword}` is not allowed here: use the key {key}")),
             Self::AnyInHttp if !around.is_http => {
@@ -322,7 +324,7 @@ fn forwarded(option: &str, mut words: &[String]) -> Result<(), String> {
             [word, ..] => {
                 let word = word.escape_debug();
                 return Err(format!(
-                    "`option {option}` takes `except NETWORK` and `header NAME`, not `{word}`"
+                    "invalid `{word}` after `option {option}`: expected `except NETWORK` or `header NAME`"
                 ));
             }
         };

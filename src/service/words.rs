@@ -65,32 +65,32 @@ impl Value {
     /// Names the expected value.
     pub(super) fn accept(&self, word: &str, value: &str) -> Result<(), String> {
         let shown = value.escape_debug();
-        let takes = |what: &str| Err(format!("`{word}` takes {what}, not `{shown}`"));
+        let invalid = |what: &str| Err(format!("invalid `{word} {shown}`: expected {what}"));
         match self {
             Self::Number(range) => {
                 let plain =
                     value.strip_prefix('-').unwrap_or(value).bytes().all(|byte| byte.is_ascii_digit());
                 match value.parse::<i64>() {
                     Ok(number) if plain && range.contains(&number) => Ok(()),
-                    _ => takes(&format!("a number from {} to {}", range.start(), range.end())),
+                    _ => invalid(&format!("a number from {} to {}", range.start(), range.end())),
                 }
             }
             Self::Time => match time::parse(value) {
-                Ok(time) if time.is_zero() => takes("a time longer than 0"),
+                Ok(time) if time.is_zero() => invalid("a time longer than 0"),
                 Ok(_) => Ok(()),
-                Err(error) => Err(format!("`{word} {shown}`: {error}")),
+                Err(error) => Err(format!("invalid `{word} {shown}`: {error}")),
             },
             Self::OneOf(known) if known.contains(&value) => Ok(()),
-            Self::OneOf(known) => takes(&known.join(" or ")),
+            Self::OneOf(known) => invalid(&known.join(" or ")),
             Self::SomeOf(known) if value.split(',').all(|part| known.contains(&part)) => Ok(()),
-            Self::SomeOf(known) => takes(&format!("{} separated by commas", known.join(", "))),
+            Self::SomeOf(known) => invalid(&format!("{} separated by commas", known.join(", "))),
             Self::Ip if is_ip(value) => Ok(()),
             Self::IpPort if is_ip(value) || is_socket(value) => Ok(()),
             Self::Socket if is_socket(value) => Ok(()),
             Self::Networks if value.split(',').all(is_network) => Ok(()),
-            Self::Networks => takes("a network such as 10.0.0.0/8"),
-            Self::Ip | Self::IpPort => takes("an address such as 10.0.0.1 or [2001:db8::1]"),
-            Self::Socket => takes("an address with a port such as 10.0.0.1:1080 or [2001:db8::1]:1080"),
+            Self::Networks => invalid("a network such as 10.0.0.0/8"),
+            Self::Ip | Self::IpPort => invalid("an address such as 10.0.0.1 or [2001:db8::1]"),
+            Self::Socket => invalid("an address with a port such as 10.0.0.1:1080 or [2001:db8::1]:1080"),
             Self::Text => Ok(()),
         }
     }

@@ -60,7 +60,7 @@ impl Reader {
         let outcome = condition.decide(&self.environment);
         for undecided in &outcome.undecided {
             let finding = match undecided {
-                Undecided::Arguments(_) => Diagnostic::error(code::CONDITION, undecided.to_string()),
+                Undecided::Arguments { .. } => Diagnostic::error(code::CONDITION, undecided.to_string()),
                 Undecided::AboutTheBinary { question, .. } | Undecided::Unknown { question, .. } => {
                     self.questions.insert(question.clone());
                     Diagnostic::warning(code::UNDECIDED_CONDITION, undecided.to_string())

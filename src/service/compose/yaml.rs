@@ -79,7 +79,7 @@ pub enum YamlProblem {
     Tag(String),
     #[error("an alias refers to a node that contains it: write the value out")]
     Endless,
-    #[error("`<<` must be followed by a mapping or a list of mappings")]
+    #[error("invalid `<<`: expected a mapping or a list of mappings")]
     Merge,
     #[error("lists and mappings are nested more than {DEEPEST} levels deep: simplify them")]
     Deep,
