@@ -36,7 +36,9 @@ fn main() -> ExitCode {
     let exit = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(drainswap::app::run(cli)),
         Err(error) => {
-            tracing::error!("cannot start the async runtime: {error}");
+            tracing::error!(
+                "cannot start the async runtime: {error}. Raise the limits on processes and open files (ulimit -u, ulimit -n), then try again"
+            );
             Exit::Bug.into()
         }
     };

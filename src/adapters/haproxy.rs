@@ -55,7 +55,7 @@ pub struct HaproxySocket {
     state_file: Option<PathBuf>,
     /// The servers that drainswap set down until their check passes, and that have not been up since.
     unproven: Arc<Mutex<BTreeSet<ServerId>>>,
-    /// Whether HAProxy runs in another network namespace than drainswap.
+    /// Whether HAProxy and drainswap run in different network namespaces.
     is_in_own_network: bool,
     /// The `stats timeout`: how long HAProxy waits for a command on a connection.
     stats_timeout: Duration,
@@ -279,6 +279,10 @@ impl HaproxySocket {
                 socket: self.address().to_string(),
                 command: commands.first().map(Command::to_string).unwrap_or_default(),
                 reason: reason.to_string(),
+            }),
+            Err(error @ ExchangeError::TooLong) => Err(LoadBalancerError::TooLong {
+                socket: self.address().to_string(),
+                reason: error.to_string(),
             }),
             Err(error) => Err(self.unreachable(error.to_string())),
         }

@@ -38,9 +38,13 @@ pub struct HttpProber {
 /// An error that prevents setting up a prober.
 #[derive(Debug, thiserror::Error)]
 pub enum NoProber {
-    #[error("cannot set up TLS for probes: {0}")]
+    #[error(
+        "cannot set up TLS for probes: {0}. Report this to the project with the output of `drainswap --version`"
+    )]
     Tls(#[from] rustls::Error),
-    #[error("cannot set up the HTTP client for probes: {0}")]
+    #[error(
+        "cannot set up the HTTP client for probes: {0}. Report this to the project with the output of `drainswap --version`"
+    )]
     Client(#[from] reqwest::Error),
 }
 

@@ -4,7 +4,7 @@
 //! file. What a killed process leaves behind shows the next process that an installation is unfinished.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
@@ -18,11 +18,24 @@ pub struct InstallError {
     /// The step, as a verb phrase for `cannot … PATH`.
     pub action: &'static str,
     pub reason: String,
+    /// What to do, as a sentence that follows.
+    pub advice: &'static str,
 }
 
 fn failed(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> InstallError {
     let path = path.display().to_string();
-    move |error| InstallError { path, action, reason: error.to_string() }
+    move |error| InstallError { path, action, reason: error.to_string(), advice: advice(error.kind()) }
+}
+
+/// Returns what to do about an error.
+fn advice(kind: ErrorKind) -> &'static str {
+    if matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+        ". Free some space there, then try again"
+    } else if matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) {
+        ". Run as root, or as a user that can write there"
+    } else {
+        ". Check that path, then try again"
+    }
 }
 
 /// The paths beside a file that is replaced. Neither name ends in `.cfg`, so that HAProxy does not read them in a
@@ -83,7 +96,7 @@ fn copy_extended(from: &File, to: &File) -> std::io::Result<()> {
     let names = match from.list_xattr() {
         Ok(names) => names,
         // A file system without extended attributes has none to copy.
-        Err(error) if error.kind() == std::io::ErrorKind::Unsupported => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(()),
         Err(error) => return Err(error),
     };
     for name in names {
@@ -98,7 +111,7 @@ fn copy_extended(from: &File, to: &File) -> std::io::Result<()> {
 
 fn remove(path: &Path) -> Result<(), InstallError> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(path, "remove")(error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(path, "remove")(error)),
         _ => Ok(()),
     }
 }

@@ -6,7 +6,9 @@ use crate::cli::{Cli, Command, Globals};
 /// Returns the report for a panic at this place.
 #[must_use]
 pub fn report(place: &str) -> String {
-    format!("error: a bug in drainswap, at {place}")
+    format!(
+        "error: a bug in drainswap, at {place}. Report it to the project with the output of `drainswap --version`"
+    )
 }
 
 /// Returns the report for a panic during a command.
@@ -67,13 +69,17 @@ mod tests {
         let said = |words: &[&str]| {
             report_during(&Cli::read([&["drainswap"], words].concat()).unwrap())("src/x.rs:1:2")
         };
-        assert_eq!(said(&["status"]), "error: a bug in drainswap, at src/x.rs:1:2");
+        assert_eq!(
+            said(&["status"]),
+            "error: a bug in drainswap, at src/x.rs:1:2. Report it to the project with the output of `drainswap --version`"
+        );
         let deploy = ["deploy", "mobile", "--image", "m:v2", "-f", "/srv/h.cfg", "--state-dir", "/state"];
         let resume = "drainswap resume mobile -f /srv/h.cfg --state-dir /state";
         assert_eq!(
             said(&deploy),
             format!(
-                "error: a bug in drainswap, at src/x.rs:1:2\nThe run stays as it is. \
+                "error: a bug in drainswap, at src/x.rs:1:2. Report it to the project with the output of `drainswap \
+                 --version`\nThe run stays as it is. \
                  To finish it: {resume}\nTo undo it: {resume} --undo"
             )
         );

@@ -213,8 +213,12 @@ pub enum Error {
     /// haproxy.cfg could not be changed.
     #[error(transparent)]
     Apply(#[from] ApplyError),
-    #[error(transparent)]
-    Install(#[from] InstallError),
+    /// A step of the installation of haproxy.cfg failed.
+    #[error("{error}{}", .error.advice)]
+    Install {
+        #[from]
+        error: InstallError,
+    },
     /// The journals have no such run. `known` are the latest ones.
     #[error("{}", run_not_found(.wanted.as_deref(), .known, .state_dir))]
     RunNotFound { wanted: Option<String>, known: Vec<String>, state_dir: String },

@@ -84,6 +84,13 @@ pub enum LoadBalancerError {
     /// The process exited in the middle of an answer, as it does at a restart.
     #[error("HAProxy closed the connection in the middle of its answer to `{command}`")]
     CutShort { command: String },
+    /// The answer is longer than any that `HAProxy` gives.
+    #[error("invalid answer from HAProxy's socket {socket}: {reason}")]
+    TooLong {
+        socket: String,
+        /// Names the limit.
+        reason: String,
+    },
     #[error("cannot parse HAProxy's answer to `{command}`: {reason}")]
     InvalidReply { command: String, reason: String },
 }
@@ -119,6 +126,9 @@ impl LoadBalancerError {
             }
             Self::CutShort { .. } => ". Check in HAProxy's log whether it crashed, then try again",
             Self::InvalidReply { .. } => ". Check that --socket names HAProxy's runtime socket",
+            Self::TooLong { .. } => {
+                ". Check that HAProxy listens at this socket, or name another one with --socket or --master-socket"
+            }
             Self::UntrustedListener { .. } | Self::OtherMaster { .. } => "",
         }
     }
@@ -126,7 +136,10 @@ impl LoadBalancerError {
     /// Returns whether the load balancer did not answer at all.
     #[must_use]
     pub fn is_silence(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Unanswered { .. } | Self::CutShort { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Unanswered { .. } | Self::CutShort { .. } | Self::TooLong { .. }
+        )
     }
 
     /// Adds the name of the load balancer if there are several (`among`). Errors for a missing answer already name

@@ -170,7 +170,9 @@ impl FromStr for File {
         let wrong = |error: TomlError| ConfigError::new(text, table, &error);
         let version = table.get("version").and_then(|it| Some((it.span().start, it.get_ref().as_integer()?)));
         if let Some((at, version)) = version.filter(|(_, it)| it.as_str() != VERSION.to_string()) {
-            let reason = format!("unsupported version {version}: this drainswap reads version {VERSION}");
+            let reason = format!(
+                "unsupported version {version}: this drainswap reads version {VERSION}. Update drainswap, or rewrite the file for that version"
+            );
             return Err(ConfigError::at(text, at, reason));
         }
         let parts =

@@ -208,9 +208,9 @@ impl MasterSocket {
         let (socket, reason) = (self.to_string(), error.to_string());
         match error {
             ExchangeError::UntrustedPeer(_) => LoadBalancerError::UntrustedListener { socket, reason },
+            ExchangeError::TooLong => LoadBalancerError::TooLong { socket, reason },
             ExchangeError::System(_)
             | ExchangeError::Empty
-            | ExchangeError::TooLong
             | ExchangeError::Late { .. }
             | ExchangeError::Unanswered(_) => LoadBalancerError::Unreachable { socket, reason },
         }

@@ -26,7 +26,7 @@ impl Error {
             | Self::Template { .. }
             | Self::Edit(_)
             | Self::SameBackend { .. }
-            | Self::Install(_)
+            | Self::Install { .. }
             | Self::Journal(_)
             | Self::History(_)
             | Self::Lock(LockError::Journal(_)) => Exit::Configuration,
@@ -100,6 +100,7 @@ fn of_load_balancer(error: &LoadBalancerError) -> Exit {
         | LoadBalancerError::StateNotApplied { .. }
         | LoadBalancerError::AddressNotApplied { .. }
         | LoadBalancerError::CutShort { .. }
+        | LoadBalancerError::TooLong { .. }
         | LoadBalancerError::InvalidReply { .. } => Exit::Unreachable,
     }
 }
