@@ -320,7 +320,7 @@ pub enum EngineError {
         reason: String,
     },
     #[error(
-        "the engine refused to {action} {subject}: {reason}. Correct that there (docker inspect, journalctl -u docker), then try again"
+        "the engine refused to {action} {subject}: {reason}. Find the cause (docker inspect, journalctl -u docker) and correct it, then try again"
     )]
     Refused {
         /// The requested action: `create`, `start` …

@@ -19,7 +19,7 @@ use crate::model::command_line::shell;
 use crate::model::sanitize;
 use crate::ports::EngineError;
 
-/// The most containers that the engines are asked about.
+/// The most containers to query the engines for.
 const MOST_CONTAINERS: usize = 64;
 
 /// A HAProxy in a container, with its configuration.

@@ -143,7 +143,7 @@ pub enum Error {
     Events { path: String, reason: String },
     /// The last run is unfinished. `resume` and `undo` are the commands that finish it.
     #[error(
-        "run {run} on backend {backend} {how}. Its journal is {path}. `{resume}` finishes it, `{undo}` undoes what it started"
+        "run {run} on backend {backend} {how}. Its journal is {path}. `{resume}` finishes it, `{undo}` undoes it"
     )]
     Unfinished { run: String, backend: String, how: Unfinished, path: String, resume: String, undo: String },
     /// A run belongs to another site that shares the state directory. `adopt` is the command that makes it one of this
@@ -154,10 +154,12 @@ pub enum Error {
     )]
     ForeignRun { run: String, backend: String, is_unfinished: bool, path: String, adopt: String },
     /// A single move would take a server that an unfinished run holds.
-    #[error("{unfinished}. Nothing was touched; use `--floor 0` to take the server out anyway")]
+    #[error("{unfinished}. Nothing was touched. Use `--floor 0` to take the server out anyway")]
     MoveDuringRun { unfinished: Box<Error> },
     /// A resume was asked to stop before it started the rest of the run. `deploy` is the command for that rest.
-    #[error("stopped at a safe point, before the rest of the run on {backend} started. `{deploy}` starts it")]
+    #[error(
+        "drainswap stopped at a safe point, before the rest of the run on {backend} started. `{deploy}` starts it"
+    )]
     ResumeStopped { backend: String, deploy: String },
     #[error(
         "nothing to roll back on backend {backend}: its journal has no deploy to roll back. Deploy the image that it should run (`drainswap deploy {backend} --image REF`)"
@@ -173,7 +175,7 @@ pub enum Error {
     #[error("refused, nothing was touched: cannot promote {backend}: {reason}")]
     NotPromoted { backend: String, reason: NotPromotable },
     /// The history has no such run or digest. `history` is the command that shows it.
-    #[error("no record that backend {backend} ran {to}; `{history}` shows what it ran")]
+    #[error("no record that backend {backend} ran {to}. `{history}` lists its runs")]
     RevisionNotFound { backend: String, to: String, history: String },
     #[error(
         "no image given for {backend}: name it with --image, or set image in [services.{backend}] of drainswap.toml"
@@ -199,7 +201,7 @@ pub enum Error {
     NotAFile { path: Option<String>, known: Vec<String> },
     #[error("the services {} and {} both describe backend {backend}. Give one of them another `backend`", .services[0], .services[1])]
     SameBackend { services: [String; 2], backend: String },
-    /// The backend is in another file than the one of `--target`.
+    /// The backend is not in the file of `--target`.
     #[error("the backend is in {found}, but --target names {target}. Leave --target out, or name {found}")]
     OtherTarget { target: String, found: String },
     #[error("the backends of these services are in several files: name one service at a time")]

@@ -32,7 +32,7 @@ pub(super) struct LoadedConfig {
 /// Reads the files, and asks the binary about the conditions that only it can decide. A condition that is true may
 /// reveal others.
 fn decided(files: &[SourceFile], mut environment: Environment, binary: &Path) -> Document {
-    /// The most conditions that the binary is asked about: each question starts a process.
+    /// The most conditions to query the binary for: each query starts a process.
     const MOST: usize = 64;
     let mut asked = BTreeSet::new();
     loop {
@@ -59,7 +59,7 @@ impl App {
         let (files, known) = self.files(&processes).await?;
         let build = haproxy_binary::build(&known.service.binary);
         if self.settings.haproxy.is_some() && build.is_none() {
-            let reason = "its answer to -vv is not that of HAProxy".to_owned();
+            let reason = "it does not answer -vv as HAProxy does".to_owned();
             return Err(ExecError { binary: known.service.binary.display().to_string(), reason }.into());
         }
         let document = decided(&files, self.environment(&known, build), &known.service.binary);

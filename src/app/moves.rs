@@ -197,7 +197,7 @@ fn told(event: &MoveEvent) -> String {
         }
         MoveEvent::Late { message } => format!("note: {message}"),
         MoveEvent::HaproxyReloaded { was, is } => {
-            format!("note: HAProxy was reloaded (process {was} is now {is}): what it forgot is set again")
+            format!("note: HAProxy was reloaded (process {was} is now {is}). drainswap sets the states that it lost again")
         }
         MoveEvent::IsIn { server, state } => format!("{server} is in {state}"),
         MoveEvent::SessionsLeft { server, sessions } => {

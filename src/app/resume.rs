@@ -221,7 +221,7 @@ impl App {
             Towards::Undo if was_removing => format!(
                 "run {id} had succeeded and only had old containers left to remove; that is finished now. Roll back again to go back"
             ),
-            Towards::Undo => format!("run {id} was not finished; undoing what it started:"),
+            Towards::Undo => format!("run {id} was not finished; undoing it:"),
             Towards::Finish => format!("run {id} was not finished"),
         });
         self.note(recovery.to_string().trim_end());

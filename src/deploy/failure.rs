@@ -34,7 +34,7 @@ pub enum StepError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error(
-        "{sessions} {} not ended within {} s (--drain-timeout); raise it, or set --on-drain-timeout to maint, shutdown or force",
+        "{sessions} {} not ended within {} s (--drain-timeout). Raise it, or set --on-drain-timeout to maint, shutdown or force",
         if *.sessions == 1 { "session had" } else { "sessions had" },
         .limit.as_secs_f32()
     )]
@@ -105,7 +105,7 @@ pub enum StepError {
     Unserved { load_balancer: String, backend: String },
     /// The container to be replaced is gone or was replaced.
     #[error(
-        "the container {container} behind {server} is gone or replaced since the plan was made. Plan again"
+        "the container {container} behind {server} was removed or replaced after the plan was made. Plan again"
     )]
     Drifted { server: ServerId, container: String },
     /// The old container, which the run had put aside, was removed.
@@ -129,7 +129,7 @@ pub enum StepError {
     OldRestarted { server: ServerId, container: String },
     /// The address still answers although the old container is stopped.
     #[error(
-        "{address} of {server} still answers although {container} is stopped: another process answers there, so {container} is not what serves {server}. Find that process (ss -ltnp), or set silence_check = false if a relay keeps answering there"
+        "{address} of {server} still answers although {container} is stopped: another process answers there, so {container} does not serve {server}. Find that process (ss -ltnp), or set silence_check = false if a relay keeps answering there"
     )]
     StillAnswers { server: ServerId, container: String, address: SocketAddr },
     #[error(
@@ -210,8 +210,8 @@ mod tests {
             let failure = StepError::DrainTimedOut { sessions, limit: Duration::from_secs(1) };
             failure.to_string()
         };
-        assert!(timed_out(1).starts_with("1 session had not ended within 1 s (--drain-timeout); "));
-        assert!(timed_out(2).starts_with("2 sessions had not ended within 1 s (--drain-timeout); "));
+        assert!(timed_out(1).starts_with("1 session had not ended within 1 s (--drain-timeout). "));
+        assert!(timed_out(2).starts_with("2 sessions had not ended within 1 s (--drain-timeout). "));
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Returns the answer of an old container that Docker did not report healthy in time, and warns of that. `None` if
-    /// it does not answer either, or if another container is asked.
+    /// it does not answer either, or if the probe reaches another container.
     async fn answer_without_health(
         &self,
         lane: usize,

@@ -36,7 +36,7 @@ pub enum MoveEvent {
     Late {
         message: String,
     },
-    /// `HAProxy` was reloaded and had forgotten what was set, so it is set again.
+    /// `HAProxy` was reloaded and lost its runtime states, so drainswap sets them again.
     HaproxyReloaded {
         was: u32,
         is: u32,

@@ -6,7 +6,7 @@ use crate::model::ids::RunId;
 use crate::observation::ContainerChange;
 use crate::plan::{Plan, Replacement};
 
-/// A plan before the engines are asked how its new containers will differ from those that they replace.
+/// A plan before drainswap queries the engines for how its new containers will differ from those that they replace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft(pub(super) Plan);
 

@@ -30,7 +30,7 @@ pub enum Refusal {
     },
     /// The server has no address to probe.
     #[error(
-        "{server} ({place}) has no address to probe: it is a unix socket, an unresolved name, or has no port. Give it an address and a port, and reload HAProxy"
+        "{server} ({place}) has no address to probe: its address is a unix socket or an unresolved name, or it has no port. Give it an address and a port, and reload HAProxy"
     )]
     NoAddress { server: ServerId, place: String },
     /// Several containers match a server line.
@@ -38,7 +38,7 @@ pub enum Refusal {
     Ambiguous { server: ServerId, place: String, candidates: Vec<String> },
     /// A server that is not in haproxy.cfg reaches the container too.
     #[error(
-        "HAProxy also sends requests to {container} as {unlisted} ({status}, {}), which is not in haproxy.cfg, so it cannot be drained together with {server}. Reload HAProxy if {unlisted} was removed from haproxy.cfg, name the file that has it with --haproxy-config, or take it out of service: `set server {unlisted} state maint` at {load_balancer}",
+        "HAProxy also sends requests to {container} as {unlisted} ({status}, {}), which is not in haproxy.cfg, so it cannot be drained together with {server}. Reload HAProxy if {unlisted} was removed from haproxy.cfg, use --haproxy-config to name the file that has it, or take it out of service: `set server {unlisted} state maint` at {load_balancer}",
         crate::model::words::sessions(*.sessions)
     )]
     Unlisted {
@@ -67,7 +67,7 @@ pub enum Refusal {
     },
     /// The running process does not know the server.
     #[error(
-        "{server} is in haproxy.cfg ({place}), but the running HAProxy does not know it. Reload HAProxy, or name the configuration that it runs with --haproxy-config"
+        "{server} is in haproxy.cfg ({place}), but the running HAProxy does not know it. Reload HAProxy, or use --haproxy-config to name the configuration that it runs"
     )]
     UnknownToHaproxy { server: ServerId, place: String },
     /// The server's state is inherited.
@@ -108,7 +108,7 @@ pub enum Refusal {
     },
     /// The servers that would take over have too little room.
     #[error(
-        "{forecast} would have room for {} (maxconn), but backend {} has {running} now{}. Try again when there are fewer, raise maxconn, or use --floor 0 to accept that requests queue or fail",
+        "the remaining servers ({forecast}) would have room for {} (maxconn), but backend {} has {running} now{}. Try again when there are fewer, raise maxconn, or use --floor 0 to accept that requests queue or fail",
         crate::model::words::sessions(*.room),
         .forecast.backend,
         if *.headroom == 0 { String::new() } else { format!(", with a headroom of {headroom} %") }
@@ -190,7 +190,7 @@ pub enum Refusal {
     },
     /// A run that this state directory does not know is at work.
     #[error(
-        "container {container} belongs to another run, which put it aside and works on {server} or was killed there. Let it finish, or finish it with `drainswap resume` and its --state-dir. `drainswap doctor` lists what may be removed"
+        "container {container} belongs to another run, which put it aside and works on {server} or was killed there. Let that run finish, or finish it with `drainswap resume` and its --state-dir. `drainswap doctor` lists what may be removed"
     )]
     ConcurrentRun {
         server: ServerId,

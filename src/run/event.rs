@@ -208,7 +208,7 @@ pub enum EventKind {
         /// The number of sessions that were shut down.
         sessions: u64,
     },
-    /// Requests waited in a backend's queue although a server was free, and `HAProxy` was told to check the queue.
+    /// Requests waited in a backend's queue although a server was free, and drainswap made `HAProxy` check the queue.
     QueueWoken {
         /// The server.
         server: ServerId,
@@ -233,7 +233,7 @@ pub enum EventKind {
         /// The servers.
         servers: Vec<ServerId>,
     },
-    /// `HAProxy` was reloaded or restarted and had forgotten what was set, so it is set again.
+    /// `HAProxy` was reloaded or restarted and lost its runtime states, so drainswap sets them again.
     HaproxyReloaded {
         /// The PID of the process that answered before.
         was: u32,

@@ -1,4 +1,4 @@
-//! Plans on a site: what the observation leaves open is asked before the plan is finished.
+//! Plans on a site: queries what the observation leaves open before the plan is finished.
 
 use std::collections::BTreeMap;
 

@@ -129,7 +129,7 @@ fn not_read(line: &Server, now: &ServerState) -> Vec<Difference> {
     found
 }
 
-/// Returns the servers that a load balancer runs with other settings than haproxy.cfg has.
+/// Returns the servers that a load balancer runs with settings that differ from haproxy.cfg.
 #[must_use]
 pub fn divergences(configuration: &Configuration, load_balancers: &[LoadBalancerState]) -> Vec<Divergence> {
     let mut found = Vec::new();

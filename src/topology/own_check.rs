@@ -34,7 +34,7 @@ const INTER: Duration = Duration::from_secs(2);
 /// The number of checks that must pass without `rise`.
 const RISE: u32 = 2;
 
-/// The longest chain of lines that track each other. `HAProxy` refuses a circle.
+/// The longest chain of lines that track each other. `HAProxy` refuses a cycle.
 const LONGEST_CHAIN: usize = 16;
 
 /// Returns the check of a server line if it decides; `None` if drainswap can check as well, or `HAProxy` does not
@@ -82,7 +82,7 @@ fn unsupported_by_probe(proxy: &Proxy, server: &cfg::Server) -> Option<String> {
             "a TLS handshake"
         }
         HealthCheck::None | HealthCheck::TcpCheck { has_rules: false } if is_diverted(server) => {
-            "another address than the traffic's"
+            "an address that differs from the traffic's"
         }
         HealthCheck::None | HealthCheck::TcpCheck { has_rules: false } => return None,
     };

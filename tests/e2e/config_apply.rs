@@ -218,7 +218,7 @@ async fn links_owner_mode_and_attributes_stay() {
 async fn changes_that_need_a_reload_are_refused_without_one() {
     let site = Site::here().await;
     let new = site.original().replace("roundrobin", "leastconn");
-    site.apply(&new, &["--reload", "never"]).await.exits(4).says(&["--reload never forbids it"]);
+    site.apply(&new, &["--reload", "never"]).await.exits(4).says(&["`--reload never` forbids that"]);
     assert_eq!(installed(&site), site.original());
     let comment = site.original() + "# a comment\n";
     let worker = site.haproxy.worker().await;

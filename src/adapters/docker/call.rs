@@ -257,7 +257,7 @@ mod tests {
         let failure = PURPOSE.failure(&Endpoint::Unix("/d.sock".into()), &error);
         assert_eq!(
             failure.error.to_string(),
-            "the engine refused to create app1: cannot parse its answer (column 7). Correct that there (docker inspect, journalctl -u docker), then try again"
+            "the engine refused to create app1: cannot parse its answer (column 7). Find the cause (docker inspect, journalctl -u docker) and correct it, then try again"
         );
     }
 

@@ -76,7 +76,7 @@ impl DockerEngine {
         Ok(self.dialect().api < SHOWS_PLATFORM && self.find_exactly(image).await?.is_some())
     }
 
-    /// Returns the change of platform, if a container's image is built for another platform than the requested one.
+    /// Returns the change of platform, if a container's image is not built for the requested platform.
     pub(super) async fn other_platform(
         &self,
         old: &ContainerInspectResponse,

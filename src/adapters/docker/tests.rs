@@ -135,6 +135,6 @@ async fn an_overlong_answer_is_not_read_to_its_end() {
     let error = engine.containers().await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the engine refused to list its containers: its answer is longer than 64 MiB. Correct that there (docker inspect, journalctl -u docker), then try again"
+        "the engine refused to list its containers: its answer is longer than 64 MiB. Find the cause (docker inspect, journalctl -u docker) and correct it, then try again"
     );
 }

@@ -35,7 +35,7 @@ pub enum ExchangeError {
     System(#[from] io::Error),
     #[error(transparent)]
     UntrustedPeer(#[from] UntrustedPeer),
-    #[error("the connection was closed without an answer")]
+    #[error("HAProxy closed the connection without an answer")]
     Empty,
     #[error("the answer is longer than {} MiB", LONGEST_ANSWER >> 20)]
     TooLong,
@@ -350,7 +350,7 @@ mod tests {
             stream.read_exact(&mut [0; 10]).await.unwrap();
         });
         let silent = at(path).ask("show info\n", DEADLINE).await.unwrap_err();
-        assert_eq!(silent.to_string(), "the connection was closed without an answer");
+        assert_eq!(silent.to_string(), "HAProxy closed the connection without an answer");
         server.await.unwrap();
     }
 

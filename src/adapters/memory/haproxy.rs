@@ -11,7 +11,7 @@ use crate::observation::{AdminState, LoadBalancerState, OldServer, OldWorker, Se
 /// How long HAProxy takes to restart.
 const RESTART: Millis = 1_500;
 
-/// How often an agent is asked, and how long it takes to answer.
+/// How often `HAProxy` queries an agent, and how long the agent takes to answer.
 const AGENT_INTER: Millis = 150;
 const AGENT_TAKES: Millis = 60;
 

@@ -61,9 +61,9 @@ pub enum FindingKind {
     Updater,
     /// `HAProxy` runs a server that is missing from haproxy.cfg.
     Unlisted,
-    /// `HAProxy` sends a server's traffic to another address than haproxy.cfg specifies.
+    /// `HAProxy` sends a server's traffic to an address that differs from the one in haproxy.cfg.
     OtherAddress,
-    /// `HAProxy` runs a server with other settings than haproxy.cfg specifies.
+    /// `HAProxy` runs a server with settings that differ from haproxy.cfg.
     OtherSetting,
 }
 
@@ -419,7 +419,7 @@ fn unlisted(server: &Unlisted, containers: &[Container]) -> Option<DoctorFinding
             container.name
         ),
         fix: format!(
-            "reload HAProxy, if it was removed from haproxy.cfg; or name the file that has it with --haproxy-config; \
+            "reload HAProxy, if it was removed from haproxy.cfg; or use --haproxy-config to name the file that has it; \
              or `set server {} state maint` at {load_balancer}",
             state.id
         ),

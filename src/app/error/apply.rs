@@ -15,7 +15,7 @@ pub enum ApplyError {
     SocketGone { socket: String },
     /// The running HAProxy does not read the file. `service` says how it was found.
     #[error(
-        "HAProxy as {service} runs it (`{arguments}`) does not read {file}; name the file that it reads with --haproxy-config"
+        "HAProxy as {service} runs it (`{arguments}`) does not read {file}. Use --haproxy-config to name the file that it reads"
     )]
     FileNotUsedByHaproxy { file: String, service: String, arguments: String },
     /// The file is bind-mounted on its own into HAProxy's container, at `mounted_at`.
@@ -29,22 +29,24 @@ pub enum ApplyError {
     HaproxyRefuses { alerts: Vec<String> },
     /// The change needs a reload, which `--reload never` forbids.
     #[error(
-        "refused, nothing was touched: {change}, and --reload never forbids it. Allow the reload with --reload auto"
+        "refused, nothing was touched: {change}, and `--reload never` forbids that. Allow the reload with --reload auto"
     )]
     ReloadNeeded { change: String },
     /// drainswap has no way to reload HAProxy. `service` says how HAProxy was found.
     #[error(
-        "cannot reload HAProxy: {service} has no master socket (-S). Nothing was touched; name one with --master-socket, or name a way to reload with --reload-by"
+        "cannot reload HAProxy: {service} has no master socket (-S). Nothing was touched. Name one with --master-socket, or name a way to reload with --reload-by"
     )]
     NoReloader { service: String },
     /// A server that the new file drops still has sessions.
     #[error(
-        "{server} still had sessions after {limit:?} (--drain-timeout). Try again later, or raise --drain-timeout"
+        "{server} still had sessions after {} s (--drain-timeout). Try again later, or raise --drain-timeout",
+        .limit.as_secs_f32()
     )]
     NotEmpty { server: ServerId, limit: Duration },
     /// A server that the new file adds does not pass its check.
     #[error(
-        "{server} had not passed a check after {limit:?} (--reload-timeout), so drainswap kept the servers that it replaces. Correct the new server, or raise --reload-timeout"
+        "{server} had not passed a check after {} s (--reload-timeout), so drainswap kept the servers that it replaces. Correct the new server, or raise --reload-timeout",
+        .limit.as_secs_f32()
     )]
     NewServerNotUp { server: ServerId, limit: Duration },
     /// HAProxy does not run the new file, and the old one was restored.

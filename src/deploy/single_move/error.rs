@@ -27,12 +27,12 @@ pub enum MoveError {
     #[error("{server} is ready again: {}. Find out which, then set the server again", revert_cause(*.has_agent))]
     Reverted { server: ServerId, has_agent: bool },
     #[error(
-        "{server} {what}; gave up after {seconds} s (--drain-timeout). It stays in {state}. Try again, or wait longer with --drain-timeout"
+        "{server} {what}. drainswap gave up after {seconds} s (--drain-timeout), and {server} stays in {state}. Try again, or raise --drain-timeout"
     )]
     TimedOut { server: ServerId, what: Unfinished, seconds: u64, state: AdminState },
     /// The operator stopped the wait.
     #[error(
-        "stopped waiting; {server} stays in {state}. Put it back with `drainswap ready {server}` if that is not intended"
+        "drainswap stopped waiting, and {server} stays in {state}. Put it back with `drainswap ready {server}` if that is not intended"
     )]
     Stopped { server: ServerId, state: AdminState },
 }

@@ -289,7 +289,7 @@ fn the_remaining_servers_need_room_for_the_current_load() {
     let refused = full(World::pair(), 99).plan("v2").unwrap_err();
     assert_eq!(
         refused[0].to_string(),
-        "100 % → mobile/app1b would have room for 100 sessions (maxconn), but backend mobile has 101 now. Try again \
+        "the remaining servers (100 % → mobile/app1b) would have room for 100 sessions (maxconn), but backend mobile has 101 now. Try again \
          when there are fewer, raise maxconn, or use --floor 0 to accept that requests queue or fail"
     );
     let mut careful = full(World::pair(), 60);

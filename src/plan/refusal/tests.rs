@@ -136,7 +136,7 @@ backend spare
     server s 127.0.0.1:50000
 ",
     );
-    assert_snapshot!(refused(&world), @"mobile/sock (haproxy.cfg:4) has no address to probe: it is a unix socket, an unresolved name, or has no port. Give it an address and a port, and reload HAProxy");
+    assert_snapshot!(refused(&world), @"mobile/sock (haproxy.cfg:4) has no address to probe: its address is a unix socket or an unresolved name, or it has no port. Give it an address and a port, and reload HAProxy");
     let labelled = |container: &mut Container| container.claims = vec!["mobile/sock".to_owned()];
     let labelled = world.another("spare-s", "mobile-sock", labelled).floor(0);
     assert!(
@@ -167,7 +167,7 @@ fn a_server_that_only_haproxy_knows_is_not_cut_off_from_its_container() {
     }
     let elsewhere = World::pair().unlisted("old/app1", "127.0.0.1:50009");
     assert!(elsewhere.plan("v2").is_ok(), "it reaches another container, or none");
-    assert_snapshot!(refused(&World::pair().unlisted("old/app1", "127.0.0.1:50000")), @"HAProxy also sends requests to mobile-app1 as old/app1 (UP, 2 sessions), which is not in haproxy.cfg, so it cannot be drained together with mobile/app1. Reload HAProxy if old/app1 was removed from haproxy.cfg, name the file that has it with --haproxy-config, or take it out of service: `set server old/app1 state maint` at /run/haproxy/admin.sock");
+    assert_snapshot!(refused(&World::pair().unlisted("old/app1", "127.0.0.1:50000")), @"HAProxy also sends requests to mobile-app1 as old/app1 (UP, 2 sessions), which is not in haproxy.cfg, so it cannot be drained together with mobile/app1. Reload HAProxy if old/app1 was removed from haproxy.cfg, use --haproxy-config to name the file that has it, or take it out of service: `set server old/app1 state maint` at /run/haproxy/admin.sock");
 }
 
 #[test]
@@ -230,8 +230,8 @@ fn without(mut world: World, id: &str) -> World {
 
 #[test]
 fn a_server_that_the_running_process_does_not_know_is_refused() {
-    assert_snapshot!(refused(&without(World::origin(), "mobile/app1b")), @"mobile/app1b is in haproxy.cfg (haproxy.cfg:6), but the running HAProxy does not know it. Reload HAProxy, or name the configuration that it runs with --haproxy-config");
-    assert_snapshot!(refused(&without(World::shared(), "tablet/one")), @"tablet/one is in haproxy.cfg (haproxy.cfg:9), but the running HAProxy does not know it. Reload HAProxy, or name the configuration that it runs with --haproxy-config");
+    assert_snapshot!(refused(&without(World::origin(), "mobile/app1b")), @"mobile/app1b is in haproxy.cfg (haproxy.cfg:6), but the running HAProxy does not know it. Reload HAProxy, or use --haproxy-config to name the configuration that it runs");
+    assert_snapshot!(refused(&without(World::shared(), "tablet/one")), @"tablet/one is in haproxy.cfg (haproxy.cfg:9), but the running HAProxy does not know it. Reload HAProxy, or use --haproxy-config to name the configuration that it runs");
 }
 
 #[test]

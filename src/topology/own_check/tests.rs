@@ -51,7 +51,7 @@ fn the_own_check_decides_where_a_probe_cannot() {
             "tcp-check rules",
         ),
         ("mode tcp", "10.0.0.1:80 check check-ssl verify none", "a TLS handshake"),
-        ("mode tcp", "10.0.0.1:80 check port 9000", "another address than the traffic's"),
+        ("mode tcp", "10.0.0.1:80 check port 9000", "an address that differs from the traffic's"),
         ("mode tcp", "10.0.0.1:80 check healthcheck shop", "healthcheck shop"),
         (HTTPCHK, "10.0.0.1:80 check healthcheck shop", "healthcheck shop"),
         (HTTPCHK, "10.0.0.1:80 check send-proxy", "httpchk behind a PROXY line"),
