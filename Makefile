@@ -31,8 +31,8 @@ sweep: ## Run the slow tests: kills, every HAProxy and engine, the wide simulati
 bench: ## Run the benchmarks
 	.ci/parts stage cargo bench --locked
 
-coverage: ## Check that tests cover every branch of deploy, plan and journal
-	.ci/coverage
+coverage: ## Check that tests cover every branch of deploy, plan and run; REAL=1 counts those with real parts
+	.ci/coverage $(if $(REAL),--real)
 
 fuzz: ## Fuzz every parser of stored or received bytes, for TIME seconds each
 	.ci/fuzz
