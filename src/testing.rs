@@ -431,3 +431,19 @@ fn proof(question: &Question) -> String {
         Question::Tcp => "connected, and the connection stays open".to_owned(),
     }
 }
+
+/// Checks that a text which cannot be written in full is an error, wherever the writer fails.
+pub fn fails_with_its_writer(text: &impl std::fmt::Display) {
+    struct Room(usize);
+    impl std::fmt::Write for Room {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            self.0 = self.0.checked_sub(text.len()).ok_or(std::fmt::Error)?;
+            Ok(())
+        }
+    }
+    let length = text.to_string().len();
+    for room in 0..=length {
+        let written = std::fmt::Write::write_fmt(&mut Room(room), format_args!("{text}"));
+        assert_eq!(written.is_ok(), room == length, "{room} of {length} bytes");
+    }
+}

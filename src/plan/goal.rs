@@ -105,3 +105,21 @@ impl RollbackTarget {
         containers.iter().find(|it| it.id == kept.id && it.name == kept.name && it.state.is_idle())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::image;
+
+    #[test]
+    fn a_server_gets_an_image_only_if_the_target_names_one_for_it() {
+        let (app1, app2): (ServerId, ServerId) = ("web/app1".parse().unwrap(), "web/app2".parse().unwrap());
+        let target = RollbackTarget { image: image("v1"), container: None, engine: String::new() };
+        let each = Target::Each([(app1.clone(), target.clone())].into());
+        assert_eq!((each.image(&app1), each.image(&app2)), (Some(&image("v1")), None));
+        assert_eq!((each.rollback_target(&app1), each.rollback_target(&app2)), (Some(&target), None));
+        let everywhere = Target::Everywhere(image("v2"));
+        assert_eq!((everywhere.image(&app2), everywhere.rollback_target(&app2)), (Some(&image("v2")), None));
+        assert_eq!((Target::Unknown.image(&app1), Target::Unknown.rollback_target(&app1)), (None, None));
+    }
+}

@@ -79,4 +79,22 @@ mod tests {
         let runs: Vec<&str> = kept.iter().map(|it| it.name.rsplit_once('-').unwrap().1).collect();
         assert_eq!(runs, ["20261124T221500.000Z", "20261123T221500.000Z"]);
     }
+
+    #[test]
+    fn a_kept_container_shares_a_place_if_both_publish_a_port_of_the_same_address() {
+        let model = &World::pair().observation.containers[0];
+        let port = |address: &str| {
+            let address: std::net::SocketAddr = address.parse().unwrap();
+            Published { ip: address.ip(), port: address.port(), ..model.published[0] }
+        };
+        let shares = |one: &str, other: &str| {
+            let kept = Container { published: vec![port(one)], ..model.clone() };
+            may_share_place(&kept, &[port(other)])
+        };
+        assert!(shares("127.0.0.1:80", "127.0.0.1:80"));
+        assert!(!shares("127.0.0.1:80", "127.0.0.1:81"));
+        assert!(!shares("127.0.0.1:80", "127.0.0.2:80"));
+        assert!(shares("0.0.0.0:80", "127.0.0.2:80") && shares("127.0.0.1:80", "0.0.0.0:80"));
+        assert!(may_share_place(&Container { published: vec![port("127.0.0.1:80")], ..model.clone() }, &[]));
+    }
 }

@@ -213,4 +213,13 @@ mod tests {
         let plan = World::origin().plan("v2").unwrap();
         assert_eq!(competing_run(&plan, "ssh://elsewhere", &elsewhere.observation.containers), None);
     }
+
+    #[test]
+    fn a_line_without_a_container_is_in_no_run_s_hands() {
+        let lines = "backend mobile\n server app1 127.0.0.1:50000\n server vm 192.0.2.7:80\n";
+        let mut world = aside(World::of(lines), "mobile-app1", ContainerRole::Candidate).gone("mobile-vm");
+        world.observation.host_addresses.retain(std::net::IpAddr::is_loopback);
+        let in_flight = servers_in_flight(&world.topology(), &world.observation, &BTreeSet::new());
+        assert_eq!(in_flight, BTreeSet::from(["mobile/app1".parse().unwrap()]));
+    }
 }

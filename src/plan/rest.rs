@@ -154,4 +154,28 @@ mod tests {
         );
         assert_eq!(Rest::default().to_string(), "");
     }
+
+    #[test]
+    fn each_reason_is_given_for_one_server_and_for_several() {
+        use LeftReason::{Leave, NoAddress, NoContainer, NotAsked, NotCreated, Spare};
+        let words = |why, servers: &[&str]| {
+            let left = servers.iter().map(|server| left(server, why)).collect();
+            Rest { left, ..Rest::default() }.why_left().collect::<String>()
+        };
+        for (why, of_one, of_two) in [
+            (NoContainer, "has no container", "have no container"),
+            (NoAddress, "has no address in HAProxy", "have no address in HAProxy"),
+            (
+                NotCreated,
+                "has no container any more (--no-create)",
+                "have no container any more (--no-create)",
+            ),
+            (Spare, "is a spare slot", "are spare slots"),
+            (Leave, "is excluded by the settings (leave)", "are excluded by the settings (leave)"),
+            (NotAsked, "is not named by --only", "are not named by --only"),
+        ] {
+            assert_eq!(words(why, &["web/a"]), format!("web/a {of_one}"));
+            assert_eq!(words(why, &["web/a", "web/b"]), format!("web/a, web/b {of_two}"));
+        }
+    }
 }

@@ -85,3 +85,79 @@ impl ServerChange {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::World;
+
+    /// Returns a ready server of weight 100 with its own check on and without an agent.
+    fn ready() -> ServerState {
+        World::pair().observation.load_balancers[0].servers[0].clone()
+    }
+
+    /// Returns the server as it will be after the change.
+    fn after(change: ServerChange, mut server: ServerState) -> ServerState {
+        change.preview(&mut server, 100);
+        server
+    }
+
+    #[test]
+    fn a_previewed_change_counts_as_applied() {
+        let drained = after(ServerChange::State(AdminState::Drain), ready());
+        for (change, from) in [
+            (ServerChange::State(AdminState::Drain), ready()),
+            (ServerChange::State(AdminState::Maint), ready()),
+            (ServerChange::State(AdminState::Ready), drained.clone()),
+            (ServerChange::ReadyWhenProven, drained),
+            (ServerChange::Weight(Weight::Percent(50)), ready()),
+            (ServerChange::Check(Checker::Health, false), ready()),
+        ] {
+            assert!(!change.is_applied(&from, 100), "{change:?}");
+            assert!(change.is_applied(&after(change, from), 100), "{change:?}");
+        }
+    }
+
+    #[test]
+    fn a_previewed_state_has_its_status_and_one_that_is_already_so_keeps_what_haproxy_reports() {
+        for (state, status) in [(AdminState::Drain, "DRAIN"), (AdminState::Maint, "MAINT")] {
+            let there = after(ServerChange::State(state), ready());
+            assert_eq!(there.status, status);
+            assert_eq!(after(ServerChange::ReadyWhenProven, there).status, "UP");
+        }
+        let rising = ServerState { status: "UP 1/3".to_owned(), ..ready() };
+        assert_eq!(after(ServerChange::State(AdminState::Ready), rising.clone()), rising);
+    }
+
+    #[test]
+    fn a_check_that_a_server_does_not_have_cannot_be_turned_on() {
+        let on = ServerChange::Check(Checker::Agent, true);
+        assert_eq!(after(on, ready()), ready());
+        let mut with_agent = ready();
+        with_agent.checks.agent = Checking::Off;
+        assert_eq!(after(on, with_agent.clone()).checks.agent, Checking::On);
+        assert!(!on.is_applied(&with_agent, 100) && on.is_applied(&after(on, with_agent), 100));
+    }
+
+    #[test]
+    fn the_inverse_of_a_change_restores_what_was_before() {
+        let drained = after(ServerChange::State(AdminState::Drain), ready());
+        for (change, from) in [
+            (ServerChange::State(AdminState::Maint), drained.clone()),
+            (ServerChange::ReadyWhenProven, drained),
+            (ServerChange::Weight(Weight::Percent(0)), ready()),
+            (ServerChange::Check(Checker::Health, false), ready()),
+        ] {
+            let back = change.inverse(&from);
+            assert_eq!(after(back, after(change, from.clone())), from, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn only_changes_of_the_state_set_one() {
+        assert_eq!(ServerChange::ReadyWhenProven.state(), Some(AdminState::Ready));
+        assert_eq!(ServerChange::State(AdminState::Drain).state(), Some(AdminState::Drain));
+        assert_eq!(ServerChange::Weight(Weight::Percent(0)).state(), None);
+        assert_eq!(ServerChange::Check(Checker::Health, false).state(), None);
+    }
+}

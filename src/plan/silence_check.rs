@@ -127,4 +127,23 @@ mod tests {
         assert!(!SilenceCheck::Everywhere(false).is_made_for("pay"));
         assert!(some.leaves_out_more_than(&SilenceCheck::default()) && !some.leaves_out_more_than(&some));
     }
+
+    #[test]
+    fn a_backend_that_is_already_left_out_is_not_left_out_by_another_setting() {
+        let table = |backends: &[(&str, bool)]| {
+            SilenceCheck::ByBackend(backends.iter().map(|(name, is)| ((*name).to_owned(), *is)).collect())
+        };
+        let pay = table(&[("pay", false)]);
+        assert!(!pay.leaves_out_more_than(&SilenceCheck::Everywhere(false)));
+        assert!(table(&[("pay", false), ("web", false)]).leaves_out_more_than(&pay));
+        assert!(!table(&[("pay", true)]).leaves_out_more_than(&SilenceCheck::default()));
+        assert!(SilenceCheck::Everywhere(false).leaves_out_more_than(&pay));
+    }
+
+    #[test]
+    fn it_is_printed_as_in_the_settings() {
+        assert_eq!(SilenceCheck::Everywhere(false).to_string(), "false");
+        let two = SilenceCheck::ByBackend([("pay".to_owned(), false), ("web".to_owned(), true)].into());
+        assert_eq!(two.to_string(), "pay = false, web = true");
+    }
 }

@@ -86,11 +86,26 @@ mod tests {
         let unchecked = |policy: &mut Policy| policy.silence_check = SilenceCheck::Everywhere(false);
         assert_eq!(named(unchecked), ["silence_check"]);
         assert_eq!(named(|policy| policy.scope.enable = true), ["scope"]);
+        assert_eq!(named(|policy| policy.renew_anon_volumes = true), ["renew_anon_volumes"]);
         assert_eq!(named(|policy| policy.scope.no_create = true), [""; 0]);
         let more = |policy: &mut Policy| {
             (policy.keep, policy.rise, policy.ready_timeout) = (0, 1, Duration::from_secs(9000));
             (policy.lb_quorum, policy.on_failure) = (LbQuorum::Reachable, OnFailure::Stop);
         };
         assert_eq!(named(more), ["keep", "lb_quorum", "on_failure", "rise"]);
+    }
+
+    #[test]
+    fn a_choice_that_ends_more_sessions_is_laxer() {
+        use OnDrainTimeout::{Fail, Force, Maint, Shutdown};
+        let ranked = [Fail, Maint, Shutdown, Force];
+        for (index, settings) in ranked.into_iter().enumerate() {
+            let settings = Policy { on_drain_timeout: settings, ..Policy::default() };
+            for (other, on_drain_timeout) in ranked.into_iter().enumerate() {
+                let policy = Policy { on_drain_timeout, ..Policy::default() };
+                let is_laxer = !weaker_limits(&policy, &settings).is_empty();
+                assert_eq!(is_laxer, other > index, "{on_drain_timeout:?} {:?}", settings.on_drain_timeout);
+            }
+        }
     }
 }

@@ -90,4 +90,23 @@ mod tests {
             assert_eq!((call.is_seen(&all), call.is_seen(&stopped)), (in_service, put_aside), "{call}");
         }
     }
+
+    #[test]
+    fn a_call_is_printed_as_what_it_does_to_which_container() {
+        let container = ContainerId("c0ffee".repeat(8));
+        let (name, policy) = ("app1".to_owned(), RestartPolicy::never());
+        for (call, printed) in [
+            (EngineCall::Create { name: name.clone() }, "create app1"),
+            (EngineCall::Start { container: container.clone() }, "start c0ffeec0ffee"),
+            (EngineCall::Stop { container: container.clone() }, "stop c0ffeec0ffee"),
+            (EngineCall::Rename { container: container.clone(), name }, "rename c0ffeec0ffee to app1"),
+            (
+                EngineCall::SetRestart { container: container.clone(), policy },
+                "set the restart policy of c0ffeec0ffee",
+            ),
+            (EngineCall::Remove { container }, "remove c0ffeec0ffee"),
+        ] {
+            assert_eq!(call.to_string(), printed);
+        }
+    }
 }

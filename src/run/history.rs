@@ -247,6 +247,19 @@ mod tests {
     }
 
     #[test]
+    fn a_first_start_and_a_server_that_was_only_put_back_have_nothing_to_return_to() {
+        let mut run = run("v2", RunKind::Deploy, deployed());
+        let found =
+            |run: &Run| revisions(std::slice::from_ref(run)).iter().map(|it| it.servers.len()).sum::<usize>();
+        assert_eq!(found(&run), 2);
+        run.plan.lanes[0].replacement = None;
+        assert_eq!(found(&run), 1);
+        let first = run.plan.lanes[1].replacement.as_mut().unwrap();
+        (first.described, first.old) = (true, None);
+        assert_eq!(found(&run), 0);
+    }
+
+    #[test]
     fn deploys_are_a_stack() {
         let deploy = |name: &str, image: &str| {
             let mut run = run(image, RunKind::Deploy, deployed());

@@ -140,62 +140,62 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unchanged { rest } if rest.left.is_empty() => {
-                f.write_str("nothing to do: every server runs the wanted image")?;
-                f.write_str(&then(rest))
+                write!(f, "nothing to do: every server runs the wanted image{}", then(rest))
             }
             Self::Unchanged { rest } => {
                 write!(f, "nothing to do: every other server runs the wanted image, {rest}")
             }
             Self::Skipped => f.write_str("nothing was touched: the hook before_run skipped the run"),
             Self::Deployed { replaced, put_back, skipped, rest } => {
-                f.write_str(&done(*replaced, *put_back, rest))?;
-                if !skipped.is_empty() {
-                    write!(f, "; {} skipped by a hook", list(skipped))?;
-                }
-                Ok(())
+                let done = done(*replaced, *put_back, rest);
+                write!(
+                    f,
+                    "{done}{}",
+                    unless_empty(skipped, || format!("; {} skipped by a hook", list(skipped)))
+                )
             }
             Self::RolledBack { reason, kept, left_out, restored, asked } => {
-                f.write_str(&rolled_back(*asked, kept, restored))?;
-                write!(f, ": {reason}{}", stays_out(left_out))
+                write!(f, "{}: {reason}{}", rolled_back(*asked, kept, restored), stays_out(left_out))
             }
             Self::Refused { reason } => write!(f, "refused, nothing was touched: {reason}"),
             Self::Cancelled { replaced, remaining, left_out, rest } => {
                 let every = if left_out.is_empty() && rest.is_empty() { "every" } else { "every other" };
-                write!(f, "cancelled: {every} server is in service")?;
-                if replaced.is_empty() {
-                    write!(f, ", {} unchanged", list(remaining))?;
+                let remaining = list(remaining);
+                let done = if replaced.is_empty() {
+                    format!(", {remaining} unchanged")
                 } else {
-                    let (replaced, remaining) = (list(replaced), list(remaining));
-                    write!(
-                        f,
-                        "; {replaced} replaced, {remaining} not. Deploy again to finish, or roll back"
-                    )?;
-                }
-                f.write_str(&stays_out(left_out))?;
-                f.write_str(&then(rest))
+                    format!(
+                        "; {} replaced, {remaining} not. Deploy again to finish, or roll back",
+                        list(replaced)
+                    )
+                };
+                let (out, rest) = (stays_out(left_out), then(rest));
+                write!(f, "cancelled: {every} server is in service{done}{out}{rest}")
             }
             Self::Stuck { servers, kept, journal, resume, .. } => {
-                f.write_str("STUCK, manual recovery is needed")?;
-                servers.iter().try_for_each(|server| write!(f, "\n  {server}"))?;
-                if !kept.is_empty() {
-                    write!(f, "\n  {} the new container, in service", keep(kept))?;
-                }
-                if !journal.is_empty() {
-                    write!(f, "\n  the journal of this run is {journal}")?;
-                }
-                if !resume.is_empty() {
-                    write!(f, "\n  `{resume}` resumes the run, whether or not these commands were run")?;
-                }
-                Ok(())
+                let servers: Vec<String> = servers.iter().map(|server| format!("\n  {server}")).collect();
+                let kept = unless_empty(kept, || format!("\n  {} the new container, in service", keep(kept)));
+                let journal =
+                    unless_empty(journal.as_bytes(), || format!("\n  the journal of this run is {journal}"));
+                let resume = unless_empty(resume.as_bytes(), || {
+                    format!("\n  `{resume}` resumes the run, whether or not these commands were run")
+                });
+                write!(f, "STUCK, manual recovery is needed{}{kept}{journal}{resume}", servers.concat())
             }
         }
     }
 }
 
+/// Returns a clause about these things, if there are any.
+fn unless_empty<T>(things: &[T], clause: impl FnOnce() -> String) -> String {
+    if things.is_empty() { String::new() } else { clause() }
+}
+
 impl fmt::Display for StuckServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.server, self.status)?;
-        self.commands.iter().try_for_each(|command| write!(f, "\n      {command}"))
+        let commands: Vec<String> =
+            self.commands.iter().map(|command| format!("\n      {command}")).collect();
+        write!(f, "{}: {}{}", self.server, self.status, commands.concat())
     }
 }
 
@@ -255,11 +255,108 @@ fn back(restored: &[ServerId]) -> String {
 /// Returns the sentence about servers that an undo left in maint.
 fn stays_out(left_out: &[ServerId]) -> String {
     let stay = if left_out.len() == 1 { "stays" } else { "stay" };
-    let told = || format!(". {} did not serve before either and {stay} in maint", list(left_out));
-    if left_out.is_empty() { String::new() } else { told() }
+    unless_empty(left_out, || format!(". {} did not serve before either and {stay} in maint", list(left_out)))
 }
 
 /// Returns a count such as `1 container replaced` or `4 containers replaced`.
 fn containers(count: usize, done: &str) -> String {
     if count == 1 { format!("1 container {done}") } else { format!("{count} containers {done}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::AdminState;
+
+    fn ids(servers: &[&str]) -> Vec<ServerId> {
+        servers.iter().map(|server| server.parse().unwrap()).collect()
+    }
+
+    fn sorry() -> Rest {
+        let left = vec![LeftServer { server: "web/sorry".parse().unwrap(), why: LeftReason::NoContainer }];
+        Rest { left, ..Rest::default() }
+    }
+
+    fn deployed(replaced: usize, put_back: usize, skipped: &[&str], rest: Rest) -> String {
+        Outcome::Deployed { replaced, put_back, skipped: ids(skipped), rest }.to_string()
+    }
+
+    #[test]
+    fn a_deploy_names_what_it_did_and_what_it_left() {
+        assert_eq!(
+            deployed(1, 2, &["web/app3"], Rest::default()),
+            "done: 1 container replaced and 2 containers put back, every one is in service; web/app3 skipped by a hook"
+        );
+        assert_eq!(deployed(2, 0, &[], sorry()), "done: 2 replaced, 1 left: web/sorry has no container");
+        assert_eq!(
+            deployed(0, 0, &[], sorry()),
+            "done: nothing was replaced, 1 left: web/sorry has no container"
+        );
+        let unchanged = |rest| Outcome::Unchanged { rest }.to_string();
+        assert_eq!(unchanged(Rest::default()), "nothing to do: every server runs the wanted image");
+        assert_eq!(
+            unchanged(sorry()),
+            "nothing to do: every other server runs the wanted image, 1 left: web/sorry has no container"
+        );
+    }
+
+    #[test]
+    fn a_cancelled_run_does_not_claim_servers_that_are_out_of_service() {
+        let cancelled = |replaced: &[&str], left_out: &[&str], rest: Rest| {
+            let (replaced, left_out) = (ids(replaced), ids(left_out));
+            Outcome::Cancelled { replaced, remaining: ids(&["web/app2"]), left_out, rest }.to_string()
+        };
+        assert_eq!(
+            cancelled(&[], &[], Rest::default()),
+            "cancelled: every server is in service, web/app2 unchanged"
+        );
+        assert_eq!(
+            cancelled(&["web/app1"], &["web/app2"], Rest::default()),
+            "cancelled: every other server is in service; web/app1 replaced, web/app2 not. Deploy again to finish, or roll back. web/app2 did not serve before either and stays in maint"
+        );
+        let (server, state) = ("web/app3".parse().unwrap(), AdminState::Drain);
+        let out_of_service = vec![OutOfService { server, state, has_agent: false }];
+        assert_eq!(
+            cancelled(&[], &[], Rest { out_of_service, ..Rest::default() }),
+            "cancelled: every other server is in service, web/app2 unchanged; web/app3 stays in drain"
+        );
+    }
+
+    #[test]
+    fn a_stuck_run_names_its_journal_and_what_resumes_it_if_they_are_known() {
+        let servers = vec![StuckServer {
+            server: "web/app1".parse().unwrap(),
+            status: "in maint".to_owned(),
+            commands: vec!["docker start app1".to_owned(), "drainswap ready web/app1".to_owned()],
+        }];
+        let stuck = |kept: &[&str], journal: &str, resume: &str| {
+            let (reason, servers) = ("no".to_owned(), servers.clone());
+            let (journal, resume) = (journal.to_owned(), resume.to_owned());
+            Outcome::Stuck { reason, servers, kept: ids(kept), journal, resume }.to_string()
+        };
+        let commands = "STUCK, manual recovery is needed\n  web/app1: in maint\n      docker start app1\n      drainswap ready web/app1";
+        assert_eq!(stuck(&[], "", ""), commands);
+        assert_eq!(
+            stuck(&["web/app2"], "/var/run.jsonl", "drainswap resume"),
+            format!(
+                "{commands}\n  web/app2 keeps the new container, in service\n  the journal of this run is /var/run.jsonl\n  `drainswap resume` resumes the run, whether or not these commands were run"
+            )
+        );
+    }
+
+    #[test]
+    fn only_servers_that_were_kept_have_the_new_container_after_a_failure() {
+        let (app1, app2): (ServerId, ServerId) = ("web/app1".parse().unwrap(), "web/app2".parse().unwrap());
+        let (reason, kept) = (String::new(), vec![app1.clone()]);
+        let (journal, resume) = (String::new(), String::new());
+        let stuck = Outcome::Stuck { reason, servers: Vec::new(), kept, journal, resume };
+        assert!(stuck.keeps_new_container(&app1) && !stuck.keeps_new_container(&app2));
+        let cancelled = Outcome::Cancelled {
+            replaced: vec![app2.clone()],
+            remaining: vec![app1.clone()],
+            left_out: Vec::new(),
+            rest: Rest::default(),
+        };
+        assert!(cancelled.keeps_new_container(&app2) && !cancelled.keeps_new_container(&app1));
+    }
 }

@@ -115,4 +115,26 @@ mod tests {
         let deployed = Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![], rest: Rest::default() };
         assert!(super::promotable_image(backend, Some(Some(&deployed))).is_ok());
     }
+
+    #[test]
+    fn a_server_without_a_container_or_an_answer_prevents_a_promotion() {
+        let gone = promotable_image(&World::pair().down("mobile/app1b").gone("mobile-app1b")).unwrap_err();
+        assert!(gone.starts_with("mobile/app1b does not serve there: it has no container"), "{gone}");
+        let silent = promotable_image(&World::pair().silent("mobile/app1b")).unwrap_err();
+        assert!(silent.starts_with("mobile/app1b does not serve there: connection refused"), "{silent}");
+        let mut world = World::pair().gone("mobile-app1").gone("mobile-app1b");
+        world.observation.host_addresses.clear();
+        let none = promotable_image(&world).unwrap_err();
+        assert!(none.starts_with("mobile does not serve there: it has no server with a container"), "{none}");
+    }
+
+    #[test]
+    fn an_image_that_no_registry_has_is_not_promoted() {
+        let built = |world: World, name: &str| world.container(name, |it| it.repo_digests.clear());
+        let one = built(World::pair(), "mobile-app1");
+        let mixed = promotable_image(&one).unwrap_err();
+        assert!(mixed.starts_with("servers run different images"), "{mixed}");
+        let both = promotable_image(&built(one, "mobile-app1b")).unwrap_err();
+        assert!(both.contains(" has no digest from a registry, so no other host can pull it"), "{both}");
+    }
 }

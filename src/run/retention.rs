@@ -55,7 +55,8 @@ pub fn images(revisions: &[Revision]) -> Vec<Image> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::World;
+    use crate::plan::RollbackTarget;
+    use crate::testing::{World, image};
 
     #[test]
     fn only_renewed_volumes_are_removed_with_a_kept_container() {
@@ -102,5 +103,37 @@ mod tests {
         let lodger = has(model, "backup", &[volume("a", "/mnt")]);
         assert_eq!(names(&[&next, &lodger]), [""; 0], "another container uses it");
         assert_eq!(names(&[]), [""; 0], "it has no successor");
+    }
+
+    #[test]
+    fn a_container_that_no_run_has_kept_loses_no_volume() {
+        let mut world = World::pair();
+        let container = &mut world.observation.containers[0];
+        let volume = UnnamedVolume { name: "a".to_owned(), target: "/data".to_owned(), by_image: true };
+        container.unnamed_volumes = Some(vec![volume]);
+        let mut plan = World::pair().plan("v2").unwrap();
+        let replacement = plan.lanes[0].replacement.as_mut().unwrap();
+        replacement.renew_volumes = true;
+        replacement.old = Some(container.clone());
+        let run = Run::opened(plan, crate::run::journal::VERSION, None, 7);
+        assert!(renewed(container, &[], &[&run]).is_empty());
+    }
+
+    #[test]
+    fn an_image_that_a_rollback_needs_is_kept_even_if_an_older_state_has_it_too() {
+        let state = |tags: &[(&str, &str)]| {
+            let target = |tag| RollbackTarget { image: image(tag), container: None, engine: String::new() };
+            let servers = tags.iter().map(|(server, tag)| (server.parse().unwrap(), target(tag))).collect();
+            Revision { deployed_by: None, at: None, takes_back: Vec::new(), servers }
+        };
+        let states = [
+            state(&[("mobile/app1", "v3"), ("mobile/app2", "v3")]),
+            state(&[("mobile/app1", "v2")]),
+            state(&[("mobile/app1", "v3"), ("mobile/app2", "v1")]),
+        ];
+        assert_eq!(images(&states), [image("v3"), image("v2"), image("v1")]);
+        assert_eq!(unneeded(&states, 1), [image("v2"), image("v1")]);
+        assert_eq!(unneeded(&states, 2), [image("v1")]);
+        assert_eq!(unneeded(&states, 9), []);
     }
 }

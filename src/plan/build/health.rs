@@ -155,4 +155,10 @@ mod tests {
             assert!(described(Some((90, is_given))).starts_with(LATE), "{is_given}");
         }
     }
+
+    #[test]
+    fn an_unhealthy_container_that_does_not_run_is_not_named() {
+        let stopped = said(&checked(30, true, Health::Unhealthy).stopped("mobile-app1"));
+        assert!(!stopped.contains("Docker reports"), "{stopped}");
+    }
 }

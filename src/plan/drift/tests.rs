@@ -3,7 +3,7 @@ use insta::assert_snapshot;
 use super::*;
 use crate::model::hook::HookPoint;
 use crate::model::ids::ContainerId;
-use crate::observation::ContainerChange;
+use crate::observation::{Checking, ContainerChange};
 use crate::observation::{ContainerState, RestartPolicy};
 use crate::plan::OnFailure;
 use crate::testing::{World, image, plan_basis, plan_file};
@@ -225,4 +225,16 @@ fn changed_container_settings_are_reported_unless_they_were_unknown() {
     assert_eq!(diff(Some(change("user")), None), "");
     assert_eq!(diff(Some(change("user")), Some(change("user"))), "");
     assert_snapshot!(diff(Some(change("user")), Some(change("command"))), @"mobile/app1: the changes to its container's settings differ from those in the plan");
+}
+
+#[test]
+fn an_agent_that_was_turned_on_or_off_is_drift() {
+    let agent = |is: Checking| World::origin().server("mobile/app1", |it| it.checks.agent = is);
+    let (on, off) = (agent(Checking::On), agent(Checking::Off));
+    assert_eq!(diff(&on, &on), "");
+    let turned_off = diff(&on, &off);
+    assert!(turned_off.contains("the agent of mobile/app1 is now off; it was on\n"), "{turned_off}");
+    let turned_on = diff(&off, &on);
+    let at = "the agent of mobile/app1 is now on at /run/haproxy/admin.sock, which differs from the plan\n";
+    assert!(turned_on.contains(at), "{turned_on}");
 }

@@ -120,3 +120,25 @@ fn a_first_container_must_publish_the_address() {
         ContainerPlace::AtAddress
     );
 }
+
+#[test]
+fn a_name_that_another_network_knows_leads_there_if_the_old_container_was_elsewhere() {
+    let (server, old) = line(MatchRule::Name, Some("app1"));
+    let old = is_in(old, "front", "172.18.0.99");
+    let now = is_in(old.clone(), "back", "172.19.0.8");
+    let there = ContainerPlace::ByHostName("172.19.0.8:8080".parse().unwrap());
+    assert_eq!(server.place_of(&now, Some(&old)), there);
+    let mut nameless = now;
+    nameless.networks[0].aliases.clear();
+    assert_eq!(server.place_of(&nameless, Some(&old)), ContainerPlace::Elsewhere);
+}
+
+#[test]
+fn a_network_without_an_address_does_not_have_to_be_the_same() {
+    let (server, old) = line(MatchRule::Label, None);
+    let new = Container { id: ContainerId("f".repeat(64)), ..old.clone() };
+    let mut old = is_in(old, "front", "172.18.0.7");
+    old.networks[0].addresses.clear();
+    let new = is_in(new, "back", "172.19.0.8");
+    assert_eq!(server.place_of(&new, Some(&old)), ContainerPlace::AtAddress);
+}

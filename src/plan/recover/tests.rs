@@ -195,3 +195,34 @@ fn a_lane_that_only_puts_servers_back_in_service_has_no_containers() {
     let found = LaneFound::of(&lane, &[Step::Ready], None, &[]);
     assert_eq!(found, LaneFound { new: NewFound::Gone, ..LaneFound::default() });
 }
+
+#[test]
+fn a_container_that_the_engine_may_still_stop_neither_is_back_nor_serves() {
+    let found = |old, new| LaneFound { old, new };
+    let there = found(OldFound::Back, NewFound::There);
+    assert_eq!(there.with_stops(false, false), there);
+    assert_eq!(there.with_stops(true, false), found(OldFound::AsRecorded, NewFound::There));
+    assert_eq!(there.with_stops(false, true), found(OldFound::Back, NewFound::MayStop));
+    let gone = found(OldFound::Gone, NewFound::Gone);
+    assert_eq!(gone.with_stops(true, true), gone);
+}
+
+#[test]
+fn a_rest_is_left_unless_every_lane_is_finished() {
+    let plan = plan();
+    let has_rest = |came: &[(usize, Step)]| {
+        let begun = came.iter().map(|(lane, last)| (*lane, up_to(&plan, *lane, *last))).collect();
+        recover(&plan, &begun, Towards::Finish, |_| LaneFound::default()).has_rest()
+    };
+    let all = [(0, Step::Confirm), (1, Step::Confirm), (2, Step::Confirm), (3, Step::Start)];
+    assert!(!has_rest(&all), "the last one is finished without another plan");
+    assert!(has_rest(&all[..3]), "the last one was not started");
+}
+
+#[test]
+fn a_recovery_that_cannot_be_written_in_full_is_an_error() {
+    let plan = plan();
+    let begun = [(0, up_to(&plan, 0, Step::Drain))].into();
+    let recovery = recover(&plan, &begun, Towards::Finish, |_| LaneFound::default());
+    crate::testing::fails_with_its_writer(&recovery);
+}

@@ -313,6 +313,7 @@ fn scopes_are_compared_by_how_much_they_permit() {
     assert!(enables.does_more_than(&default) && !default.does_more_than(&enables));
     assert!(default.does_more_than(&creates_none) && !creates_none.does_more_than(&default));
     assert!(default.does_more_than(&leaves) && !leaves.does_more_than(&default));
+    assert!([&enables, &creates_none, &leaves].into_iter().all(|it| !it.does_more_than(it)));
 }
 
 /// There are several ways in which HAProxy does not use a server.
@@ -320,4 +321,27 @@ fn scopes_are_compared_by_how_much_they_permit() {
 fn a_server_that_is_only_down_is_repaired() {
     let world = server(with(""), "app2", |it| it.operational = Operational::Stopped).silent("mobile/app2");
     assert_eq!(work(&world), "app2 app1; ");
+}
+
+#[test]
+fn a_new_container_on_another_engine_is_not_about_to_start_here() {
+    let run = crate::model::ids::RunId::from("20261123T220000.000Z");
+    let new = ContainerRole::Candidate.name("mobile-app2", &run);
+    let world = with("").another("mobile-app2", &new, |it| {
+        it.state = ContainerState::Created;
+        it.engine = "ssh://other".to_owned();
+    });
+    let world = world.maint("mobile/app2").silent("mobile/app2").gone("mobile-app2").floor(0);
+    assert_eq!(work(&world), "app1; 1 left: mobile/app2 is a spare slot");
+}
+
+#[test]
+fn a_backend_whose_servers_have_no_address_is_refused() {
+    let claimed = |world: World, name: &str| {
+        world
+            .unresolved(&format!("mobile/{name}"))
+            .container(&format!("mobile-{name}"), |it| it.claims = vec![format!("mobile/{name}")])
+    };
+    let refused = claimed(claimed(with(""), "app1"), "app2").plan("v2").unwrap_err();
+    assert!(matches!(refused[..], [Refusal::NoAddress { .. }, Refusal::NoAddress { .. }]), "{refused:?}");
 }

@@ -119,6 +119,10 @@ fn the_operator_is_told_what_undoes_a_move() {
     let lost = MoveGoal { weight: Some(Weight::Percent(1)), ..goal(&world, AdminState::Ready) };
     let lost = MoveGoal { servers: BTreeMap::from([(id("mobile/app1"), 4)]), ..lost };
     assert!(told(&world, &lost).starts_with("1% of the weight 4 of mobile/app1 in haproxy.cfg is 0"));
+    let enough =
+        |written| MoveGoal { servers: BTreeMap::from([(id("mobile/app1"), written)]), ..lost.clone() };
+    assert_eq!(told(&world, &enough(100)), "", "1% of 100 is 1");
+    assert_eq!(told(&world, &enough(0)), "", "the weight in haproxy.cfg is 0 already");
     let world = World::pair().server("mobile/app1", |it| it.checks.agent = Checking::On);
     let drain = goal(&world, AdminState::Drain);
     assert!(told(&world, &drain).contains("puts the server back when it reports \"ready\""));

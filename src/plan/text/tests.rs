@@ -262,6 +262,10 @@ fn a_container_of_a_compose_project_is_replaced_with_a_note() {
     deploy mobile to registry.example.org/mobile:v2 (222222222222)
       note       mobile-app1 belongs to the Compose project shop: after the deploy `up` leaves it alone until the service changes in the file, and then replaces it without a drain. Put the new image into the file too, and use `up --no-recreate`. Do not run Compose during the run or while it is unfinished: `up` then removes the new containers
     ");
+    let both = World::pair().container("mobile-app1", compose).container("mobile-app1b", compose);
+    let note = &deploy(&both).warnings[0];
+    let these = "mobile-app1, mobile-app1b belong to the Compose project shop: after the deploy `up` leaves them alone";
+    assert!(note.starts_with(these), "{note}");
 }
 
 #[test]
@@ -341,6 +345,18 @@ fn a_rollback_gives_each_server_what_it_ran_before() {
 }
 
 #[test]
+fn a_plan_that_cannot_be_written_in_full_is_an_error() {
+    let leave = |world: World| world.scope(|it| it.only = ["app1".to_owned()].into());
+    let some = leave(World::pair());
+    let text = deploy(&some).to_string();
+    assert!(text.contains("  left       mobile/app1b is not named by --only\n"), "{text}");
+    crate::testing::fails_with_its_writer(&deploy(&some));
+    let none = deploy(&leave(World::pair().runs("mobile-app1", "v2")));
+    assert!(none.is_empty() && !none.rest.is_empty(), "{none}");
+    crate::testing::fails_with_its_writer(&none);
+}
+
+#[test]
 fn a_rollback_that_was_done_already_is_empty() {
     let plan = World::pair().plan_rollback(&[("mobile/app1", "v1")]).unwrap();
     assert_snapshot!(plan, @"roll back mobile: nothing to do for mobile/app1, mobile/app1b (as before the last deploy)");
@@ -406,9 +422,14 @@ fn containers_in_a_namespace_of_the_old_one_prevent_a_deploy_and_a_missing_image
             .starts_with("container sidecar is stopped and uses a namespace of mobile-app1")
     );
     world.observation.containers.pop();
-    world.observation.containers.push(lodger);
+    world.observation.containers.push(lodger.clone());
     let refused = world.plan("v2").unwrap_err();
     assert_snapshot!(refused[0], @"container sidecar shares a namespace (network, IPC or PID) with mobile-app1 behind mobile/app1 and would lose it when mobile-app1 stops. Stop it first and recreate it after the deploy. If such a container is the one that serves, and mobile-app1 only provides its network, as a VPN does, give it the label drainswap.server=mobile/app1");
+    let (id, name) = (ContainerId("e".repeat(64)), "logger".to_owned());
+    world.observation.containers.push(Container { id, name, ..lodger });
+    let both = world.plan("v2").unwrap_err()[0].to_string();
+    assert!(both.starts_with("containers sidecar, logger share a namespace"), "{both}");
+    assert!(both.contains("Stop them first and recreate them after the deploy"), "{both}");
 }
 
 proptest! {

@@ -42,13 +42,16 @@ impl Event {
     /// Fails if a part of it cannot be written as JSON.
     pub fn to_json(&self) -> Result<String> {
         let Self { version, at, run, lane, kind } = self;
-        let head = to_string(&Head { version: *version, at: *at, run: run.clone(), lane: *lane })?;
-        let EventKind::RunEnded { outcome, took_ms, own_ms } = kind else {
-            return Ok(joined(&[head, to_string(kind)?]));
-        };
-        let name = to_string(&Name { event: RUN_ENDED.to_owned() })?;
-        let end = to_string(&End { took_ms: *took_ms, own_ms: *own_ms })?;
-        Ok(joined(&[head, name, to_string(outcome)?, end]))
+        let mut objects =
+            vec![to_string(&Head { version: *version, at: *at, run: run.clone(), lane: *lane })];
+        if let EventKind::RunEnded { outcome, took_ms, own_ms } = kind {
+            let name = Name { event: RUN_ENDED.to_owned() };
+            let end = End { took_ms: *took_ms, own_ms: *own_ms };
+            objects.extend([to_string(&name), to_string(outcome), to_string(&end)]);
+        } else {
+            objects.push(to_string(kind));
+        }
+        objects.into_iter().collect::<Result<Vec<_>>>().map(|objects| joined(&objects))
     }
 
     /// Reads an event of any version. Ignores keys that it does not know.

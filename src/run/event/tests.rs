@@ -80,3 +80,28 @@ fn unaccounted_time_is_drainswap_s_own_and_never_negative() {
     assert_eq!(timing.own_ms(), 10);
     assert_eq!(Timing { out_of_rotation_ms: 80, ..timing }.own_ms(), 0);
 }
+
+#[test]
+fn an_object_without_the_keys_of_its_event_is_an_error() {
+    let head = r#""version":2,"at":"2026-11-23T22:15:00Z","run":"20261123T221500.000Z""#;
+    let error = |text: &str| Event::from_json(text).unwrap_err().to_string();
+    assert!(error("{}").starts_with("missing field"), "{}", error("{}"));
+    let nameless = error(&format!("{{{head}}}"));
+    assert!(nameless.starts_with("missing field `event`"), "{nameless}");
+    let timeless = error(&format!(r#"{{{head},"event":"run_ended","outcome":"skipped"}}"#));
+    assert!(timeless.starts_with("missing field `took_ms`"), "{timeless}");
+}
+
+#[test]
+fn servers_that_version_1_names_first_in_the_middle_of_a_run_are_further_lanes() {
+    let of = |server: &str| vec![ServerId::new("mobile", server)];
+    let kinds = [
+        EventKind::LaneResumed { servers: of("app1"), steps: Vec::new() },
+        EventKind::LaneKept { servers: of("app2") },
+        EventKind::Undone { servers: of("app1") },
+    ];
+    let mut events = kinds.map(|kind| Event { version: 1, ..event(None, kind) });
+    name_lanes(&mut events);
+    let lanes = [0, 1, 0].map(|lane| Some(LaneId::at(lane)));
+    assert_eq!(events.map(|event| event.lane), lanes);
+}

@@ -18,13 +18,17 @@ const BEHIND: &[u8] = b"\"}";
 /// # Errors
 /// Fails if the record cannot be written as JSON.
 pub fn line(record: &Record) -> Result<Vec<u8>, serde_json::Error> {
-    let mut line = serde_json::to_string(record)?;
+    serde_json::to_string(record).map(with_checksum)
+}
+
+/// Returns a record, written as JSON, as a complete line.
+fn with_checksum(mut line: String) -> Vec<u8> {
     let sum = sum(&line);
     // The brace at the end makes room for the key.
     line.pop();
     let mut line = line.into_bytes();
     line.extend([BEFORE, sum.as_bytes(), BEHIND, b"\n"].concat());
-    Ok(line)
+    line
 }
 
 /// The result of a checksum comparison.

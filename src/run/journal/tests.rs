@@ -1,3 +1,5 @@
+mod recovery;
+
 use insta::assert_snapshot;
 
 use proptest::prelude::*;

@@ -253,3 +253,68 @@ fn the_volumes_before_a_new_container_are_those_of_its_models() {
     let unknown = world.container("mobile-app1", |it| it.unnamed_volumes = None);
     assert_eq!(before(&unknown), None);
 }
+
+#[test]
+fn a_server_that_is_only_put_back_gets_no_container() {
+    let world = World::pair().runs("mobile-app1", "v2").maint("mobile/app1").left_out("mobile/app1");
+    let goal = Goal::new("mobile", RunKind::Deploy, Target::Everywhere(image("v2")), world.policy.clone());
+    let draft = build(&world.topology(), &world.observation, &goal).unwrap();
+    let created: Vec<&str> = draft.created().map(|(_, replacement)| replacement.name.as_str()).collect();
+    assert_eq!(created, ["mobile-app1b"]);
+}
+
+/// Returns two servers whose lines name the addresses of their containers in this network.
+fn by_own_address(network: &str) -> World {
+    let lines = "
+backend mobile
+    mode http
+    server app1 172.17.0.2:8080 check
+    server app2 172.17.0.3:8080 check
+";
+    ["mobile-app1", "mobile-app2"].into_iter().fold(World::of(lines), |world, name| {
+        world.container(name, |it| {
+            it.published.clear();
+            network.clone_into(&mut it.networks[0].network);
+        })
+    })
+}
+
+#[test]
+fn a_container_that_is_reached_by_its_own_address_must_be_able_to_keep_it() {
+    let refused = by_own_address("bridge").plan("v2").unwrap_err();
+    assert!(
+        matches!(&refused[0], Refusal::AddressNotKept { container, .. } if container == "mobile-app1"),
+        "{refused:?}"
+    );
+    let plan = by_own_address("front").plan("v2").unwrap();
+    let pinned = &plan.lanes[0].replacement.as_ref().unwrap().pinned;
+    assert_eq!(pinned.addresses[0].address, "172.17.0.2".parse::<std::net::IpAddr>().unwrap());
+}
+
+#[test]
+fn a_name_that_a_container_on_another_engine_has_is_free() {
+    let aside = "mobile-app1.old-20261101T000000.000Z";
+    let world = World::pair().another("mobile-app1", aside, |_| {}).gone("mobile-app1");
+    let world = world.another("mobile-app1b", "mobile-app1", |it| {
+        it.engine = "ssh://app9".to_owned();
+        it.networks.clear();
+    });
+    let plan = world.plan("v2").unwrap();
+    assert_eq!(plan.lanes[0].replacement.as_ref().unwrap().name, "mobile-app1");
+}
+
+/// The container of a Compose project is not kept, so its volumes are those of the project.
+#[test]
+fn an_old_container_with_the_only_copy_of_its_data_is_not_removed() {
+    let kept = "mobile-app1.old-20261101T000000.000Z";
+    let removed = |owner: Option<Owner>| {
+        let world = World::pair().another("mobile-app1", kept, |it| {
+            (it.state, it.owner) = (ContainerState::Stopped, owner);
+            it.unnamed_volumes = Some(vec![volume('a', "/data", true)]);
+        });
+        let plan = world.plan("v2").unwrap();
+        plan.lanes[0].replacement.as_ref().unwrap().removed(&plan.run, 0).any(|(_, name)| name == kept)
+    };
+    assert!(!removed(None));
+    assert!(removed(Some(Owner::Compose("shop".to_owned()))));
+}
