@@ -224,10 +224,11 @@ impl<'a, L: LoadBalancer, P: Prober> MoveRun<'a, L, P> {
     }
 
     /// Sets again what a new process has forgotten.
-    async fn set_again(&self, seen: &LoadBalancerState) -> Result<(), LoadBalancerError> {
-        let Some(load_balancer) = self.load_balancers.iter().find(|it| it.name() == seen.name) else {
-            return Ok(());
-        };
+    async fn set_again(
+        &self,
+        load_balancer: &Tracked<L>,
+        seen: &LoadBalancerState,
+    ) -> Result<(), LoadBalancerError> {
         let applied = self.applied.borrow().clone();
         for (at, (name, server, change)) in applied.iter().enumerate() {
             let is_superseded = |(of, id, later): &(String, ServerId, ServerChange)| {

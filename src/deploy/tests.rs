@@ -1,10 +1,12 @@
 //! Cases that only a specially prepared site shows. The simulation of whole deploys covers everything else.
 
+mod addresses;
 mod by_hand;
 mod containers;
 mod failed_over;
 mod in_traffic;
 mod lanes;
+mod moves;
 mod own_checks;
 mod undone;
 

@@ -90,3 +90,49 @@ fn revert_cause(has_agent: bool) -> &'static str {
         "another command put it back, or HAProxy was reloaded"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::Checking;
+    use crate::testing::World;
+
+    fn seen() -> ServerState {
+        World::pair().observation.load_balancers[0].servers[0].clone()
+    }
+
+    #[test]
+    fn what_is_missing_depends_on_the_state_that_was_asked_for() {
+        let told = |state, last: Option<&ServerState>| Unfinished::of(state, last).to_string();
+        let last = seen();
+        for state in [AdminState::Ready, AdminState::Drain, AdminState::Maint] {
+            assert_eq!(told(state, None), "is not known to every load balancer");
+        }
+        assert_eq!(told(AdminState::Drain, Some(&last)), "still had 2 sessions");
+        assert_eq!(told(AdminState::Maint, Some(&last)), "still had 2 sessions");
+        let down = ServerState { status: "DOWN".to_owned(), ..last };
+        assert_eq!(told(AdminState::Ready, Some(&down)), "did not come up (DOWN)");
+    }
+
+    #[test]
+    fn an_agent_may_be_why_a_server_did_not_come_up() {
+        let mut last = ServerState { admin: AdminState::Drain.bits(), ..seen() };
+        last.checks.agent = Checking::On;
+        let told = Unfinished::of(AdminState::Ready, Some(&last));
+        assert_eq!(told, Unfinished::OutByAgent(AdminState::Drain));
+        assert!(told.to_string().contains("agent-check"), "{told}");
+    }
+
+    #[test]
+    fn a_reverted_move_names_the_agent_only_if_there_is_one() {
+        let told = |has_agent| {
+            let server = "mobile/app1".parse().unwrap();
+            MoveError::Reverted { server, has_agent }.to_string()
+        };
+        assert_eq!(
+            told(false),
+            "mobile/app1 is ready again: another command put it back, or HAProxy was reloaded. Find out which, then set the server again"
+        );
+        assert!(told(true).contains("agent"), "{}", told(true));
+    }
+}

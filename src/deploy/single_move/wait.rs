@@ -169,7 +169,7 @@ impl<L: LoadBalancer, P: Prober> MoveRun<'_, L, P> {
         wanted: AdminState,
     ) -> Result<bool, MoveError> {
         let mut is_new = false;
-        for seen in seen {
+        for (load_balancer, seen) in self.load_balancers.iter().zip(seen) {
             match self.fleet.process_change(seen) {
                 ProcessChange::None => continue,
                 ProcessChange::ReloadedUnseen { .. } if wanted != AdminState::Ready => {
@@ -182,7 +182,7 @@ impl<L: LoadBalancer, P: Prober> MoveRun<'_, L, P> {
                 }
                 ProcessChange::Appeared => {}
             }
-            self.set_again(seen).await.map_err(|it| self.uncertain(it))?;
+            self.set_again(load_balancer, seen).await.map_err(|it| self.uncertain(it))?;
             self.fleet.has_process(&seen.name, seen.pid);
             is_new = true;
         }

@@ -106,3 +106,42 @@ async fn an_old_container_that_is_gone_is_deployed_again() {
     };
     assert_eq!(told(&[Step::Stop], both_removed).await[1..], [again]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_agent_of_a_server_is_turned_on_again_with_its_state() {
+    let with_agent = |stays| {
+        move |stage: &mut Stage| {
+            let server = &mut stage.plan.lanes[0].servers[0];
+            (server.stays, server.agents) = (stays, vec!["memory".to_owned()]);
+        }
+    };
+    for (stays, words) in
+        [(None, "ready"), (Some(AdminState::Drain), "drain"), (Some(AdminState::Maint), "maint")]
+    {
+        let told = told(&[Step::Stop], with_agent(stays)).await;
+        assert!(told[0].contains("--agent off"), "{told:?}");
+        let last = told.last().unwrap();
+        assert!(last.starts_with(&format!("drainswap {words}")), "{told:?}");
+        assert!(last.ends_with("--agent on mobile/app1"), "{told:?}");
+    }
+}
+
+/// The deploy skips servers that are out of service by hand and have no container.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_out_by_hand_is_enabled_to_get_a_container_and_set_back() {
+    let gone = |stays, agents: &[&str]| {
+        let agents: Vec<String> = agents.iter().map(|it| (*it).to_owned()).collect();
+        move |stage: &mut Stage| {
+            let server = &mut stage.plan.lanes[0].servers[0];
+            (server.stays, server.agents) = (stays, agents);
+            stage.memory.site().engine.containers.remove(0);
+        }
+    };
+    let out = told(&[Step::Stop], gone(Some(AdminState::Drain), &[])).await;
+    let [.., deploy, drain] = &out[..] else { panic!("{out:?}") };
+    assert!(deploy.starts_with("drainswap deploy mobile --image "), "{out:?}");
+    assert!(deploy.ends_with(" --enable --only app1"), "{out:?}");
+    assert_eq!(drain, "drainswap drain --floor 0 mobile/app1");
+    let with_agent = told(&[Step::Stop], gone(None, &["memory"])).await;
+    assert_eq!(with_agent.last().unwrap(), "drainswap ready --agent on mobile/app1");
+}

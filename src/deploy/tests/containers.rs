@@ -133,6 +133,15 @@ async fn an_old_container_that_runs_beside_the_new_one_is_named_at_the_end() {
         stage.plan.run
     );
     assert_eq!(stage.heard.warnings(), [message], "it is reported once");
+    let mut kept = Stage::pair().await;
+    kept.plan.lanes[0].steps.retain(|step| *step != Step::Remove);
+    let memory = kept.memory.clone();
+    let run = kept.run();
+    replace_first(&run).await;
+    start_again_elsewhere(&memory);
+    run.warn_of_restarted(&[0]).await;
+    let [warning] = &kept.heard.warnings()[..] else { panic!("{:?}", kept.heard.warnings()) };
+    assert!(warning.ends_with("restarts it. Take it out of that supervisor, then stop it"), "{warning}");
 }
 
 #[tokio::test(start_paused = true)]

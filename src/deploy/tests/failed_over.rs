@@ -114,3 +114,23 @@ async fn an_old_container_that_answers_and_is_not_healthy_again_is_put_back_with
         stage.heard.0
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn only_an_engine_that_answers_can_tell_that_a_container_was_replaced() {
+    let mut stage = Stage::pair().await;
+    stage.suffers("list", 0, Fault::Unheard);
+    let run = stage.run();
+    assert!(matches!(run.is_taken_over(0).await, Err(StepError::Engine(_))));
+    assert_eq!(run.is_taken_over(0).await, Ok(false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_had_no_container_has_none_that_was_restarted_or_replaced() {
+    let mut stage = Stage::pair().await;
+    replacement(&mut stage).old = None;
+    let run = stage.run();
+    assert_eq!(run.is_taken_over(0).await, Ok(false));
+    let server = ServerId::new("mobile", "app1");
+    let failure = StepError::Vanished { server };
+    assert_eq!(run.explain_restarted(0, failure.clone()).await, failure);
+}

@@ -239,3 +239,59 @@ async fn every_server_of_an_unanswered_command_is_watched() {
     let site = stage.memory.site();
     assert!(site.haproxies[0].worker.as_ref().unwrap().lines.iter().all(ServerLine::is_usable));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_in_an_undo_stands_if_haproxy_knows_every_server() {
+    let stage = Stage::pair().await;
+    let load_balancer = &stage.world.load_balancers[0];
+    let maint = [(ServerId::new("mobile", "app1"), AdminState::Maint)];
+    let set = async || balancers::set_known_states(load_balancer, &maint, true).await;
+    stage.suffers("set state", 0, Fault::Refused);
+    assert!(matches!(set().await, Err(LoadBalancerError::Refused { .. })));
+    let nth = |call: &str, fault| (When::Nth(call.to_owned(), 0), fault);
+    let faults = [nth("set state", Fault::Refused), nth("glance", Fault::Unheard)];
+    stage.memory.site().plan_faults(&faults);
+    let unseen = set().await;
+    assert!(matches!(unseen, Err(LoadBalancerError::Unreachable { .. })), "{unseen:?}");
+    assert_eq!(set().await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_a_look_cannot_explain_is_reported_as_it_is() {
+    let mut stage = Stage::pair().await;
+    let memory = stage.memory.clone();
+    let (command, reply) = ("set server".to_owned(), "Permission denied".to_owned());
+    let failure = StepError::LoadBalancer { error: LoadBalancerError::Refused { command, reply } };
+    let run = stage.run();
+    memory.site().plan_faults(&[(When::Nth("glance".to_owned(), 0), Fault::Refused)]);
+    assert_eq!(run.explain_failure(0, failure.clone()).await, failure);
+    memory.site().haproxies[0].worker.as_mut().unwrap().lines.remove(0);
+    let vanished = StepError::Vanished { server: ServerId::new("mobile", "app1") };
+    assert_eq!(run.explain_failure(0, failure).await, vanished);
+}
+
+/// `HAProxy` would send it the traffic of those that leave.
+#[tokio::test(start_paused = true)]
+async fn a_server_without_a_container_goes_back_to_maint_before_another_one_leaves() {
+    let mut stage = Stage::of(World::pair().floor(0)).await;
+    let memory = stage.memory.clone();
+    let run = stage.run();
+    run.at(1).mark(Mark::Out);
+    let seen = run.refresh(0).await.unwrap();
+    assert_eq!(run.take_out_again(0, &seen, AdminState::Drain).await, Ok(()));
+    let site = memory.site();
+    let lines = &site.haproxies[0].worker.as_ref().unwrap().lines;
+    let states: Vec<AdminState> = lines.iter().map(|line| line.admin.state()).collect();
+    assert_eq!(states, [AdminState::Drain, AdminState::Maint]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_not_cancelled_as_in_service_if_a_replaced_server_is_gone() {
+    let mut stage = Stage::pair().await;
+    let memory = stage.memory.clone();
+    let run = stage.run();
+    replace_first(&run).await;
+    memory.site().haproxies[0].worker.as_mut().unwrap().lines.remove(0);
+    let outcome = run.cancel().await;
+    assert!(matches!(outcome, Outcome::RolledBack { .. } | Outcome::Stuck { .. }), "{outcome:?}");
+}

@@ -73,3 +73,69 @@ async fn a_poll_cut_off_by_the_limit_keeps_the_last_result() {
     let silent = cut(8_000, Fault::Away(60_000)).await;
     assert!(matches!(silent, StepError::StateUnknown { .. }), "{silent:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_whose_agent_cannot_be_turned_off_is_put_back() {
+    let outcome = with_agents_that_say(AdminState::Ready, |stage| {
+        stage.suffers("set checking", 0, Fault::Refused);
+    });
+    let outcome = outcome.await;
+    assert!(matches!(&outcome, Outcome::RolledBack { kept, .. } if kept.is_empty()), "{outcome:?}");
+}
+
+/// A reload has removed it.
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_is_gone_has_no_agent_to_turn_off() {
+    let stage = Stage::pair().await;
+    for worker in stage.memory.site().haproxies.iter_mut().filter_map(|it| it.worker.as_mut()) {
+        worker.lines.clear();
+    }
+    let lane = &stage.plan.lanes[0];
+    let load_balancer = &stage.world.load_balancers[0];
+    assert_eq!(agents::set_agents(load_balancer, lane, &lane.ids(), false).await, Ok(()));
+    assert!(stage.memory.site().calls.iter().all(|(_, call)| *call != "set checking"));
+}
+
+/// Returns a site whose servers have agents, and the first of which is still being asked.
+async fn with_a_pending_agent() -> Stage {
+    let config = "
+backend mobile
+    default-server agent-check agent-port 9000
+    server app1 127.0.0.1:50000 check
+    server app1b 127.0.0.1:50001 check backup
+";
+    let mut stage = Stage::of(World::of(config)).await;
+    let memory = stage.memory.clone();
+    stage.run().agents_off(0, AdminState::Ready).await.unwrap();
+    let mut site = memory.site();
+    site.haproxies[0].worker.as_mut().unwrap().lines[0].agent.as_mut().unwrap().is_asked = true;
+    drop(site);
+    stage
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_fails_while_an_agent_may_still_end_it() {
+    let mut stage = with_a_pending_agent().await;
+    let off = stage.run().agents_off(0, AdminState::Drain).await;
+    assert!(
+        matches!(&off, Err(StepError::AgentStillPending { server, .. }) if server.server == "app1"),
+        "{off:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_goes_on_beside_an_agent_that_hangs() {
+    let mut stage = with_a_pending_agent().await;
+    let run = stage.run();
+    run.at(0).direction.set(Direction::Undo { needs_all: false });
+    assert_eq!(run.agents_off(0, AdminState::Maint).await, Ok(()));
+    let told = stage.heard.warnings();
+    assert!(told[0].starts_with("the agent of mobile/app1 is still being queried"), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_an_agent_can_be_stopped() {
+    let mut stage = with_a_pending_agent().await;
+    stage.suffers("look", 1, Fault::Stop);
+    assert_eq!(stage.run().agents_off(0, AdminState::Drain).await, Err(StepError::Stopped));
+}

@@ -170,3 +170,31 @@ async fn a_server_that_was_down_gets_its_state_back_and_stays_down() {
     let line = &site.haproxies[0].worker.as_ref().unwrap().lines[0];
     assert_eq!((line.admin.state(), line.up), (AdminState::Ready, false));
 }
+
+/// The engine may still carry out the call.
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_unanswered_call_cannot_be_asked_about_is_stuck_and_touches_nothing() {
+    let mut stage = Stage::pair().await;
+    let mut unfinished = killed(&stage);
+    let container = unfinished.plan.lanes[0].replacement.as_ref().unwrap().like.id.clone();
+    let call = crate::run::engine_call::EngineCall::Stop { container };
+    unfinished.progress.unanswered.push(("ssh://gone".to_owned(), call));
+    stage.memory.site().calls.clear();
+    let outcome = stage.run().recover(&unfinished, Towards::Undo).await;
+    let Outcome::Stuck { servers, .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(servers[0].server, ServerId::new("mobile", "app1"));
+    let touches = |call: &str| ["set state", "stop", "start", "rename", "remove"].contains(&call);
+    let site = stage.memory.site();
+    assert!(site.calls.iter().all(|(_, call)| !touches(call)), "{:?}", site.calls);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_without_a_container_has_none_to_be_found() {
+    let mut stage = Stage::pair().await;
+    stage.plan.lanes[0].replacement = None;
+    let run = stage.run();
+    has_begun(&run, 0, &[Step::Maint]);
+    has_begun(&run, 1, &[Step::Create, Step::Drain]);
+    let found: Vec<usize> = run.find_lanes().await.into_keys().collect();
+    assert_eq!(found, [1]);
+}
