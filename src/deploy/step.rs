@@ -3,8 +3,11 @@
 use super::recovery::{TRY_EVERY, TRY_FOR};
 use super::{Executor, StepError};
 use crate::plan::{Lane, Replacement, Step};
-use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
+use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
 use crate::site::wait::retry;
+
+/// How many calls of a step may take effect only after their time limit. A step makes few calls.
+const LATE_CALLS: u32 = 5;
 
 impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Executor<'a, L, E, P, C, H, J>
@@ -21,7 +24,17 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     }
 
     async fn retry_unguarded(&self, lane: usize, step: Step) -> Result<(), StepError> {
-        retry(TRY_EVERY, TRY_FOR, StepError::may_pass, async || self.apply_unguarded(lane, step).await).await
+        let mut late_calls = 0;
+        loop {
+            let attempt = async || self.apply_unguarded(lane, step).await;
+            let result = retry(TRY_EVERY, TRY_FOR, StepError::may_pass, attempt).await;
+            // A call that used up its time limit took longer than the retries last, and may have its effect by now.
+            let is_given_up = matches!(&result, Err(StepError::Engine(EngineError::GivenUp { .. })));
+            if !is_given_up || late_calls == LATE_CALLS || self.wait_for_lane_engine(lane).await.is_err() {
+                return result;
+            }
+            late_calls += 1;
+        }
     }
 
     /// Runs `work` with the guard that the step needs: nothing may put the lane's servers into rotation while its

@@ -184,6 +184,12 @@ fn fixed_cases_stay_fixed() {
         // An operator disabled or enabled a server during its undo.
         "own-check-never-rises/9/291=Person(Maint)",
         "own-check-never-rises/37/251=Person(Ready)",
+        // A call of an undo that the engine carried out right after its time limit made the run stuck.
+        "crash-loop/1/85=LateEffect",
+        "crash-loop/1/89=LateEffect",
+        "crash-loop/19/85=LateEffect/92=DiskFull(300)",
+        "never-ready/1/188=LateEffect",
+        "own-check-never-rises/1/260=LateEffect",
     ];
     let cases: Vec<Case> = cases.iter().map(|case| case.parse().expect("a case")).collect();
     sweep("wrong once", &cases);
