@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::agents;
 use super::balancers::{BalancerStates, state_from};
-use super::rotation::LOOK_EVERY;
+use super::rotation::{LOOK_EVERY, with_state};
 use super::{Executor, Mark, StepError, Tracked, millis};
 use crate::model::ids::ServerId;
 use crate::observation::{AdminState, LoadBalancerState, Session, SessionCount, SessionKind};
@@ -200,6 +200,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             if seen.is_new {
                 return self.take_out_again(lane, &seen, AdminState::Maint).await;
             }
+            self.restore_maint(lane, &seen).await?;
             return self.sessions(lane, &seen).map(|_| ());
         }
         let limit = self.plan.goal.policy.drain_timeout;
@@ -223,6 +224,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let seen = self.refresh(lane).await?;
             if seen.is_new || seen.all.iter().any(|seen| agents::is_any_on(self.lane_of(lane), seen)) {
                 self.take_out_again(lane, &seen, state).await?;
+                watch.idle = IdleTracker::default();
+                return Ok(None);
+            }
+            if state == AdminState::Maint && self.restore_maint(lane, &seen).await? {
                 watch.idle = IdleTracker::default();
                 return Ok(None);
             }
@@ -264,6 +269,26 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 Err(StepError::Stopped)
             }
         }
+    }
+
+    /// Sets servers to maint again that an operator or another tool set to drain, where persistent clients return.
+    /// Returns whether there were any. A server in rotation is a failure, which [`Self::sessions`] reports.
+    async fn restore_maint(&self, lane: usize, seen: &BalancerStates) -> Result<bool, StepError> {
+        let mut lost = self.lane_of(lane).ids();
+        lost.retain(|id| {
+            let mut states = seen.all.iter().filter_map(|seen| seen.server(id));
+            states.any(|state| state.admin.state() == AdminState::Drain)
+        });
+        // Only a lane that was set to maint can have lost it.
+        if lost.is_empty() || !self.at(lane).is(Mark::Out) {
+            return Ok(false);
+        }
+        self.set(lane, &with_state(&lost, AdminState::Maint)).await?;
+        for server in &lost {
+            let message = format!("{server} was set to drain during the run; it is in maint again");
+            self.emit(lane, EventKind::Warned { message });
+        }
+        Ok(true)
     }
 
     async fn report_sessions_left(&self, lane: usize, watch: &mut DrainProgress) -> Result<(), StepError> {
