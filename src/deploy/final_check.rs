@@ -8,10 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::balancers::require_known;
 use super::rotation::LOOK_EVERY;
+use super::wave::Failed;
 use super::{Executor, StepError, Tracked};
 use crate::model::ids::ServerId;
 use crate::observation::{AdminState, Answer, ServerState};
 use crate::plan::rest::OutOfService;
+use crate::plan::undo::UndoMode;
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 use crate::run::event::EventKind;
 use crate::run::outcome::Outcome;
@@ -103,6 +105,20 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             self.wait_in_service(lane, begun).await.map_err(|failure| (lane, failure))?;
         }
         Ok(())
+    }
+
+    /// Makes the same check of lanes that keep their new containers after another lane failed, and returns those whose
+    /// containers have failed since. One that cannot be checked counts as in service.
+    pub(super) async fn failed_since(&self, lanes: &[usize]) -> Vec<Failed> {
+        let (mut failed, begun) = (Vec::new(), Instant::now());
+        for &lane in lanes {
+            if let Err(failure) = self.wait_in_service(lane, begun).await
+                && failure.undo_mode() == UndoMode::Immediate
+            {
+                failed.push((lane, failure));
+            }
+        }
+        failed
     }
 
     /// Waits until a lane's container answers and its servers are ready and up. Puts a server that something else took

@@ -3,9 +3,11 @@
 use futures_util::future::join_all;
 
 use super::hooks::HookVerdict;
+use super::recovery::Recovered;
 use super::{Direction, Executor, Mark, StepError};
 use crate::model::hook::HookPoint;
-use crate::plan::recover::{Finished, after_failure};
+use crate::model::words::list;
+use crate::plan::recover::{Finished, Recovery, after_failure};
 use crate::plan::{OnFailure, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 use crate::run::event::{EventKind, Timing};
@@ -74,12 +76,31 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let finished = if stays { Finished::Stay } else { Finished::Undone };
         let modes: Vec<_> = failed.iter().map(|(lane, failure)| (*lane, failure.undo_mode())).collect();
         let recovery = after_failure(self.plan, &self.ledger.progress().begun, &modes, finished);
-        let recovered = self.carry_out(&recovery).await;
+        let mut recovered = self.carry_out(&recovery).await;
+        if cause.is_some() && recovered.stuck.is_empty() {
+            self.undo_failed_since(&recovery, &mut recovered).await;
+        }
         match cause {
             _ if !recovered.stuck.is_empty() => self.stuck(reason, &recovered.stuck).await,
             None => self.cancel().await,
             Some(_) => self.rolled_back(reason, &recovered.kept).await,
         }
+    }
+
+    /// Undoes the lanes that were to keep their new containers, but whose containers have failed since: their old
+    /// containers are about to be removed.
+    async fn undo_failed_since(&self, recovery: &Recovery, recovered: &mut Recovered) {
+        let failed = self.failed_since(&recovery.kept()).await;
+        if failed.is_empty() {
+            return;
+        }
+        for (lane, failure) in &failed {
+            let message = format!("{} goes back too: {failure}", list(&self.lane_of(*lane).ids()));
+            self.emit(*lane, EventKind::Warned { message });
+        }
+        let modes: Vec<_> = failed.iter().map(|(lane, failure)| (*lane, failure.undo_mode())).collect();
+        let again = after_failure(self.plan, &self.ledger.progress().begun, &modes, Finished::Stay);
+        *recovered = self.carry_out(&again).await;
     }
 
     /// Runs all steps of a lane, from rotation to rotation.

@@ -193,6 +193,9 @@ fn fixed_cases_stay_fixed() {
         // An operator set a server from maint to drain, and its cookies brought sessions back right before the stop.
         "shut-down/0/189=Person(Drain)",
         "shut-down/0/191=Person(Drain)",
+        // A replaced server stayed, and its old container was removed, although its new one had exited.
+        "stop-on-failure/0/79=Slow",
+        "stop-on-failure/1/80=Slow",
     ];
     let cases: Vec<Case> = cases.iter().map(|case| case.parse().expect("a case")).collect();
     sweep("wrong once", &cases);
