@@ -144,7 +144,7 @@ impl Judge {
         }
         let expected = self.expected(address);
         if let ([place], Some(new)) = (&runs[..], expected)
-            && is_new(place) != new
+            && self.is_replaced(place) != new
             && !is_by_others
         {
             let name = &place.container.name;
@@ -160,6 +160,15 @@ impl Judge {
                 self.line_at_the_end(site, line, &haproxy.name);
             }
         }
+    }
+
+    /// Returns whether a container is not the one that the run was to replace, but has the new image. An old container
+    /// that did not answer may have that image too, so its ID decides.
+    fn is_replaced(&self, place: &ContainerRecord) -> bool {
+        let lane =
+            self.plan.as_ref().zip(self.lane_at(place.address())).map(|(plan, lane)| &plan.lanes[lane]);
+        let old = lane.and_then(|lane| lane.replacement.as_ref()).and_then(|it| it.old.as_ref());
+        is_new(place) && old.is_none_or(|old| old.id != place.container.id)
     }
 
     /// Returns whether a server did not serve before the run and was not reached by it.
