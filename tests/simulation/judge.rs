@@ -52,6 +52,8 @@ pub struct Judge {
     kept_out: BTreeSet<ServerId>,
     plan: Option<Plan>,
     begun: BTreeMap<usize, BTreeSet<Step>>,
+    /// The lanes that this process has undone.
+    undone: BTreeSet<usize>,
     stop_asked: Option<u64>,
     /// Whether the run finished with a call that the engine may still execute, so that an undo is not possible.
     is_unanswered: bool,
@@ -95,6 +97,7 @@ impl Judge {
             addresses: lines.iter().map(|line| (line.id.clone(), line.address)).collect(),
             plan: None,
             begun: BTreeMap::new(),
+            undone: BTreeSet::new(),
             stop_asked: None,
             is_unanswered: false,
             unserved_since: None,
@@ -106,11 +109,13 @@ impl Judge {
     pub fn begin(&mut self, plan: &Plan) {
         self.plan = Some(plan.clone());
         self.begun.clear();
+        self.undone.clear();
     }
 
     /// Continues judging an unfinished run.
     pub fn resume(&mut self, unfinished: &Run) {
         self.plan = Some(unfinished.plan.clone());
+        self.undone.clear();
         self.begun = unfinished
             .progress
             .begun
@@ -180,7 +185,10 @@ impl Judge {
     fn record(&mut self, record: &Record) {
         match record {
             Record::Begun { lane, step, .. } => drop(self.begun.entry(*lane).or_default().insert(*step)),
-            Record::Undone { lane, .. } => drop(self.begun.remove(lane)),
+            Record::Undone { lane, .. } => {
+                self.begun.remove(lane);
+                self.undone.insert(*lane);
+            }
             Record::Unanswered { .. } => self.is_unanswered = true,
             Record::Opened { .. }
             | Record::Done { .. }
@@ -279,7 +287,11 @@ impl Judge {
             lane.and_then(|lane| self.begun.get(&lane)).is_some_and(|begun| begun.iter().any(touches));
         // The printed commands also enable the forgotten server.
         let is_back = state == AdminState::Ready && (lane.is_some() || is_forgotten(server));
-        if !has_begun && !is_back {
+        // A command that was late for the undo is set back to the state that the undo gave.
+        let is_former =
+            |lane: usize| plan.lanes[lane].servers.iter().any(|it| it.id == *server && it.was == state);
+        let is_set_back = lane.is_some_and(|lane| self.undone.contains(&lane) && is_former(lane));
+        if !has_begun && !is_back && !is_set_back {
             self.violate(site, format!("{server} was set to {state} before the journal knew of it"));
         }
         if state != AdminState::Ready {
