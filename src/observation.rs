@@ -9,6 +9,7 @@ mod owner;
 mod place;
 mod server;
 mod servers;
+mod surge;
 mod volumes;
 pub mod watchtower;
 
@@ -33,6 +34,7 @@ pub use owner::Owner;
 pub use place::{Attachment, Pinned, PinnedAddress, Published, RestartPolicy};
 pub use server::{AdminBits, AdminState, Operational, RunningSettings, ServerState};
 pub use servers::Servers;
+pub use surge::{AloneBecause, SurgeLabel};
 pub use volumes::UnnamedVolume;
 
 /// Everything that a plan is based on, observed at one time.

@@ -22,7 +22,7 @@ use crate::model::probe::Question;
 use crate::observation::watchtower::{UpdateLabels, Watchtower};
 use crate::observation::{
     AdminBits, Answer, Attachment, Checking, Checks, Container, ContainerState, LabelSource,
-    LoadBalancerState, Observation, Operational, Published, RestartPolicy, ServerState,
+    LoadBalancerState, Observation, Operational, Published, RestartPolicy, ServerState, SurgeLabel,
 };
 use crate::plan::file::{PlanBasis, PlanFile, ReadFile, seen_servers};
 use crate::plan::refusal::Refusal;
@@ -416,6 +416,8 @@ fn container_of(server: &ServerState, known: &[Container]) -> Option<Container> 
         named_volumes: Vec::new(),
         unnamed_volumes: Some(Vec::new()),
         needs_paths: Vec::new(),
+        surge: SurgeLabel::None,
+        alone: Vec::new(),
         open_files: None,
         engine: String::new(),
     };

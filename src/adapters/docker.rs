@@ -4,6 +4,7 @@
 //! `recreate.rs` recreates a container, and `registry.rs` resolves an image reference. No call waits forever: each
 //! deadline is a constant next to its call.
 
+mod alone;
 mod call;
 mod connect;
 mod context;

@@ -172,6 +172,12 @@ impl RunId {
         Self(moment.strftime(Self::FORM).to_string())
     }
 
+    /// Returns the identifier that a text is, if it is one.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        DateTime::strptime(Self::READ, text).is_ok().then(|| Self(text.to_owned()))
+    }
+
     /// Returns this identifier if it sorts after another run's, or else the other run's moment plus one millisecond.
     ///
     /// The clock may have been set back, but runs are ordered by their names, and a killed run must stay the last one

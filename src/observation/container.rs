@@ -10,6 +10,7 @@ use super::Attachment;
 use super::Published;
 use super::RestartPolicy;
 use super::owner::Owner;
+use super::surge::{AloneBecause, SurgeLabel};
 use super::volumes::UnnamedVolume;
 use super::watchtower::UpdateLabels;
 use super::watchtower::Watchtower;
@@ -89,6 +90,12 @@ pub struct Container {
     /// The paths that must exist on its engine's host whenever it starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs_paths: Vec<String>,
+    /// Its label `drainswap.surge`.
+    #[serde(default, skip_serializing_if = "SurgeLabel::is_none")]
+    pub surge: SurgeLabel,
+    /// Why a second container of the same settings cannot run beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alone: Vec<AloneBecause>,
     /// How many files its process may open, if it has no limit of its own and runs on this host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_files: Option<u64>,
@@ -129,6 +136,8 @@ impl Container {
             named_volumes: Vec::new(),
             unnamed_volumes: None,
             needs_paths: Vec::new(),
+            surge: SurgeLabel::None,
+            alone: Vec::new(),
             open_files: None,
             engine,
         }

@@ -10,16 +10,18 @@ use bollard::models::{
 };
 
 use super::recreate::volumes::{is_same, is_unnamed, points};
-use super::{recreate, watchtower};
+use super::{alone, recreate, watchtower};
 use crate::model::ids::{ContainerId, ImageId};
 use crate::model::sanitize;
 use crate::observation::{
-    Attachment, Container, ContainerState, Health, LabelSource, Owner, Published, RestartPolicy,
+    Attachment, Container, ContainerState, Health, LabelSource, Owner, Published, RestartPolicy, SurgeLabel,
     UnnamedVolume,
 };
 
 /// The label that names the server lines that a container serves.
 pub(super) const CLAIM_LABEL: &str = "drainswap.server";
+/// The label of a container that a run created beside another one, and of one beside which none may run.
+pub(super) const SURGE_LABEL: &str = "drainswap.surge";
 /// The label of the containers of a Swarm service.
 const SWARM_LABEL: &str = "com.docker.swarm.service.name";
 /// The prefix of Compose's own labels, which name the owner of a container.
@@ -93,6 +95,8 @@ pub fn container(inspect: &ContainerInspectResponse, image: &SeenImage) -> Conta
         // A list entry does not contain them.
         unnamed_volumes: inspect.mounts.is_some().then(|| unnamed_volumes(inspect, image)),
         needs_paths: needs_paths(&host),
+        surge: SurgeLabel::read(labels.get(SURGE_LABEL).map(String::as_str)),
+        alone: alone::reasons(inspect),
         open_files: None,
         // The caller knows the engine.
         engine: String::new(),

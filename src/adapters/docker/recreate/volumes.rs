@@ -135,6 +135,13 @@ pub(in crate::adapters::docker) fn own(found: &ContainerInspectResponse) -> BTre
         .collect()
 }
 
+/// Returns whether a container beside this one gets a new volume instead of this volume: only the container's own
+/// anonymous ones, unless a bind asks for one by the name that the engine made up.
+pub(in crate::adapters::docker) fn is_renewed(found: &ContainerInspectResponse, name: &str) -> bool {
+    let mut binds = found.host_config.iter().flat_map(|host| host.binds.iter().flatten());
+    own(found).contains(name) && !binds.any(|bind| bind.split(':').next() == Some(name))
+}
+
 fn unnamed_points(found: &ContainerInspectResponse) -> impl Iterator<Item = (&str, &str)> {
     points(found).filter(|(name, _)| is_unnamed(name))
 }
