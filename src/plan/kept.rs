@@ -4,12 +4,13 @@ use crate::observation::{Container, Published};
 use crate::topology::matching::ContainerRole;
 
 /// Returns the containers that runs kept of the container with this name, the latest first. A running container does
-/// not count as kept.
+/// not count as kept, nor one that a run created beside another one.
 #[must_use]
 pub fn kept<'a>(containers: &'a [Container], name: &str) -> Vec<&'a Container> {
     let run = |container: &'a Container| {
         let (of, run) = ContainerRole::Previous.read(&container.name)?;
-        (of == name && container.state.is_idle()).then_some((run, container))
+        let is_kept = container.state.is_idle() && container.surge.run().is_none();
+        (of == name && is_kept).then_some((run, container))
     };
     let mut kept: Vec<(&str, &Container)> = containers.iter().filter_map(run).collect();
     kept.sort_by(|(a, _), (b, _)| b.cmp(a));
@@ -41,7 +42,8 @@ pub fn may_share_place(kept: &Container, ports: &[Published]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::ContainerState;
+    use crate::model::ids::RunId;
+    use crate::observation::{ContainerState, SurgeLabel};
     use crate::testing::World;
 
     #[test]
@@ -75,6 +77,13 @@ mod tests {
         ] {
             world.observation.containers.push(Container { name: name.to_owned(), state, ..model.clone() });
         }
+        let surge = SurgeLabel::Of(RunId("20261127T221500.000Z".to_owned()));
+        world.observation.containers.push(Container {
+            name: "mobile-app1.old-20261127T221500.000Z".to_owned(),
+            state: ContainerState::Stopped,
+            surge,
+            ..model.clone()
+        });
         let kept = kept(&world.observation.containers, "mobile-app1");
         let runs: Vec<&str> = kept.iter().map(|it| it.name.rsplit_once('-').unwrap().1).collect();
         assert_eq!(runs, ["20261124T221500.000Z", "20261123T221500.000Z"]);

@@ -15,6 +15,8 @@
 //! If one container has the label and another has the address, they contradict each other, and only `[servers]`
 //! decides. An address behind a `namespace` or a `socks4` proxy belongs to another network and proves nothing.
 //!
+//! A container that a run created beside another one (label `drainswap.surge`) is behind no server line.
+//!
 //! Running containers come first. A container that was stopped, or never started, matches only if no running one
 //! does.
 
@@ -206,6 +208,8 @@ pub(super) fn match_container(
     let engine = observation.engine(id);
     let eligible = || {
         let here = observation.containers.iter().filter(|container| container.engine == engine);
+        // It has no place of its own, and goes with its run.
+        let here = here.filter(|container| container.surge.run().is_none());
         here.filter(|container| !ContainerRole::is_name(&container.name) || line.is_served_by(container))
     };
     let unmatched = |why| MatchResult::Unmatched { why, candidates: nearest(eligible(), id, line.target) };

@@ -149,7 +149,10 @@ pub fn examine(
     for container in &observation.containers {
         let users = topology.users(&container.id, observation);
         let of_run = |run: &&OpenRun| container.name.ends_with(&run.run.0);
-        if ContainerRole::is_name(&container.name) {
+        if let Some(run) = container.surge.run() {
+            let is_open = open.iter().any(|it| it.run == *run);
+            findings.extend((!is_open).then(|| surge::left_over(container, run, runs, &users)));
+        } else if ContainerRole::is_name(&container.name) {
             let is_over =
                 over.iter().any(|run| container.name.ends_with(&run.0)) || mended.iter().any(of_run);
             let is_kept = is_over && is_kept(container, &observation.containers, *keep);
@@ -492,5 +495,6 @@ fn unreached(container: &Container, topology: &Topology) -> Option<DoctorFinding
     })
 }
 
+mod surge;
 #[cfg(test)]
 mod tests;

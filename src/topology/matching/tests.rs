@@ -1,7 +1,7 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::observation::{AdminBits, ContainerState, LabelSource, Operational};
+use crate::observation::{AdminBits, ContainerState, LabelSource, Operational, SurgeLabel};
 use crate::testing::World;
 
 /// One server with a host name, resolved to an address of this host, so that every rule can find its container.
@@ -318,6 +318,16 @@ fn a_container_that_was_put_aside_does_not_match() {
         let world = World::pair().another("mobile-app1", &name, |it| it.state = ContainerState::Stopped);
         assert_eq!(found(&world), "mobile-app1");
         assert!(found(&world.gone("mobile-app1")).starts_with("none of"));
+    }
+}
+
+#[test]
+fn a_container_that_a_run_created_beside_another_one_is_behind_no_server() {
+    for rule in STRONGEST_FIRST {
+        let name = format!("{rule:?}");
+        let labelled = |label| found(&world(&[rule]).container(&name, |it| it.surge = label));
+        assert_eq!(labelled(SurgeLabel::Of(RunId::from("20261123T221500.000Z"))), "none of []");
+        assert_eq!(labelled(SurgeLabel::Never), name);
     }
 }
 
