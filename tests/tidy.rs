@@ -262,8 +262,11 @@ fn the_readme_is_short() {
 }
 
 /// Tests with real parts that need none of them.
-const WITHOUT_PARTS: [&str; 2] =
-    ["any_image_name_is_one_word_on_the_remote_host", "the_memory_keeps_the_contract"];
+const WITHOUT_PARTS: [&str; 3] = [
+    "any_image_name_is_one_word_on_the_remote_host",
+    "containers_run_beside_each_other_in_memory",
+    "the_memory_keeps_the_contract",
+];
 
 /// `cargo test` skips what it cannot run: a test that starts a stage is ignored, and `.ci/parts test` runs it.
 #[test]

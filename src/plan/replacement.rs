@@ -179,6 +179,7 @@ impl Replacement {
             publish: self.publish,
             pinned: self.pinned.clone(),
             renew_volumes: self.renew_volumes,
+            beside: None,
         }
     }
 
@@ -193,6 +194,7 @@ impl Replacement {
             publish: None,
             pinned: self.pinned.clone(),
             renew_volumes: false,
+            beside: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! How a container is created.
 
-use crate::model::ids::ContainerId;
+use crate::model::ids::{ContainerId, RunId};
 use crate::model::image::{Image, Platform};
 use crate::observation::{Pinned, Published};
 
@@ -19,6 +19,21 @@ pub struct CreateSpec {
     pub pinned: Pinned,
     /// Whether new volumes replace the anonymous volumes of the other container.
     pub renew_volumes: bool,
+    /// Set if the new container is to run at the same time as its model.
+    pub beside: Option<Beside>,
+}
+
+/// How a container differs from its model, so that both can run at the same time.
+///
+/// The new container has no name, address, port, anonymous volume or label by which the model is found, and the engine
+/// never starts it by itself. `publish`, `pinned` and `renew_volumes` of its [`CreateSpec`] do not matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// The run that it belongs to, the value of its label `drainswap.surge`.
+    pub run: RunId,
+    /// The TCP ports that it publishes instead of its model's. The engine chooses a host port that is 0. Here `0.0.0.0` is
+    /// every IPv4 address and `::` every IPv6 address: Docker may choose a port for each.
+    pub publish: Vec<Published>,
 }
 
 /// The source of a new container's settings.

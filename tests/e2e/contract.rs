@@ -1,6 +1,8 @@
 //! The contract of load balancers and engines: the same tests for real ones and for those in memory, so that the
 //! simulation matches reality.
 
+mod beside;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -252,6 +254,7 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
             publish: None,
             pinned: Pinned::default(),
             renew_volumes: false,
+            beside: None,
         };
         let first = engine.create(&recipe).await.expect("a container");
         let new = engine.create(&recipe).await.expect("the same container again");
@@ -296,8 +299,7 @@ fn refused(answer: &Result<(), EngineError>) {
     assert!(matches!(answer, Err(EngineError::Refused { .. })), "{answer:?}");
 }
 
-#[tokio::test]
-async fn the_memory_keeps_the_contract() {
+fn memory() -> Memory {
     let text = format!(
         "backend mobile\n    mode http\n    default-server {CHECKS}\n    server app1 127.0.0.1:50000 check\n    \
          server app1b 127.0.0.1:50001 check backup\n"
@@ -307,7 +309,12 @@ async fn the_memory_keeps_the_contract() {
         cfg::interpret(&cfg::read(vec![file], &Environment::new(BTreeMap::new(), Version::new(2, 6))));
     let reference = "registry.example.org/mobile:v1".parse().expect("a reference");
     let image = Image::Registry { reference, digest: format!("sha256:{}", "1".repeat(64)) };
-    let memory = Memory::new(&configuration, 1, &image, 1);
+    Memory::new(&configuration, 1, &image, 1)
+}
+
+#[tokio::test]
+async fn the_memory_keeps_the_contract() {
+    let memory = memory();
     let parts = Parts {
         load_balancer: memory.load_balancers().remove(0),
         engine: memory.engine(),

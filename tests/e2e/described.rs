@@ -104,6 +104,7 @@ async fn a_described_container_has_all_described_settings() {
         }),
         pinned: Pinned::default(),
         renew_volumes: false,
+        beside: None,
     };
     let mut elsewhere = wanted.clone();
     elsewhere.networks.0.insert(format!("{id}-nowhere"), drainswap::service::container::Endpoint::default());

@@ -339,6 +339,7 @@ fn copy_of(name: &str, image: &Image) -> CreateSpec {
         publish: None,
         pinned: Pinned::default(),
         renew_volumes: false,
+        beside: None,
     }
 }
 

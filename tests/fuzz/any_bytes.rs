@@ -143,6 +143,7 @@ fn engine_reply(bytes: &[u8]) {
         publish: container.published.first().copied(),
         pinned: Pinned::default(),
         renew_volumes: false,
+        beside: None,
     };
     for (api, is_podman) in [((1, 41), false), ((1, 47), false), ((1, 41), true)] {
         let _refused = blueprint(&found, RawSettings::default(), None, Dialect { api, is_podman }, &recipe);

@@ -73,7 +73,7 @@ impl DockerEngine {
                 let old = self.predecessor(like, purpose).await?;
                 self.check_namespaces(&old, &recipe.name).await?;
                 Ok(Outline {
-                    asked_for: recreate::pins::chosen(&old, &recipe.pinned),
+                    asked_for: asked_for(Some(&old), recipe),
                     volumes_before: recreate::volumes::unnamed(&old),
                     blueprint: self.blueprint(&old, recipe).await?,
                 })
@@ -88,10 +88,7 @@ impl DockerEngine {
                 let image = image.unwrap_or_default();
                 let named = wanted.named_volumes().map(str::to_owned);
                 Ok(Outline {
-                    asked_for: old
-                        .as_ref()
-                        .map(|old| recreate::pins::chosen(old, &recipe.pinned))
-                        .unwrap_or_default(),
+                    asked_for: asked_for(old.as_ref(), recipe),
                     volumes_before: named.chain(old.iter().flat_map(recreate::volumes::unnamed)).collect(),
                     blueprint: self.blueprint_described(wanted, recipe, old.as_ref(), &image).await?,
                 })
@@ -272,7 +269,9 @@ impl DockerEngine {
         let image_name = recipe.image.pinned();
         let mut blueprint =
             describe::blueprint(wanted, &environment, &image_name, recipe.publish, self.dialect().api);
-        if let Some(old) = old {
+        if let Some(beside) = &recipe.beside {
+            recreate::beside::separate(&mut blueprint, beside);
+        } else if let Some(old) = old {
             let old_image = self.image_of(old).await?;
             describe::succeed(&mut blueprint, old, &old_image, image, recipe.renew_volumes);
             recreate::pins::pin(&mut blueprint, &recipe.pinned);
@@ -375,6 +374,13 @@ impl DockerEngine {
         }
         Ok(())
     }
+}
+
+/// Returns the addresses that the engine chose for the old container and that the new one must get: none if both run at
+/// the same time.
+fn asked_for<'a>(old: Option<&ContainerInspectResponse>, recipe: &'a CreateSpec) -> Vec<&'a PinnedAddress> {
+    let old = old.filter(|_| recipe.beside.is_none());
+    old.map(|old| recreate::pins::chosen(old, &recipe.pinned)).unwrap_or_default()
 }
 
 /// Returns the reason to reject a container that lacks these settings of its model.

@@ -1,6 +1,7 @@
 //! Recreates a container. Settings that the user chose are carried over. Settings that came from the old image are
 //! left out, so that the new image's defaults apply. Pure.
 
+pub(super) mod beside;
 pub(super) mod changes;
 mod defaults;
 pub(super) mod healthcheck;
@@ -92,14 +93,14 @@ pub fn blueprint(
 ) -> Result<Blueprint, EngineError> {
     let config = old.config.clone().unwrap_or_default();
     let host = old.host_config.clone().unwrap_or_default();
-    let is_sibling = recipe.publish.is_some();
+    let is_sibling = recipe.publish.is_some() || recipe.beside.is_some();
     let renews_volumes = is_sibling || recipe.renew_volumes;
     if is_sibling {
         raw.mac_address = None;
     }
     let mac_address = raw.mac_address.clone();
     let source = SourceContainer { inspect: old, mac_address, host, is_sibling, renews_volumes, dialect };
-    refuse(&source, &config, &recipe.name)?;
+    refuse(&source, &config, recipe)?;
 
     let mut config = match old_image.and_then(|image| image.config.as_ref()) {
         Some(defaults) if dialect.is_podman => {
@@ -131,7 +132,9 @@ pub fn blueprint(
         raw,
         connect: networks.afterwards,
     };
-    if !source.shares_network() {
+    if let Some(beside) = &recipe.beside {
+        beside::separate(&mut blueprint, beside);
+    } else if !source.shares_network() {
         pins::pin(&mut blueprint, &recipe.pinned);
     }
     Ok(blueprint)
@@ -153,18 +156,22 @@ pub(super) fn comparable(
 }
 
 /// Refuses what the plan refuses too: the container may have changed since.
-fn refuse(source: &SourceContainer<'_>, config: &ContainerConfig, name: &str) -> Result<(), EngineError> {
+fn refuse(
+    source: &SourceContainer<'_>,
+    config: &ContainerConfig,
+    recipe: &CreateSpec,
+) -> Result<(), EngineError> {
     let owner = config.labels.as_ref().and_then(inspect::owner);
     let reason = if let Some((way, owner)) = owner.and_then(|owner| Some((owner.update_method()?, owner))) {
         format!("the container that it copies belongs to {owner}. {way}")
-    } else if source.host.auto_remove == Some(true) {
+    } else if source.host.auto_remove == Some(true) && recipe.beside.is_none() {
         "the container that it copies was started with --rm and vanishes when it stops, so the deploy could not be \
          rolled back; recreate it without --rm"
             .to_owned()
     } else {
         return Ok(());
     };
-    Err(CallContext { action: "create", subject: name }.refused(reason))
+    Err(CallContext { action: "create", subject: &recipe.name }.refused(reason))
 }
 
 /// Returns the hostname that the user chose: not one that Docker generated or would reject.

@@ -1,7 +1,7 @@
 //! A container engine: names, ports, images, and containers that boot, serve and exit.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::call::Part;
@@ -11,6 +11,9 @@ use crate::model::image::Image;
 use crate::observation::{
     Attachment, Container, ContainerState, Health, Healthcheck, Published, RestartPolicy,
 };
+
+/// The first port that the engine chooses for a container that was created beside its model.
+const FIRST_CHOSEN_PORT: u16 = 32_768;
 
 /// How long the engine takes to restart.
 const RESTART: Millis = 2_000;
@@ -63,6 +66,9 @@ pub struct ContainerRecord {
     pub started_at: Millis,
     /// Whether the engine chooses a new port at each start.
     pub floats: bool,
+    /// The ports that it asks for if it was created beside its model. The engine chooses a port that is 0, and the
+    /// container's own address, at each start.
+    pub(super) asked_for: Option<Vec<Published>>,
     /// The cause of its exit, if it has exited.
     pub ended_by: Option<EndedBy>,
     pub(super) exit_code: i64,
@@ -88,10 +94,20 @@ pub struct SimulatedEngine {
 }
 
 impl ContainerRecord {
-    /// Returns the address that it publishes.
+    /// Returns the address that it publishes, or else its own.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
-        self.container.published.first().map(|it| SocketAddr::new(it.ip, it.port))
+        let own = self.container.networks.iter().find_map(|it| it.addresses.first());
+        let own = || Some(SocketAddr::new(*own?, *self.container.exposed.first()?));
+        self.container.published.first().map(|it| SocketAddr::new(it.ip, it.port)).or_else(own)
+    }
+
+    /// Takes away what the engine chose for it at its start.
+    pub(super) fn give_back(&mut self) {
+        if let Some(asked_for) = &self.asked_for {
+            self.container.published = asked_for.iter().filter(|it| it.port > 0).copied().collect();
+            self.container.networks.iter_mut().for_each(|it| it.addresses.clear());
+        }
     }
 
     pub(super) fn runs(&self) -> bool {
@@ -153,6 +169,7 @@ impl SimulatedEngine {
             container,
             started_at: 0,
             floats: false,
+            asked_for: None,
             ended_by: None,
             exit_code: 0,
             out_of_memory: false,
@@ -264,6 +281,7 @@ impl SimulatedSite {
         place.container.state = ContainerState::Stopped;
         (place.ended_by, place.exit_code) = (Some(by), exit_code);
         let address = place.address();
+        place.give_back();
         address.map_or(0, |address| self.cut(address, by))
     }
 
@@ -304,9 +322,32 @@ impl SimulatedSite {
             place.container.published.iter_mut().for_each(|it| it.port = next_port(it.port));
         }
         (place.started_at, place.ended_by, place.out_of_memory) = (now, None, false);
+        self.choose_addresses(id);
+        let Some(place) = self.engine.find(id) else { return };
         let container = place.container.clone();
         if let Some(after) = self.engine.build(&container).ends {
             self.schedule(after, ScheduledEvent::ContainerEnds(id.0.clone(), now));
+        }
+    }
+
+    /// Chooses the ports and the own address of a container that was created beside its model.
+    fn choose_addresses(&mut self, id: &ContainerId) {
+        let Some(asked_for) = self.engine.find(id).and_then(|place| place.asked_for.clone()) else { return };
+        let all = || self.engine.containers.iter().map(|place| &place.container);
+        let is_free = |port: &u16| {
+            !all().flat_map(|it| &it.published).any(|it| it.port == *port)
+                && !self.strangers.iter().any(|it| it.port() == *port)
+        };
+        let mut free = (FIRST_CHOSEN_PORT..=u16::MAX).filter(is_free);
+        let published = asked_for
+            .iter()
+            .filter_map(|it| Some(if it.port > 0 { *it } else { Published { port: free.next()?, ..*it } }));
+        let published: Vec<Published> = published.collect();
+        let is_taken = |it: &IpAddr| all().flat_map(|it| &it.networks).any(|net| net.addresses.contains(it));
+        let own = (2..=254).map(|last| IpAddr::from([172, 17, 0, last])).find(|it| !is_taken(it));
+        if let Some(place) = self.engine.find_mut(id) {
+            place.container.published = published;
+            place.container.networks.iter_mut().for_each(|it| it.addresses = own.into_iter().collect());
         }
     }
 

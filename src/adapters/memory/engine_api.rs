@@ -9,10 +9,10 @@ use super::engine::{ContainerRecord, EndedBy, digest_of};
 use super::{Effect, Memory, Millis, ScheduledEvent, SimulatedSite};
 use crate::model::ids::{ContainerId, ImageId};
 use crate::model::image::{Image, ImageReference, Platform};
-use crate::observation::{Container, ContainerChange, Host, RestartPolicy};
+use crate::observation::{Container, ContainerChange, Host, RestartPolicy, SurgeLabel};
 use crate::ports::{ContainerEngine, ContainerStatus, EngineError, PullProgress};
 use crate::run::engine_call::EngineCall;
-use crate::service::create_spec::{CreateSpec, SpecSource};
+use crate::service::create_spec::{Beside, CreateSpec, SpecSource};
 
 /// How long a supervisor takes to restart a container.
 const SUPERVISED_RESTART: Millis = 5;
@@ -75,12 +75,9 @@ impl SimulatedSite {
                 (Vec::new(), wanted.described().map_or_else(RestartPolicy::never, |it| it.restart))
             }
         };
-        if let Some(leftover) = self.engine.named(&recipe.name) {
-            if leftover.container.image.0 != digest_of(&recipe.image) {
-                return Err(refused("create", &recipe.name, "the name is in use"));
-            }
-            let id = leftover.container.id.clone();
-            self.engine.containers.retain(|place| place.container.id != id);
+        self.remove_leftover(recipe)?;
+        if let Some(beside) = &recipe.beside {
+            return Ok(self.create_beside(recipe, beside));
         }
         let address = recipe.publish.or(all.first().copied()).map(|it| SocketAddr::new(it.ip, it.port));
         let address = address.ok_or_else(|| refused("create", &recipe.name, "it publishes no port"))?;
@@ -95,6 +92,31 @@ impl SimulatedSite {
         }
         self.effect(&Effect::Created(id.clone()));
         Ok(id)
+    }
+
+    /// Removes the container that an earlier attempt left under the new one's name.
+    fn remove_leftover(&mut self, recipe: &CreateSpec) -> Result<(), EngineError> {
+        if let Some(leftover) = self.engine.named(&recipe.name) {
+            if leftover.container.image.0 != digest_of(&recipe.image) {
+                return Err(refused("create", &recipe.name, "the name is in use"));
+            }
+            let id = leftover.container.id.clone();
+            self.engine.containers.retain(|place| place.container.id != id);
+        }
+        Ok(())
+    }
+
+    fn create_beside(&mut self, recipe: &CreateSpec, beside: &Beside) -> ContainerId {
+        let anywhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let never = RestartPolicy::never();
+        let id = self.engine.create(recipe.name.clone(), anywhere, &recipe.image, never);
+        if let Some(new) = self.engine.find_mut(&id) {
+            new.container.surge = SurgeLabel::Of(beside.run.clone());
+            new.asked_for = Some(beside.publish.clone());
+            new.give_back();
+        }
+        self.effect(&Effect::Created(id.clone()));
+        id
     }
 
     fn carry_out(&mut self, call: &EngineCall) -> Result<(), EngineError> {

@@ -29,6 +29,7 @@ fn recipe(publish: Option<Published>) -> CreateSpec {
         publish,
         pinned: Pinned::default(),
         renew_volumes: false,
+        beside: None,
     }
 }
 
