@@ -7,6 +7,7 @@ pub mod hook;
 pub mod ids;
 pub mod image;
 pub mod millis;
+pub mod new_server;
 pub mod probe;
 pub mod registries;
 pub mod run_kind;

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use crate::model::hook::{self, HookContext, HookPoint};
 use crate::model::ids::{ContainerId, ImageId, ServerId};
 use crate::model::image::{Image, ImageReference, Platform};
+use crate::model::new_server::NewServer;
 use crate::model::probe::Probe;
 use crate::model::registries::NoPassword;
 use crate::model::weight::Weight;
@@ -64,6 +65,17 @@ pub trait LoadBalancer: Send + Sync {
         server: &ServerId,
         address: SocketAddr,
     ) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
+
+    /// Adds a server at runtime, in maint, and returns once `HAProxy` has it (since 2.6). A server of that name and
+    /// address that is there already counts as added.
+    fn join_server(&self, server: &NewServer) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
+
+    /// Deletes a server that is in maint. Returns whether it is gone; `HAProxy` does not delete one that still holds a
+    /// connection.
+    fn delete_server(
+        &self,
+        server: &ServerId,
+    ) -> impl Future<Output = Result<bool, LoadBalancerError>> + Send;
 
     /// Sets a server's weight. Fails if the backend's static balance algorithm does not accept it.
     fn set_weight(

@@ -3,6 +3,7 @@
 pub mod address;
 mod batch;
 pub mod command;
+mod dynamic;
 pub mod master;
 mod past_reload;
 pub mod peer;
@@ -28,6 +29,7 @@ use self::reply::{Replies, ReplyError};
 use self::socket::{CHANGE_DEADLINE, DEADLINE, Endpoint, ExchangeError};
 use crate::cfg::{Added, is_of_one_host};
 use crate::model::ids::ServerId;
+use crate::model::new_server::NewServer;
 use crate::model::sanitize;
 use crate::model::weight::Weight;
 use crate::observation::{AdminState, Checker, LoadBalancerState, Session};
@@ -353,6 +355,14 @@ impl LoadBalancer for HaproxySocket {
             sleep(READ_BACK_PAUSE).await;
         }
         Err(LoadBalancerError::AddressNotApplied { command: set.to_string(), server: server.clone(), found })
+    }
+
+    async fn join_server(&self, server: &NewServer) -> Result<(), LoadBalancerError> {
+        dynamic::join(self, server).await
+    }
+
+    async fn delete_server(&self, server: &ServerId) -> Result<bool, LoadBalancerError> {
+        dynamic::delete(self, server).await
     }
 
     async fn set_weight(&self, server: &ServerId, weight: Weight) -> Result<(), LoadBalancerError> {

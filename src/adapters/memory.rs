@@ -102,6 +102,10 @@ pub enum Effect {
     Set(usize, ServerId, AdminState),
     /// A server's state was set after the caller had given up, at the load balancer with this index.
     SetLate(usize, ServerId, AdminState),
+    /// A server was added at the load balancer with this index.
+    Joined(usize, ServerId),
+    /// A server was deleted at the load balancer with this index.
+    Deleted(usize, ServerId),
     /// A server was marked as healthy.
     Healed(ServerId),
     SessionEnded(ServerId),

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::lateness::{AWAY, Late};
 use super::wait::{Waited, until};
 use crate::model::ids::ServerId;
+use crate::model::new_server::NewServer;
 use crate::model::weight::Weight;
 use crate::model::words::list;
 use crate::observation::{AdminState, Checker, LoadBalancerState, ServerState, Session};
@@ -332,6 +333,12 @@ impl<L: LoadBalancer> LoadBalancer for Tracked<L> {
         self.change(vec![change], self.inner.set_address(server, address)).await
     }
 
+    async fn join_server(&self, server: &NewServer) -> Result<(), LoadBalancerError> {
+        // It joins in maint.
+        let change = (server.id.clone(), PendingChange::State(AdminState::Maint));
+        self.change(vec![change], self.inner.join_server(server)).await
+    }
+
     async fn set_weight(&self, server: &ServerId, weight: Weight) -> Result<(), LoadBalancerError> {
         let change = (server.clone(), PendingChange::Weight(weight));
         self.change(vec![change], self.inner.set_weight(server, weight)).await
@@ -349,6 +356,10 @@ impl<L: LoadBalancer> LoadBalancer for Tracked<L> {
 
     // The following calls change nothing that lasts: the next check corrects a late one, or it repeats the current
     // state.
+
+    async fn delete_server(&self, server: &ServerId) -> Result<bool, LoadBalancerError> {
+        self.inner.delete_server(server).await
+    }
 
     async fn set_healthy(&self, server: &ServerId) -> Result<(), LoadBalancerError> {
         self.inner.set_healthy(server).await

@@ -66,7 +66,7 @@ impl Fake {
         })
     }
 
-    async fn lines(self) -> Vec<String> {
+    pub(crate) async fn lines(self) -> Vec<String> {
         self.lines.await.unwrap()
     }
 }

@@ -214,6 +214,16 @@ impl SimulatedSite {
         }
     }
 
+    /// Begins the checks of a server that was added at runtime.
+    pub(super) fn begin_check(&mut self, balancer: usize, server: &ServerId) {
+        let Some(worker) = &self.haproxies[balancer].worker else { return };
+        let (pid, check) = (worker.pid, worker.line(server).and_then(|line| line.check));
+        if let Some(check) = check {
+            let first = 1 + self.rng.u64(..check.inter);
+            self.schedule(first, ScheduledEvent::Check(balancer, pid, server.clone()));
+        }
+    }
+
     pub(super) fn ask_agent(&mut self, balancer: usize, pid: u32, server: &ServerId) {
         let Some(agent) = self.line(balancer, pid, server).and_then(|line| line.agent.as_mut()) else {
             return;
@@ -242,7 +252,10 @@ impl SimulatedSite {
         let passes = self.answers(address);
         let Some(line) = self.line(balancer, pid, server) else { return };
         let Some(check) = line.check else { return };
-        if line.checking && line.admin.state() != AdminState::Maint {
+        if line.checking && line.admin.state() == AdminState::Maint && line.is_new {
+            // Its first maintenance is the only one in which a server is checked.
+            line.passed = Some(passes);
+        } else if line.checking && line.admin.state() != AdminState::Maint {
             let full = check.rise + check.fall - 1;
             line.passed = Some(passes);
             match (passes, line.up) {

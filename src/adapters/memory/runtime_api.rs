@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::call::Part;
 use super::clients::SimulatedSession;
+use super::server_line::ServerLine;
 use super::{Effect, Memory, Millis, ScheduledEvent, SimulatedSite};
 use crate::model::ids::ServerId;
+use crate::model::new_server::NewServer;
 use crate::model::weight::Weight;
 use crate::observation::{AdminState, Checker, LoadBalancerState, SessionKind};
 use crate::ports::{LoadBalancer, LoadBalancerError};
@@ -137,6 +139,44 @@ impl LoadBalancer for MemoryHaproxy {
         self.ask("set address", set).await
     }
 
+    async fn join_server(&self, server: &NewServer) -> Result<(), LoadBalancerError> {
+        let add = |site: &mut SimulatedSite| {
+            let Some(worker) = site.haproxies[self.index].worker.as_mut() else { return Ok(()) };
+            match worker.line(&server.id) {
+                Some(line) if line.address == server.address => return Ok(()),
+                Some(_) => {
+                    let reply = "Already exists a server with the same name in backend.";
+                    return Err(refused(format!("add server {}", server.id), reply));
+                }
+                None => {}
+            }
+            let beside = worker.lines.iter().find(|line| line.id.backend == server.id.backend);
+            let all_backups = beside.is_some_and(|line| line.all_backups);
+            worker.lines.push(ServerLine::added(server, all_backups));
+            site.effect(&Effect::Joined(self.index, server.id.clone()));
+            Ok(())
+        };
+        self.ask("add server", add).await
+    }
+
+    async fn delete_server(&self, server: &ServerId) -> Result<bool, LoadBalancerError> {
+        let delete = |site: &mut SimulatedSite| {
+            let Some(worker) = site.haproxies[self.index].worker.as_mut() else { return Ok(true) };
+            let Some(line) = worker.line(server) else { return Ok(true) };
+            if line.admin.state() != AdminState::Maint {
+                let reply = "Only servers in maintenance mode can be deleted.";
+                return Err(refused(format!("del server {server}"), reply));
+            }
+            if worker.sessions.iter().any(|session| session.server == *server) {
+                return Ok(false);
+            }
+            worker.lines.retain(|line| line.id != *server);
+            site.effect(&Effect::Deleted(self.index, server.clone()));
+            Ok(true)
+        };
+        self.ask("del server", delete).await
+    }
+
     async fn set_weight(&self, server: &ServerId, weight: Weight) -> Result<(), LoadBalancerError> {
         let set = |site: &mut SimulatedSite| {
             let worker = site.haproxies[self.index].worker.as_mut();
@@ -166,7 +206,13 @@ impl LoadBalancer for MemoryHaproxy {
                 return refused("No such server.");
             };
             match (checker, line.check, &mut line.agent) {
-                (Checker::Health, Some(_), _) => line.checking = on,
+                (Checker::Health, Some(_), _) => {
+                    let was_new = line.is_new && !line.checking;
+                    line.checking = on;
+                    if was_new && on {
+                        site.begin_check(self.index, server);
+                    }
+                }
                 (Checker::Agent, _, Some(agent)) => agent.is_on = on,
                 (Checker::Health | Checker::Agent, ..) if on => {
                     return refused("It is not configured on this server.");

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use super::Millis;
 use crate::cfg::{Proxy, Server};
+use crate::model::duration::DurationArg;
 use crate::model::ids::ServerId;
+use crate::model::new_server::NewServer;
 use crate::observation::{AdminBits, AdminState, Checking, Checks, Operational};
 
 /// A server line as one process knows it.
@@ -34,6 +36,8 @@ pub struct ServerLine {
     pub health: u32,
     /// Whether its checks are enabled.
     pub checking: bool,
+    /// Whether it was added at runtime and has not left its first maintenance.
+    pub is_new: bool,
     /// Whether its last check passed; `None` before the first one and in maintenance.
     pub passed: Option<bool>,
     pub agent: Option<Agent>,
@@ -91,6 +95,7 @@ impl ServerLine {
             up_since: None,
             health: check.filter(|_| !server.disabled).map_or(0, |check| check.rise + check.fall - 1),
             checking: true,
+            is_new: false,
             passed: (!server.disabled).then_some(true),
             agent: server.agent_check.then_some(Agent {
                 is_on: true,
@@ -98,6 +103,43 @@ impl ServerLine {
                 says: AdminState::Ready,
             }),
             written_weight: server.weight,
+            total: 0,
+        }
+    }
+
+    /// Creates a line that is added at runtime: in maint, and with its checks off.
+    pub(super) fn added(server: &NewServer, all_backups: bool) -> Self {
+        let value = |name: &str| {
+            let at = server.words.iter().position(|word| word == name)?;
+            server.words.get(at + 1).map(String::as_str)
+        };
+        let number = |name| value(name).and_then(|word| word.parse::<u32>().ok());
+        let has = |name: &str| server.words.iter().any(|word| word == name);
+        let inter = value("inter").and_then(|text| text.parse::<DurationArg>().ok());
+        let weight = number("weight").unwrap_or(1);
+        Self {
+            id: server.id.clone(),
+            address: server.address,
+            backup: false,
+            all_backups,
+            ties: has("cookie"),
+            weight,
+            limit: number("maxconn").map(u64::from),
+            check: has("check").then_some(CheckTiming {
+                inter: inter.map_or(2_000, |it| Millis::try_from(it.0.as_millis()).unwrap_or(2_000)),
+                rise: number("rise").unwrap_or(2),
+                fall: number("fall").unwrap_or(3),
+            }),
+            slowstart: 0,
+            admin: AdminState::Maint.bits(),
+            up: false,
+            up_since: None,
+            health: 0,
+            checking: false,
+            is_new: true,
+            passed: None,
+            agent: None,
+            written_weight: weight,
             total: 0,
         }
     }
@@ -122,6 +164,7 @@ impl ServerLine {
     /// state from its checks.
     pub(super) fn set(&mut self, state: AdminState, now: Millis) {
         let was = self.admin.state();
+        self.is_new &= state == AdminState::Maint;
         let rise = self.check.map_or(0, |check| check.rise);
         self.admin = state.bits();
         match (was, state) {
@@ -152,7 +195,8 @@ impl ServerLine {
     /// Returns the result of the last check, as in `show stat`.
     pub(super) fn last_check(&self) -> &'static str {
         match (self.check, self.admin.state(), self.passed) {
-            (None, ..) | (Some(_), AdminState::Maint, _) => "",
+            (None, ..) => "",
+            (Some(_), AdminState::Maint, _) if !self.is_new => "",
             (Some(_), _, None) => "INI",
             (Some(_), _, Some(true)) => "L7OK",
             (Some(_), _, Some(false)) => "L4CON",
