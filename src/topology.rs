@@ -23,7 +23,7 @@ use own_check::{OwnCheck, own_check};
 use serde::{Deserialize, Serialize};
 use unlisted::unlisted;
 
-use crate::cfg::{Address, Configuration, Host, Mode, Place, Port, Proxy};
+use crate::cfg::{Address, Configuration, Host, Mode, NotDynamic, Place, Port, Proxy, Version};
 use crate::model::ids::{ContainerId, ServerId};
 use crate::model::probe::Probe;
 use crate::observation::{AdminState, Answer, Container, Observation, OldWorker, ServerState};
@@ -91,6 +91,12 @@ pub struct Server {
     /// The container that its address leads to, regardless of labels and settings.
     #[serde(skip)]
     pub reaches: Option<ContainerId>,
+    /// The words with which a server of the same settings is added at runtime, without weight, `maxconn` and cookie.
+    #[serde(skip)]
+    pub dynamic: Result<Vec<String>, NotDynamic>,
+    /// The value of the backend's cookie that selects it.
+    #[serde(skip)]
+    pub cookie: Option<String>,
 }
 
 /// The host name on a server line, and how `HAProxy` resolves it.
@@ -329,6 +335,7 @@ pub fn with_servers(configuration: &Configuration) -> impl Iterator<Item = &Prox
 }
 
 fn servers(configuration: &Configuration, proxy: &Proxy, observation: &Observation) -> Vec<Server> {
+    let oldest = oldest_version(observation);
     let line = |server: &crate::cfg::Server| {
         let id = ServerId::new(&proxy.name, &server.name);
         let mut state = observation.server(&id);
@@ -349,11 +356,19 @@ fn servers(configuration: &Configuration, proxy: &Proxy, observation: &Observati
             own_check,
             behind: matching::match_container(&id, server, state.as_ref(), observation),
             reaches: matching::reaches(&id, server, state.as_ref(), observation),
+            dynamic: proxy.dynamic_words(server, oldest),
+            cookie: server.cookie.clone(),
             state,
             id,
         }
     };
     proxy.servers.iter().map(line).collect()
+}
+
+/// Returns the oldest version among the load balancers. One that reports none that can be read counts as the oldest.
+fn oldest_version(observation: &Observation) -> Version {
+    let versions = observation.load_balancers.iter().map(|seen| seen.version.parse().ok());
+    versions.min().flatten().unwrap_or(Version::new(0, 0))
 }
 
 /// Returns whether the port is independent of the client's. `HAProxy` reports the offset `+1` as port 1.

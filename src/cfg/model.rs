@@ -137,6 +137,8 @@ pub struct Proxy {
     pub mode: Mode,
     /// The balance algorithm: the word after `balance`, or `HAProxy`'s default.
     pub balance: String,
+    /// `hash-type consistent`: a hash selects the server in a way that few clients notice when servers come and go.
+    pub hashes_consistently: bool,
     /// `option allbackups`: all backup servers share the traffic, not only the first usable one.
     pub all_backups: bool,
     /// The name of the cookie that ties a client to a server.
@@ -212,6 +214,8 @@ impl Deref for Server {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is one keyword of the line, present or not")]
 pub struct ServerSettings {
+    /// How they are written, in the `default-server` lines and in its own line.
+    pub written: Written,
     /// Whether it gets traffic only when no other server can.
     pub backup: bool,
     /// Its share of the traffic, 0 to 256; 0 means no new sessions. The default is 1.
@@ -289,10 +293,23 @@ pub struct ServerSettings {
     pub init_state: Option<String>,
 }
 
+/// The words of settings, in order, one a line. Settings that mean the same are equal however they are written.
+#[derive(Clone, Debug, Default)]
+pub struct Written(pub String);
+
+impl PartialEq for Written {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Written {}
+
 impl Default for ServerSettings {
     /// Returns the defaults of `HAProxy`.
     fn default() -> Self {
         Self {
+            written: Written::default(),
             backup: false,
             weight: 1,
             check: false,

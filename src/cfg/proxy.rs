@@ -24,6 +24,7 @@ use super::version::Version;
 pub(super) struct Defaults {
     mode: Mode,
     balance: String,
+    hashes_consistently: bool,
     all_backups: bool,
     cookie: Option<String>,
     persist: bool,
@@ -43,6 +44,7 @@ impl Defaults {
         Self {
             mode: Mode::Tcp,
             balance: default_balance(version).to_owned(),
+            hashes_consistently: false,
             all_backups: false,
             cookie: None,
             persist: false,
@@ -66,6 +68,9 @@ impl Defaults {
             }
             "disabled" => self.disabled = true,
             "enabled" => self.disabled = false,
+            "hash-type" => {
+                self.hashes_consistently = words.get(1).is_some_and(|method| method == "consistent");
+            }
             "load-server-state-from-file" => {
                 let reads = |source| words.get(1).is_some_and(|from| from == source);
                 (self.keeps_state, self.keeps_own_state) = (reads("global"), reads("local"));
@@ -145,6 +150,7 @@ impl<'d> SectionDraft<'d> {
         let Defaults {
             mode,
             balance,
+            hashes_consistently,
             all_backups,
             cookie,
             persist,
@@ -166,6 +172,7 @@ impl<'d> SectionDraft<'d> {
             place: self.place,
             mode,
             balance,
+            hashes_consistently,
             all_backups,
             cookie,
             sticks: self.sticks,

@@ -59,6 +59,10 @@ impl Settings {
             };
             let rest = &words[at + 1..];
             let values = &rest[..keyword.arity.values(rest, |word, keyword| word == keyword)];
+            for word in std::iter::once(word).chain(values) {
+                self.server.written.0.push_str(word);
+                self.server.written.0.push('\n');
+            }
             let value = values.first().map(|value| &**value);
             let refused = refused(keyword, word, value, line, environment)
                 .or_else(|| self.set(word, value, environment).err());
