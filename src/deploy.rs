@@ -28,6 +28,7 @@ mod rotation;
 mod silence;
 pub mod single_move;
 mod step;
+mod surge;
 pub mod takeover;
 mod watch;
 mod wave;
@@ -103,6 +104,8 @@ pub struct Executor<'a, L, E, P, C, H, J> {
     restored: RefCell<BTreeSet<ServerId>>,
     /// Anonymous volumes of new containers that had served and were removed by an undo.
     volumes_left: RefCell<BTreeSet<String>>,
+    /// The surge servers that have joined and have not begun to leave, by their index.
+    surge_in_service: RefCell<BTreeSet<usize>>,
     /// Servers that run their new container and that their agents keep out of service.
     out_by_agents: RefCell<Vec<OutOfService>>,
 }
@@ -143,6 +146,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             left_out: RefCell::new(kept_in_maint(plan)),
             restored: RefCell::default(),
             volumes_left: RefCell::default(),
+            surge_in_service: RefCell::default(),
             out_by_agents: RefCell::default(),
         })
     }
@@ -182,8 +186,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 } else {
                     Outcome::Refused { reason: failure.to_string() }
                 };
-                Box::pin(self.close(outcome.clone(), started)).await;
-                if stopped { Ok(outcome) } else { Err(PreflightError(failure)) }
+                let outcome = Box::pin(self.close(outcome, started)).await;
+                if matches!(outcome, Outcome::Refused { .. }) {
+                    Err(PreflightError(failure))
+                } else {
+                    Ok(outcome)
+                }
             }
         }
     }
@@ -193,7 +201,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             return Ok(Outcome::Skipped);
         }
         self.prepare().await?;
-        self.waves().await
+        match self.join_surge().await {
+            Ok(()) => self.waves().await,
+            // Nothing has left rotation.
+            Err(StepError::Stopped) => Err(StepError::Stopped),
+            Err(failure) => Ok(self.rolled_back(failure.to_string(), &[]).await),
+        }
     }
 
     /// Does everything that is possible while every server is still in rotation.
@@ -204,6 +217,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
         self.check_stop()?;
         self.create_all().await?;
+        self.create_surge().await?;
         self.check_no_concurrent_run().await
     }
 

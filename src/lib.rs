@@ -22,7 +22,7 @@
 //! run          model cfg observation topology plan
 //! ports        model service observation run
 //! site         model cfg service observation topology plan run ports
-//! deploy       model observation topology plan run ports site
+//! deploy       model service observation topology plan run ports site
 //! adapters     model cfg service observation topology run ports output_file
 //! report       model observation topology plan run output_file
 //! cli          model cfg plan report

@@ -22,6 +22,7 @@ pub mod silence_check;
 pub mod single_move;
 pub mod step;
 mod stored;
+pub mod surge;
 pub mod text;
 pub mod undo;
 mod wave;
@@ -40,6 +41,7 @@ use crate::model::probe::Probe;
 pub use crate::model::run_kind::RunKind;
 use crate::observation::LoadBalancerState;
 use crate::plan::rest::Rest;
+use crate::plan::surge::Surge;
 use crate::topology::traffic::Balance;
 pub use draft::Draft;
 pub use goal::{Goal, RollbackTarget, Target};
@@ -84,6 +86,8 @@ pub struct Plan {
     pub balances: Vec<Balance>,
     /// The probes of the servers that will carry the traffic.
     pub probes: Vec<(ServerId, Probe)>,
+    /// The servers that join for the length of the run.
+    pub surge: Vec<Surge>,
     /// One lane per replica, in the order in which they run.
     pub lanes: Vec<Lane>,
     /// The number of lanes of each wave, in order. The lanes of a wave run at the same time; without waves, each lane

@@ -27,6 +27,7 @@ use crate::observation::{
 use crate::plan::file::{PlanBasis, PlanFile, ReadFile, seen_servers};
 use crate::plan::refusal::Refusal;
 use crate::plan::scope::Scope;
+use crate::plan::surge::SurgeSetting;
 use crate::plan::{Goal, Plan, Policy, RollbackTarget, RunKind, Target, build};
 use crate::topology::{self, Topology};
 
@@ -324,9 +325,9 @@ pub fn at() -> Timestamp {
     "2026-11-23T22:15:00Z".parse().unwrap()
 }
 
-/// Returns the default policy, but without containers that are kept for a rollback.
+/// Returns the default policy, but without containers that are kept for a rollback and without surge servers.
 fn policy() -> Policy {
-    Policy { keep: 0, ..Policy::default() }
+    Policy { keep: 0, surge: SurgeSetting::Never, ..Policy::default() }
 }
 
 fn digest(tag: &str) -> String {

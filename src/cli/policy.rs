@@ -13,6 +13,7 @@ use crate::model::duration::DurationArg;
 use crate::model::probe::ProbeUrl;
 use crate::plan::scope::Scope;
 use crate::plan::silence_check::SilenceCheck;
+use crate::plan::surge::SurgeSetting;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 
 /// The limits and choices of a run. Flags that the file skips are for a single run.
@@ -20,6 +21,7 @@ use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 #[command(mut_args(show_default::<Self>))]
 #[serde(default)]
 #[schemars(transform = insert_defaults::<Self>)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one flag, given or not")]
 pub struct PolicyFlags {
     /// The minimum number of servers per backend that must be serving at any moment.
     #[arg(long, value_name = "N", env = "DRAINSWAP_FLOOR")]
@@ -70,6 +72,14 @@ pub struct PolicyFlags {
         value_parser = BoolValueParser::new().map(SilenceCheck::Everywhere)
     )]
     pub silence_check: Option<SilenceCheck>,
+    /// Additional servers for the length of a run, with containers of the new version beside the others: a number, never,
+    /// or auto for one where floor or headroom would not hold otherwise.
+    #[arg(long, value_name = "N|auto|never", env = "DRAINSWAP_SURGE")]
+    pub surge: Option<SurgeSetting>,
+    /// Let the container of an additional server write to a volume that only one container writes to otherwise.
+    #[arg(long)]
+    #[serde(skip)]
+    pub surge_shares_volumes: bool,
     /// Give new containers new anonymous volumes, like the Compose flag of this name; the old volumes stay with the old
     /// container until `drainswap prune`.
     #[arg(long)]
@@ -108,6 +118,8 @@ impl PolicyFlags {
             on_failure: self.on_failure.unwrap_or(policy.on_failure),
             keep: self.keep.unwrap_or(policy.keep),
             renew_anon_volumes: self.renew_anon_volumes || policy.renew_anon_volumes,
+            surge: self.surge.unwrap_or(policy.surge),
+            surge_shares_volumes: self.surge_shares_volumes || policy.surge_shares_volumes,
             silence_check: self.silence_check.clone().unwrap_or(policy.silence_check),
             scope: Scope {
                 only: if self.only.is_empty() { policy.scope.only } else { only },
@@ -136,6 +148,8 @@ impl Knobs for PolicyFlags {
             keep: Some(policy.keep),
             silence_check: Some(policy.silence_check),
             renew_anon_volumes: policy.renew_anon_volumes,
+            surge: Some(policy.surge),
+            surge_shares_volumes: policy.surge_shares_volumes,
             only: policy.scope.only.into_iter().collect(),
             no_create: policy.scope.no_create,
             enable: policy.scope.enable,

@@ -91,6 +91,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let (backends, is_undoing) = (self.lane_of(lane).backends(), self.is_undoing(lane));
         let look = async |it: &Tracked<L>| match it.full_state(&backends).await {
             Err(LoadBalancerError::NoSuchBackend { .. }) if is_undoing => it.full_state(&[]).await,
+            // Before anything else, because it may be all that serves.
+            Ok(seen) if self.restore_surge(it, &seen).await? => it.full_state(&backends).await,
             seen => seen,
         };
         let all = self.on_all(lane, look).await?;

@@ -78,6 +78,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn close(&self, outcome: Outcome, started: Instant) -> Outcome {
         let plan = self.plan;
         let outcome = Box::pin(self.settled_outcome(outcome)).await;
+        let outcome = Box::pin(self.without_surge(outcome)).await;
         for name in self.fleet.stale() {
             let servers = plan.lanes.iter().flat_map(crate::plan::Lane::ids).collect::<Vec<_>>();
             let message = format!(

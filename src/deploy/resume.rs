@@ -109,6 +109,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 engine.note_stop(&old.id);
             }
         }
+        self.adopt_surge().await?;
         let in_flight = unfinished.progress.in_flight(&unfinished.plan);
         for (_, engine) in self.engines(|_| true) {
             self.guarded_all(&in_flight, self.wait_for_engine(None, engine)).await?;

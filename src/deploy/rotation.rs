@@ -28,39 +28,6 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often the load balancer is polled while it takes long to answer another command.
 const GLANCE_EVERY: Duration = Duration::from_millis(200);
 
-/// Polls until one of the lane's servers has left maint at this load balancer, or has its agent on again. Corrects
-/// that, and returns the servers that had left maint.
-/// Passes each state to `watch`; `setting` counts the corrections under way.
-async fn hold_in_maint(
-    load_balancer: &impl LoadBalancer,
-    lane: &Lane,
-    watch: impl Fn(&LoadBalancerState),
-    setting: &Cell<usize>,
-) -> Vec<ServerId> {
-    let look = async || {
-        // A load balancer that does not answer sends no requests either, so poll it again.
-        let seen = load_balancer.state(&lane.backends()).await.ok()?;
-        watch(&seen);
-        let mut lost = lane.ids();
-        lost.retain(|id| seen.server(id).is_some_and(|state| state.admin.state() != AdminState::Maint));
-        let has_agent_on = agents::is_any_on(lane, &seen);
-        if lost.is_empty() && !has_agent_on {
-            return None;
-        }
-        setting.set(setting.get() + 1);
-        let set = load_balancer.set_admin_states(&with_state(&lost, AdminState::Maint)).await;
-        // A reload turned it on. The next poll handles an answer that is still under way.
-        let turned_off = if has_agent_on {
-            agents::set_agents(load_balancer, lane, &lane.ids(), false).await
-        } else {
-            Ok(())
-        };
-        setting.set(setting.get() - 1);
-        set.and(turned_off).is_ok().then_some(lost)
-    };
-    poll(LOOK_EVERY, look).await
-}
-
 /// Returns whether `HAProxy` has a server up although its checks are on and none has passed.
 pub(super) fn is_unproven(now: &ServerState) -> bool {
     now.checks.health == Checking::On && now.operational.is_up() && !now.has_passed_a_check()
@@ -106,6 +73,44 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.guarded_all(&[lane], work).await
     }
 
+    /// Polls until one of the lane's servers has left maint at this load balancer, or has its agent on again. Corrects
+    /// that, and returns the servers that had left maint.
+    /// Brings surge servers back too. Passes each state to `watch`; `setting` counts the corrections under way.
+    async fn hold_in_maint(
+        &self,
+        load_balancer: &Tracked<L>,
+        lane: &Lane,
+        watch: impl Fn(&LoadBalancerState),
+        setting: &Cell<usize>,
+    ) -> Vec<ServerId> {
+        let look = async || {
+            // A load balancer that does not answer sends no requests either, so poll it again.
+            let seen = load_balancer.state(&lane.backends()).await.ok()?;
+            watch(&seen);
+            setting.set(setting.get() + 1);
+            // The next poll tries again.
+            let _restored = self.restore_surge(load_balancer, &seen).await;
+            setting.set(setting.get() - 1);
+            let mut lost = lane.ids();
+            lost.retain(|id| seen.server(id).is_some_and(|state| state.admin.state() != AdminState::Maint));
+            let has_agent_on = agents::is_any_on(lane, &seen);
+            if lost.is_empty() && !has_agent_on {
+                return None;
+            }
+            setting.set(setting.get() + 1);
+            let set = load_balancer.set_admin_states(&with_state(&lost, AdminState::Maint)).await;
+            // A reload turned it on. The next poll handles an answer that is still under way.
+            let turned_off = if has_agent_on {
+                agents::set_agents(load_balancer, lane, &lane.ids(), false).await
+            } else {
+                Ok(())
+            };
+            setting.set(setting.get() - 1);
+            set.and(turned_off).is_ok().then_some(lost)
+        };
+        poll(LOOK_EVERY, look).await
+    }
+
     /// Does the same for several lanes.
     pub(super) async fn guarded_all<T>(&self, lanes: &[usize], work: impl Future<Output = T>) -> T {
         let out = lanes.iter().filter(|lane| self.at(**lane).is(Mark::Out));
@@ -121,7 +126,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let (mut lost, setting) = (Vec::new(), &Cell::new(0));
         let done = {
             let guard = |(load_balancer, lane)| {
-                repeat(()).then(move |()| hold_in_maint(load_balancer, lane, see, setting))
+                repeat(()).then(move |()| self.hold_in_maint(load_balancer, lane, see, setting))
             };
             let load_balancers = self.site.load_balancers.iter();
             let each = load_balancers.flat_map(|it| out.iter().map(move |lane| (it, *lane)));

@@ -77,7 +77,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.wait_for_takeover(lane).await?;
         let carriers = self.with_room(lane, async || self.carriers_with_room(lane).await).await?;
         let leaving = BTreeMap::from([(self.lane_of(lane).name().clone(), carriers.clone())]);
-        require_answers(&self.site.prober, &self.plan.probes, &leaving).await?;
+        let questions: Vec<_> = self.plan.probes.iter().cloned().chain(self.surge_probes()).collect();
+        require_answers(&self.site.prober, &questions, &leaving).await?;
         let carriers = carriers.into_iter().collect();
         self.emit(lane, EventKind::Verified { carriers });
         Ok(())

@@ -9,6 +9,7 @@ mod refusals;
 mod rehearsal;
 mod start;
 mod successor;
+mod surge;
 mod warnings;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use crate::observation::Observation;
 use crate::plan::refusal::Refusal;
 use crate::plan::rest::{LeftReason, LeftServer, OutOfService, Rest};
 use crate::plan::scope::Scope;
+use crate::plan::surge::{Surge, SurgeSetting, in_balances, joined};
 use crate::plan::wave;
 use crate::plan::{Draft, Goal, Lane, Plan, Target, Worker, other_runs};
 use crate::topology::traffic::Balance;
@@ -39,24 +41,16 @@ use successor::{may_come_back, outdated, own_address, own_name, pinned, returnin
 /// # Panics
 /// If the topology does not have the goal's backend. Callers look the backend up first.
 pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Result<Draft, Vec<Refusal>> {
-    let Sorted { drafts, unchanged, left, notes, mut refusals } = Sorted::new(topology, observation, goal);
-    let balances = balances(topology, &drafts);
-    let before = Simulation::new(topology, &balances, observation, goal);
-    let mut world = Simulation::new(topology, &balances, observation, goal);
-    let mut lanes = Vec::new();
-    for draft in drafts {
-        match world.lane(draft) {
-            Ok(lane) => lanes.push(lane),
-            Err(refusal) => refusals.push(refusal),
-        }
+    let Sorted { drafts, unchanged, left, notes, refusals } = Sorted::new(topology, observation, goal);
+    if !refusals.is_empty() {
+        let more = order_with(topology, observation, goal, (&drafts, Vec::new())).err();
+        return Err(refusals.into_iter().chain(more.into_iter().flatten()).collect());
     }
-    if refusals.is_empty() {
-        refusals = other_runs::refusals(&lanes, observation);
-    }
+    let Ordered { surge, balances, lanes, waves } = order(topology, observation, goal, &drafts)?;
+    let refusals = other_runs::refusals(&lanes, observation);
     if !refusals.is_empty() {
         return Err(refusals);
     }
-    let waves = wave::group(&lanes, goal.parallel, |out| before.spares(out));
     let rest = rest(topology, &left, (&lanes, &unchanged), observation, goal);
     let warnings = warnings::all(topology, observation, &balances, (&lanes, &unchanged, &rest), goal);
     let run = RunId::opened_at(observation.at);
@@ -66,15 +60,88 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
         // Its notes are among the plan's warnings.
         goal: Goal { notes: Vec::new(), ..goal.clone() },
         workers: observation.load_balancers.iter().map(Worker::of).collect(),
-        images: images(&lanes, &goal.target),
+        images: images(&lanes, &surge, &goal.target),
         probes: probes(topology, &balances, &goal.policy.scope),
-        warnings: notes.into_iter().chain(warnings).chain(goal.notes.iter().cloned()).collect(),
+        warnings: surge::note(&surge)
+            .into_iter()
+            .chain(notes)
+            .chain(warnings)
+            .chain(goal.notes.iter().cloned())
+            .collect(),
         balances,
+        surge,
         lanes,
         waves,
         unchanged,
         rest,
     }))
+}
+
+/// The lanes in their order, and the surge servers that make it possible.
+struct Ordered {
+    surge: Vec<Surge>,
+    balances: Vec<Balance>,
+    lanes: Vec<Lane>,
+    waves: Vec<usize>,
+}
+
+/// Orders the lanes so that floor and headroom hold, with surge servers if they are asked for or needed.
+fn order(
+    topology: &Topology,
+    observation: &Observation,
+    goal: &Goal,
+    drafts: &[LaneDraft],
+) -> Result<Ordered, Vec<Refusal>> {
+    let choose = |number, why: &str| {
+        surge::choose(topology, observation, goal, drafts, (number, why)).map_err(Refusal::NoSurge)
+    };
+    let with = |surge: Vec<Surge>| order_with(topology, observation, goal, (drafts, surge));
+    match goal.policy.surge {
+        SurgeSetting::Servers(number) => {
+            with(choose(number.get(), "it was asked for (--surge)").map_err(|refusal| vec![refusal])?)
+        }
+        SurgeSetting::Auto if goal.policy.floor > 0 => {
+            let refusals = match with(Vec::new()) {
+                Ok(ordered) => return Ok(ordered),
+                Err(refusals) => refusals,
+            };
+            let shortages: Option<Vec<String>> = refusals.iter().map(Refusal::shortage).collect();
+            let Some(shortage) = shortages.and_then(|all| all.into_iter().next()) else {
+                return Err(refusals);
+            };
+            match choose(1, &shortage) {
+                Ok(surge) if surge.is_empty() => Err(refusals),
+                Ok(surge) => with(surge).map_err(|_| refusals),
+                Err(why) => Err(refusals.into_iter().chain([why]).collect()),
+            }
+        }
+        SurgeSetting::Auto | SurgeSetting::Never => with(Vec::new()),
+    }
+}
+
+/// Orders the lanes, given the surge servers that have joined by then.
+fn order_with(
+    topology: &Topology,
+    observation: &Observation,
+    goal: &Goal,
+    (drafts, surge): (&[LaneDraft], Vec<Surge>),
+) -> Result<Ordered, Vec<Refusal>> {
+    let balances = in_balances(balances(topology, drafts), &surge);
+    let seen = joined(observation.load_balancers.clone(), &surge);
+    let before = Simulation::new(topology, &balances, (&seen, observation), goal);
+    let mut world = Simulation::new(topology, &balances, (&seen, observation), goal);
+    let (mut lanes, mut refusals) = (Vec::new(), Vec::new());
+    for draft in drafts {
+        match world.lane(draft.clone()) {
+            Ok(lane) => lanes.push(lane),
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    if !refusals.is_empty() {
+        return Err(refusals);
+    }
+    let waves = wave::group(&lanes, goal.parallel, |out| before.spares(out));
+    Ok(Ordered { surge, balances, lanes, waves })
 }
 
 /// The servers of the backend, by what the plan does with them.
@@ -199,15 +266,16 @@ fn touched<'a>(topology: &'a Topology, balances: &[Balance]) -> impl Iterator<It
 }
 
 /// Returns the images to pull. A plan without work lists the image that all servers already run.
-fn images(lanes: &[Lane], target: &Target) -> Vec<Image> {
+fn images(lanes: &[Lane], surge: &[Surge], target: &Target) -> Vec<Image> {
     let mut images: Vec<Image> = Vec::new();
     if let (Target::Everywhere(image), []) = (target, lanes) {
         images.push(image.clone());
     }
     let replacements = lanes.iter().filter_map(|lane| lane.replacement.as_ref());
-    for replacement in replacements.filter(|it| it.is_created()) {
-        if !images.contains(&replacement.image) {
-            images.push(replacement.image.clone());
+    let created = replacements.filter(|it| it.is_created()).map(|it| &it.image);
+    for image in created.chain(surge.iter().map(|it| &it.image)) {
+        if !images.contains(image) {
+            images.push(image.clone());
         }
     }
     images

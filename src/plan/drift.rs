@@ -10,6 +10,7 @@ use crate::model::words::list;
 use crate::observation::{AdminState, Container};
 use crate::plan::file::{PlanBasis, PlanFile, ReadFile, SeenServer};
 use crate::plan::refusal::Refusal;
+use crate::plan::surge::Surge;
 use crate::plan::{Cause, Lane, LaneServer, Plan, Policy, Replacement, Step};
 
 /// One thing that differs from when the plan was made.
@@ -59,6 +60,11 @@ pub enum Drift {
     /// The servers come in a different order.
     Order {
         /// The order of the servers that are in both plans.
+        was: Vec<ServerId>,
+        is: Vec<ServerId>,
+    },
+    /// Other surge servers would join.
+    Surge {
         was: Vec<ServerId>,
         is: Vec<ServerId>,
     },
@@ -223,6 +229,7 @@ fn plans(was: &Plan, is: &Plan, found: &mut Vec<Drift>) {
         // They follow from haproxy.cfg and from the addresses, states and weights of its servers, which are compared.
         balances: _,
         probes: _,
+        surge,
         lanes,
         // Servers that the run does not work on stay as they are.
         unchanged: _,
@@ -232,6 +239,10 @@ fn plans(was: &Plan, is: &Plan, found: &mut Vec<Drift>) {
         // They follow from the lanes.
         waves: _,
     } = was;
+    let joining = |surge: &[Surge]| surge.iter().flat_map(Surge::ids).collect::<Vec<_>>();
+    if joining(surge) != joining(&is.surge) {
+        found.push(Drift::Surge { was: joining(surge), is: joining(&is.surge) });
+    }
     let of = |plan: &Plan, lane: &Lane| plan.lanes.iter().any(|it| it.name() == lane.name());
     for lane in lanes {
         match is.lanes.iter().find(|it| it.name() == lane.name()) {
@@ -387,6 +398,9 @@ impl fmt::Display for Drift {
             Self::NothingToDo { server } => write!(f, "nothing is left to do for {server}"),
             Self::Joined { server, cause } => write!(f, "{server} now needs work too: {cause}"),
             Self::Order { was, is } => write!(f, "the order is now {}; it was {}", list(is), list(was)),
+            Self::Surge { was, is } if is.is_empty() => write!(f, "{} would not join any more", list(was)),
+            Self::Surge { was, is } if was.is_empty() => write!(f, "{} would join now", list(is)),
+            Self::Surge { was, is } => write!(f, "{} would join now; it was {}", list(is), list(was)),
             Self::Lines { was, is } => {
                 write!(f, "the container is now behind {}; it was behind {}", list(is), list(was))
             }

@@ -42,7 +42,9 @@ pub struct Lane {
 }
 
 /// Deserialises servers and requires at least one, because a lane is named after its first server.
-pub(super) fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<LaneServer>, D::Error> {
+pub(super) fn at_least_one<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
     let servers = Vec::deserialize(deserializer)?;
     if servers.is_empty() { Err(D::Error::custom("a lane has no server")) } else { Ok(servers) }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::scope::Scope;
 use super::silence_check::SilenceCheck;
+use super::surge::SurgeSetting;
 use crate::model::probe::ProbeUrl;
 
 /// The limits and choices of a run.
@@ -49,6 +50,12 @@ pub struct Policy {
     /// Whether a server's address must stop answering when its container stops.
     #[serde(default, skip_serializing_if = "SilenceCheck::is_default")]
     pub silence_check: SilenceCheck,
+    /// Whether additional servers join for the length of a run.
+    #[serde(default, skip_serializing_if = "SurgeSetting::is_default")]
+    pub surge: SurgeSetting,
+    /// Whether a surge server's container may write to a volume that only one container writes to otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub surge_shares_volumes: bool,
     /// The server lines that a run works on, and what it may do to servers that are out of service.
     #[serde(default, skip_serializing_if = "Scope::is_default")]
     pub scope: Scope,
@@ -70,6 +77,8 @@ impl Default for Policy {
             keep: 1,
             renew_anon_volumes: false,
             silence_check: SilenceCheck::default(),
+            surge: SurgeSetting::default(),
+            surge_shares_volumes: false,
             scope: Scope::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! Reasons to refuse a plan. Nothing has been changed when a plan is refused.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -106,6 +107,9 @@ pub enum Refusal {
         /// there.
         stays_out: Vec<ServerId>,
     },
+    /// A surge server was asked for or would help, but cannot join.
+    #[error("{0}")]
+    NoSurge(NoSurge),
     /// The servers that would take over have too little room.
     #[error(
         "the remaining servers ({forecast}) would have room for {} (maxconn), but backend {} has {running} now{}. Try again when there are fewer, raise maxconn, or use --floor 0 to accept that requests queue or fail",
@@ -208,6 +212,37 @@ pub enum Refusal {
         /// The owner's own way to change an image.
         own_way: String,
     },
+}
+
+/// The reason why no surge server can stand in for a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoSurge {
+    pub server: ServerId,
+    pub why: String,
+}
+
+impl fmt::Display for NoSurge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no surge server can stand in for {}: {}", self.server, self.why)
+    }
+}
+
+impl Refusal {
+    /// Returns what is missing if the refusal is of capacity: the message without its advice.
+    #[must_use]
+    pub fn shortage(&self) -> Option<String> {
+        if let Self::Floor { backend, out, forecast, floor, .. } = self {
+            let (out, remaining) = (list(out), remaining_servers(forecast));
+            return Some(format!(
+                "without {out} {remaining} serve backend {backend}, and the floor is {floor}"
+            ));
+        }
+        let Self::InsufficientCapacity { forecast, room, running, .. } = self else { return None };
+        let (room, backend) = (crate::model::words::sessions(*room), &forecast.backend);
+        Some(format!(
+            "the remaining servers ({forecast}) would have room for {room}, but backend {backend} has {running} now"
+        ))
+    }
 }
 
 /// Returns why no container is behind a server line, if one might be intended.

@@ -9,6 +9,7 @@ use crate::model::ids::{RunId, ServerId};
 use crate::model::image::Image;
 use crate::model::probe::Probe;
 use crate::plan::rest::Rest;
+use crate::plan::surge::Surge;
 use crate::topology::traffic::Balance;
 
 /// Everything that a run will do.
@@ -48,6 +49,9 @@ pub(super) struct StoredPlan {
     balances: Vec<Balance>,
     /// The probes of the servers that will carry the traffic.
     probes: Vec<(ServerId, Probe)>,
+    /// The servers that join for the length of the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    surge: Vec<Surge>,
     /// One lane per replica, in the order in which they run.
     lanes: Vec<Lane>,
     /// The number of lanes of each wave, in order. The lanes of a wave run at the same time; without waves, each lane
@@ -85,6 +89,7 @@ impl From<Plan> for StoredPlan {
             images,
             balances,
             probes,
+            surge,
             lanes,
             waves,
             unchanged,
@@ -119,6 +124,7 @@ impl From<Plan> for StoredPlan {
             images,
             balances,
             probes,
+            surge,
             lanes,
             waves,
             unchanged,
@@ -148,6 +154,7 @@ impl From<StoredPlan> for Plan {
             images: stored.images,
             balances: stored.balances,
             probes: stored.probes,
+            surge: stored.surge,
             lanes: stored.lanes,
             waves: stored.waves,
             unchanged: stored.unchanged,

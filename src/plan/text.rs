@@ -4,8 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::model::hook::HookPoint;
+use crate::model::ids::ServerId;
 use crate::model::image::previous;
 use crate::model::words::{list, sessions};
+use crate::plan::surge::{Surge, SurgePlace, SurgeServer, Way};
 use crate::plan::{Cause, Lane, LaneServer, OnDrainTimeout, OnFailure, Plan, RunKind, Step};
 use crate::topology::own_check::OwnCheck;
 
@@ -75,7 +77,7 @@ impl Plan {
     fn prepare(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let replacements = || self.lanes.iter().filter_map(|lane| lane.replacement.as_ref());
         let created = || replacements().filter(|it| it.is_created());
-        if created().next().is_none() {
+        if created().next().is_none() && self.surge.is_empty() {
             return Ok(());
         }
         writeln!(f, "\nwhile every server is in rotation")?;
@@ -94,6 +96,26 @@ impl Plan {
             };
             let on = on(&replacement.like.engine);
             writeln!(f, "  create     {}, stopped, {model}{on}", replacement.name)?;
+        }
+        self.surge.iter().try_for_each(|surge| self.joins(f, surge))
+    }
+
+    /// Writes how a surge server joins, and why.
+    fn joins(&self, f: &mut fmt::Formatter<'_>, surge: &Surge) -> fmt::Result {
+        let beside: Vec<ServerId> = surge.servers.iter().map(|it| it.stands_in_for.clone()).collect();
+        let (container, on) = (surge.container_name(&self.run), on(&surge.like.engine));
+        let proof: Vec<String> = surge.servers.iter().map(SurgeServer::proof).collect();
+        writeln!(f, "  surge      {} joins beside {}: {}", list(&surge.ids()), list(&beside), surge.why)?;
+        writeln!(f, "  create     {container}, with the settings of {}{on}", surge.like.name)?;
+        writeln!(f, "  start      {container}")?;
+        writeln!(
+            f,
+            "  prove      {} ({} at most)",
+            proof.join(", "),
+            seconds(self.goal.policy.ready_timeout)
+        )?;
+        for server in &surge.servers {
+            writeln!(f, "  {server}")?;
         }
         Ok(())
     }
@@ -215,8 +237,12 @@ impl Plan {
             Some(format!("the image {}", previous::name(lane.name())))
         };
         kept.extend(self.lanes.iter().filter_map(image_kept));
-        if !removed.is_empty() || !kept.is_empty() {
+        if !removed.is_empty() || !kept.is_empty() || !self.surge.is_empty() {
             writeln!(f, "\nwhen every server is in service again")?;
+        }
+        for surge in &self.surge {
+            writeln!(f, "  leave      {}, once its last session has ended", list(&surge.ids()))?;
+            writeln!(f, "  remove     {}", surge.container_name(&self.run))?;
         }
         for (what, names) in [("keep", kept), ("remove", removed)] {
             if !names.is_empty() {
@@ -235,6 +261,29 @@ impl Plan {
             OnFailure::Stop => {
                 writeln!(f, "If anything fails, that server gets its old container back and the run stops.")
             }
+        }
+    }
+}
+
+impl SurgeServer {
+    /// Returns what proves it, at a port or an address that is not known yet.
+    fn proof(&self) -> String {
+        let address = self.probe.address.to_string();
+        let new = match &self.place {
+            SurgePlace::Published { ip, .. } => format!("{ip}:PORT"),
+            SurgePlace::Own { port, .. } => format!("ADDRESS:{port}"),
+        };
+        self.probe.to_string().replacen(&address, &new, 1)
+    }
+}
+
+impl fmt::Display for SurgeServer {
+    /// Writes the line of the printed plan that says how it joins.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, .. } = self;
+        match &self.way {
+            Way::Added { words } => write!(f, "add        {id} {}", words.join(" ")),
+            Way::Slot { address } => write!(f, "use        the placeholder {id} ({address})"),
         }
     }
 }

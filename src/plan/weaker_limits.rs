@@ -1,6 +1,7 @@
 //! Compares policies to find settings that permit more than others.
 
 use super::drift::differences;
+use super::surge::SurgeSetting;
 use super::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 
 /// Returns where a policy is laxer than the settings: the name, the policy's value and the settings' value. A longer
@@ -21,6 +22,8 @@ pub fn weaker_limits(policy: &Policy, settings: &Policy) -> Vec<(String, String,
         keep,
         renew_anon_volumes,
         silence_check,
+        surge,
+        surge_shares_volumes,
         scope,
     } = policy;
     let cuts = !matches!(on_drain_timeout, OnDrainTimeout::Fail);
@@ -37,6 +40,8 @@ pub fn weaker_limits(policy: &Policy, settings: &Policy) -> Vec<(String, String,
         ("keep", *keep < settings.keep),
         ("renew_anon_volumes", *renew_anon_volumes && !settings.renew_anon_volumes),
         ("silence_check", silence_check.leaves_out_more_than(&settings.silence_check)),
+        ("surge", *surge != SurgeSetting::Never && settings.surge == SurgeSetting::Never),
+        ("surge_shares_volumes", *surge_shares_volumes && !settings.surge_shares_volumes),
         ("scope", scope.does_more_than(&settings.scope)),
     ];
     let is_laxer = |name: &str| laxer.contains(&(name, true));
@@ -87,6 +92,8 @@ mod tests {
         assert_eq!(named(unchecked), ["silence_check"]);
         assert_eq!(named(|policy| policy.scope.enable = true), ["scope"]);
         assert_eq!(named(|policy| policy.renew_anon_volumes = true), ["renew_anon_volumes"]);
+        assert_eq!(named(|policy| policy.surge = SurgeSetting::Never), [""; 0]);
+        assert_eq!(named(|policy| policy.surge_shares_volumes = true), ["surge_shares_volumes"]);
         assert_eq!(named(|policy| policy.scope.no_create = true), [""; 0]);
         let more = |policy: &mut Policy| {
             (policy.keep, policy.rise, policy.ready_timeout) = (0, 1, Duration::from_secs(9000));

@@ -85,12 +85,14 @@ fn line_alone(event: &Event) -> Option<String> {
         | EventKind::Sampled { .. }
         | EventKind::LaneKept { .. }
         | EventKind::DrainStarted { .. } => return None,
+        EventKind::SurgeStarted { .. }
+        | EventKind::SurgeJoined { .. }
+        | EventKind::SurgeRestored { .. }
+        | EventKind::SurgeLeft { .. } => return surge(&event.kind),
         EventKind::Warned { message } => note(message),
         EventKind::PullStarted { image } => format!("pull     {image}"),
         EventKind::Pulled { image, took_ms } => format!("pulled   {image} {}", dim(*took_ms)),
-        EventKind::Created { servers, like, .. } => {
-            format!("created  for {}, stopped, like {like}", list(servers))
-        }
+        EventKind::Created { servers, like, .. } => created(servers, like),
         EventKind::LaneStarted { .. } => lane_started(event),
         EventKind::Verified { carriers } => verified(carriers),
         EventKind::DrainProgressed { after_ms, .. } => {
@@ -136,6 +138,30 @@ fn line_alone(event: &Event) -> Option<String> {
         EventKind::Removed { container } => format!("removed  {container}"),
         EventKind::RunEnded { outcome, took_ms, own_ms } => run_ended(outcome, *took_ms, *own_ms),
     })
+}
+
+fn created(servers: &[ServerId], like: &str) -> String {
+    format!("created  for {}, stopped, like {like}", list(servers))
+}
+
+/// Returns the text of an event of a surge server.
+fn surge(kind: &EventKind) -> Option<String> {
+    if let EventKind::SurgeStarted { servers, stands_in_for, container } = kind {
+        return Some(format!(
+            "surge    {container} starts, for {} beside {}",
+            list(servers),
+            list(stands_in_for)
+        ));
+    }
+    if let EventKind::SurgeJoined { servers, address, took_ms } = kind {
+        return Some(format!("joined   {} at {address} {}", list(servers), dim(*took_ms)));
+    }
+    if let EventKind::SurgeRestored { servers, load_balancer } = kind {
+        let servers = list(servers);
+        return Some(format!("{NOTE}restored{NOTE:#} {servers} at {load_balancer}, which had forgotten it"));
+    }
+    let EventKind::SurgeLeft { servers, took_ms } = kind else { return None };
+    Some(format!("left     {} {}", list(servers), dim(*took_ms)))
 }
 
 fn note(message: &str) -> String {

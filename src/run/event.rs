@@ -208,6 +208,38 @@ pub enum EventKind {
         /// The number of sessions that were shut down.
         sessions: u64,
     },
+    /// The container of a surge server was started, before anything left rotation.
+    SurgeStarted {
+        /// The servers that it will be behind.
+        servers: Vec<ServerId>,
+        /// The servers that they stand in for.
+        stands_in_for: Vec<ServerId>,
+        /// The container.
+        container: String,
+    },
+    /// A surge server joined: it takes traffic at every load balancer.
+    SurgeJoined {
+        /// The servers.
+        servers: Vec<ServerId>,
+        /// Where their traffic goes.
+        address: std::net::SocketAddr,
+        /// How long it took since its container was started.
+        took_ms: u64,
+    },
+    /// `HAProxy` had forgotten a surge server, for example because of a reload, and has it again.
+    SurgeRestored {
+        /// The servers.
+        servers: Vec<ServerId>,
+        /// The load balancer.
+        load_balancer: String,
+    },
+    /// A surge server left, and its container was removed.
+    SurgeLeft {
+        /// The servers.
+        servers: Vec<ServerId>,
+        /// How long it took.
+        took_ms: u64,
+    },
     /// Requests waited in a backend's queue although a server was free, and drainswap made `HAProxy` check the queue.
     QueueWoken {
         /// The server.

@@ -6,6 +6,7 @@
 mod line;
 mod progress;
 mod site;
+mod surge;
 
 use std::collections::BTreeSet;
 
@@ -23,6 +24,7 @@ pub use line::line;
 use line::{Checksum, check};
 pub use progress::Progress;
 pub use site::SiteIdentity;
+pub use surge::{SurgeProgress, SurgeStep};
 
 /// The version of the record format. Since version 2, every record has a checksum and a run names its site.
 pub const VERSION: u32 = 2;
@@ -55,6 +57,13 @@ pub enum Record {
     Created {
         lane: usize,
         container: ContainerId,
+    },
+    /// What becomes of a surge server.
+    Surge {
+        at: Timestamp,
+        /// Its index in the plan.
+        surge: usize,
+        step: SurgeStep,
     },
     /// The run is about to end, and an engine may still carry out this call.
     Unanswered {
@@ -259,6 +268,7 @@ impl Run {
             Record::Begun { .. }
             | Record::Done { .. }
             | Record::Created { .. }
+            | Record::Surge { .. }
             | Record::Unanswered { .. }
             | Record::Undone { .. }
             | Record::Closed { .. }

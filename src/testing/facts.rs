@@ -21,6 +21,10 @@ fn app2() -> Vec<ServerId> {
     vec![ServerId::new("mobile", "app2")]
 }
 
+fn surge() -> Vec<ServerId> {
+    vec![ServerId::new("mobile", "app2-surge")]
+}
+
 /// The events file of a run with every kind of event, even of policies that exclude each other.
 pub const RECORDED: &str = include_str!("../../fixtures/events/version-1.jsonl");
 
@@ -134,6 +138,14 @@ fn trouble() -> Vec<EventKind> {
         failed(Step::Prove),
         failed(Step::AwaitIdle),
         EventKind::CheckOverruled { server: app2().remove(0) },
+        EventKind::SurgeStarted { servers: surge(), stands_in_for: app2(), container: "app2-surge".into() },
+        EventKind::SurgeJoined {
+            servers: surge(),
+            address: "127.0.0.1:49153".parse().expect("an address"),
+            took_ms: 1_700,
+        },
+        EventKind::SurgeRestored { servers: surge(), load_balancer: load_balancer() },
+        EventKind::SurgeLeft { servers: surge(), took_ms: 900 },
         EventKind::QueueWoken { server: app2().remove(0), queued: 3 },
         EventKind::OutageBegan {
             load_balancer: load_balancer(),

@@ -134,6 +134,15 @@ options:
       - "Whether a server's address must stop answering when its container stops; use false if a relay keeps answering there, in drainswap.toml also for single backends: C({ pay = false })."
       - "The default is C(true)."
     type: bool
+  surge:
+    description:
+      - "Additional servers for the length of a run, with containers of the new version beside the others: a number, never, or auto for one where floor or headroom would not hold otherwise."
+      - "The default is C(auto)."
+    type: str
+  surge_shares_volumes:
+    description:
+      - "Let the container of an additional server write to a volume that only one container writes to otherwise."
+    type: bool
   renew_anon_volumes:
     description:
       - "Give new containers new anonymous volumes, like the Compose flag of this name; the old volumes stay with the old container until C(drainswap prune)."

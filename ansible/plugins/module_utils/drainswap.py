@@ -44,6 +44,8 @@ POLICY = {
     "on_failure": {"type": "str", "choices": ["rollback", "stop"]},
     "keep": {"type": "int"},
     "silence_check": {"type": "bool"},
+    "surge": {"type": "str"},
+    "surge_shares_volumes": {"type": "bool"},
     "renew_anon_volumes": {"type": "bool"},
     "only": {"type": "list", "elements": "str"},
     "no_create": {"type": "bool"},

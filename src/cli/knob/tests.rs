@@ -18,6 +18,7 @@ fn another(knob: &Knob) -> Value {
         (_, Some(choice)) => choice.as_str().into(),
         (Value::Bool(truth), None) => Value::Bool(!truth),
         (Value::Number(number), None) => (number.as_u64().unwrap() + 7).into(),
+        (Value::String(_), None) if knob.name == "surge" => "never".into(),
         (Value::String(_), None) => "7s".into(),
         (Value::Null | Value::Array(_) | Value::Object(_), None) => knob.example.clone(),
     }
@@ -162,6 +163,7 @@ fn the_defaults_are_these() {
     on_failure = "rollback"
     keep = 1
     silence_check = true
+    surge = "auto"
     reload = "auto"
     reload_by = null
     reload_timeout = "30s"

@@ -25,6 +25,7 @@ use crate::topology::Topology;
 use crate::topology::matching::MatchResult;
 
 /// The work on one replica, before its place in the order and its forecast are known.
+#[derive(Clone)]
 pub(super) struct LaneDraft<'a> {
     pub(super) servers: Vec<&'a Server>,
     pub(super) cause: Cause,

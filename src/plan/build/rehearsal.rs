@@ -48,10 +48,9 @@ impl<'a> Simulation<'a> {
     pub(super) fn new(
         topology: &'a Topology,
         balances: &'a [Balance],
-        observation: &'a Observation,
+        (load_balancers, observation): (&'a [LoadBalancerState], &'a Observation),
         goal: &'a Goal,
     ) -> Self {
-        let load_balancers = &observation.load_balancers;
         let servers = touched(topology, balances).map(|server| (&server.id, server)).collect();
         let usable = |seen: &LoadBalancerState| {
             let usable = seen.servers.iter().filter(|server| server.is_usable());
@@ -207,7 +206,8 @@ impl<'a> Simulation<'a> {
         carriers: impl Iterator<Item = &'c ServerId>,
     ) -> Result<(), Refusal> {
         for carrier in carriers.filter(|carrier| !self.proved.contains(*carrier)) {
-            let carrier = self.servers[carrier];
+            // A surge server is proved before it joins.
+            let Some(carrier) = self.servers.get(carrier) else { continue };
             if self.policy.scope.is_haproxys(carrier) {
                 continue;
             }

@@ -2,6 +2,7 @@
 
 mod new_containers;
 mod notes;
+mod surge;
 
 use insta::assert_snapshot;
 

@@ -238,3 +238,22 @@ fn an_agent_that_was_turned_on_or_off_is_drift() {
     let at = "the agent of mobile/app1 is now on at /run/haproxy/admin.sock, which differs from the plan\n";
     assert!(turned_on.contains(at), "{turned_on}");
 }
+
+#[test]
+fn other_surge_servers_are_drift() {
+    let mut world = World::origin();
+    world.policy.surge = "1".parse().unwrap();
+    let mut approved = plan_file(&world);
+    let with = approved.plan.clone();
+    let (mut without, mut other) = (with.clone(), with.clone());
+    without.surge.clear();
+    other.surge[0].servers[0].id = ServerId::new("mobile", "app1-surge2");
+    let told = |approved: &PlanFile, is: Plan| {
+        drift(approved, &approved.basis, &Ok(is)).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&approved, with.clone()), [""; 0]);
+    assert_eq!(told(&approved, without.clone()), ["mobile/app1-surge would not join any more"]);
+    assert_eq!(told(&approved, other), ["mobile/app1-surge2 would join now; it was mobile/app1-surge"]);
+    approved.plan = without;
+    assert_eq!(told(&approved, with), ["mobile/app1-surge would join now"]);
+}

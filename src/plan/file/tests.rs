@@ -26,7 +26,7 @@ fn a_file_that_is_not_a_plan_file_is_refused_with_advice() {
     assert_snapshot!(error(&RECORDED.replace("\"deploy\"", "\"destroy\"")), @"not a plan file, or a damaged one: unknown variant `destroy`, expected `deploy` or `rollback` at line 75 column 24. Save the plan again with `drainswap plan … --save`");
     let mut empty = plan_file(&World::origin());
     empty.plan.lanes[1].servers.clear();
-    assert_snapshot!(error(&empty.text()), @"not a plan file, or a damaged one: a lane has no server at line 386 column 21. Save the plan again with `drainswap plan … --save`");
+    assert_snapshot!(error(&empty.text()), @"not a plan file, or a damaged one: a lane has no server at line 388 column 21. Save the plan again with `drainswap plan … --save`");
 }
 
 /// Otherwise the steps of one would be compared with the steps of the other.

@@ -72,6 +72,10 @@ impl Lanes {
             | EventKind::PullProgressed { .. }
             | EventKind::Pulled { .. }
             | EventKind::HaproxyReloaded { .. }
+            | EventKind::SurgeStarted { .. }
+            | EventKind::SurgeJoined { .. }
+            | EventKind::SurgeRestored { .. }
+            | EventKind::SurgeLeft { .. }
             | EventKind::OutageBegan { .. }
             | EventKind::OutageEnded { .. }
             | EventKind::StopRequested { .. }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Record;
+use super::{Record, SurgeProgress};
 use crate::model::ids::ContainerId;
 use crate::plan::recover::{self, Begun, touches_traffic};
 use crate::plan::{Lane, Plan, Step};
@@ -15,6 +15,8 @@ pub struct Progress {
     /// The steps that each lane has begun and not undone.
     pub begun: Begun,
     pub created: BTreeMap<usize, ContainerId>,
+    /// What became of each surge server that the run has begun with, by its index.
+    pub surge: BTreeMap<usize, SurgeProgress>,
     /// The steps that were begun and not finished, each with its lane.
     pub under_way: BTreeSet<(usize, Step)>,
     /// The calls that engines had not answered when the run ended, each with the engine's name.
@@ -64,6 +66,15 @@ impl Progress {
                 if self.created.insert(*lane, container.clone()).is_some() {
                     return Err(format!("names a second container of lane {lane}"));
                 }
+            }
+            Record::Surge { surge, step, .. } => {
+                let surges = plan.surge.len();
+                if *surge >= surges {
+                    return Err(format!(
+                        "names surge server {surge}, but the plan has only {surges}, counted from 0"
+                    ));
+                }
+                self.surge.entry(*surge).or_default().apply(step)?;
             }
             Record::Unanswered { engine, call, .. } => {
                 let call = (engine.clone(), call.clone());

@@ -227,7 +227,7 @@ fn a_malformed_record_is_an_error_with_its_number() {
         corrupt(&all)
     };
     assert_snapshot!(after_opened(b"{\"record\":\"begun\"}\n"), @"record 2 is not understood: missing field `at`. Find out how that run ended (`drainswap status`), then move the file away");
-    assert_snapshot!(after_opened(b"{\"record\":\"danced\"}\n"), @"record 2 is not understood: unknown variant `danced`, expected one of `opened`, `begun`, `done`, `created`, `unanswered`, `undone`, `closed`, `adopted` at line 1 column 18. Find out how that run ended (`drainswap status`), then move the file away");
+    assert_snapshot!(after_opened(b"{\"record\":\"danced\"}\n"), @"record 2 is not understood: unknown variant `danced`, expected one of `opened`, `begun`, `done`, `created`, `surge`, `unanswered`, `undone`, `closed`, `adopted` at line 1 column 18. Find out how that run ended (`drainswap status`), then move the file away");
     assert_snapshot!(after_opened(b"\xff\xfe\n"), @"record 2 is not understood: expected value at line 1 column 1. Find out how that run ended (`drainswap status`), then move the file away");
     assert_snapshot!(after_opened(b"\0\0\0\0\n"), @"record 2 is not understood: expected value at line 1 column 1. Find out how that run ended (`drainswap status`), then move the file away");
     assert_snapshot!(corrupt(b"[]\n"), @"record 1 is not understood: missing field `record` at line 1 column 2. Find out how that run ended (`drainswap status`), then move the file away");
