@@ -1,6 +1,7 @@
 //! The rules that must hold after every effect and at the end.
 
 mod at_the_end;
+mod surge;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use drainswap::model::ids::{ContainerId, ServerId};
 use drainswap::model::image::Image;
 use drainswap::observation::AdminState;
 use drainswap::plan::{LbQuorum, OnDrainTimeout, Plan, Step};
-use drainswap::run::journal::{Record, Run};
+use drainswap::run::journal::{Record, Run, SurgeStep};
 use drainswap::run::outcome::Outcome;
 
 use crate::case::Case;
@@ -54,6 +55,10 @@ pub struct Judge {
     begun: BTreeMap<usize, BTreeSet<Step>>,
     /// The lanes that this process has undone.
     undone: BTreeSet<usize>,
+    /// The last recorded step of each surge server.
+    surge: BTreeMap<ServerId, SurgeStep>,
+    /// Where the traffic of surge servers goes.
+    addresses_of_surge: BTreeMap<ServerId, SocketAddr>,
     stop_asked: Option<u64>,
     /// Whether the run finished with a call that the engine may still execute, so that an undo is not possible.
     is_unanswered: bool,
@@ -98,6 +103,8 @@ impl Judge {
             plan: None,
             begun: BTreeMap::new(),
             undone: BTreeSet::new(),
+            surge: BTreeMap::new(),
+            addresses_of_surge: BTreeMap::new(),
             stop_asked: None,
             is_unanswered: false,
             unserved_since: None,
@@ -159,6 +166,8 @@ impl Judge {
                     self.floor(site, *balancer, server);
                 }
             }
+            Effect::Joined(_, server) => self.joined(site, server),
+            Effect::Deleted(_, server) => self.deleted(site, server),
             Effect::Healed(_) | Effect::SessionEnded(_) => {}
         }
     }
@@ -190,6 +199,14 @@ impl Judge {
                 self.undone.insert(*lane);
             }
             Record::Unanswered { .. } => self.is_unanswered = true,
+            Record::Surge { surge, step, .. } => {
+                let servers = self.plan.iter().flat_map(|plan| &plan.surge[*surge].servers);
+                let ids: Vec<ServerId> = servers.map(|server| server.id.clone()).collect();
+                if let SurgeStep::Join { addresses } = step {
+                    self.addresses_of_surge.extend(ids.iter().cloned().zip(addresses.iter().copied()));
+                }
+                self.surge.extend(ids.into_iter().map(|id| (id, step.clone())));
+            }
             Record::Opened { .. }
             | Record::Done { .. }
             | Record::Created { .. }
@@ -208,6 +225,9 @@ impl Judge {
     /// Checks that the record was written before the effect.
     fn needs(&mut self, site: &SimulatedSite, id: &ContainerId, what: &str, steps: &[Step]) {
         let Some(place) = site.engine.find(id) else { return };
+        if place.container.surge.run().is_some() {
+            return self.needs_surge(site, place, what);
+        }
         let lane = self.lane_at(place.address());
         // The container came back at a port chosen by the engine, which no server line has.
         if place.floats && lane.is_none() {
@@ -281,6 +301,9 @@ impl Judge {
 
     fn set(&mut self, site: &SimulatedSite, balancer: usize, server: &ServerId, state: AdminState) {
         let Some(plan) = &self.plan else { return };
+        if let Some(step) = self.surge.get(server).cloned() {
+            return self.surge_is_set(site, balancer, (server, &step), state);
+        }
         let lane = plan.lanes.iter().position(|lane| lane.servers.iter().any(|it| it.id == *server));
         let touches = |step: &Step| step.touches_traffic();
         let has_begun =
@@ -316,8 +339,11 @@ impl Judge {
         // A reload puts the servers of several lanes into rotation. They are taken out again one after the other.
         let forgets = |fault| matches!(fault, Fault::Reload | Fault::HaproxyRestart);
         let is_set_again = self.lanes_out() > 1 && self.is_excused(forgets);
+        // A reload at that very moment forgets the surge server that stands in. The next look brings it back.
+        let is_forgotten = !self.surge.is_empty() && Self::was_meddled_with(site, GRACE);
         let is_ours = self.case.scenario.new_is_good()
             && !is_set_again
+            && !is_forgotten
             && !self.is_excused(meddles)
             && !self.is_unseen();
         if answers && serving < floor && is_ours {
@@ -332,6 +358,8 @@ impl Judge {
             Loss::WrongAnswer(server) | Loss::NoAnswer(server) if is_forgotten(server) || is_left(server) => {
                 false
             }
+            // Until the next look brings a surge server back.
+            Loss::NoServer(_) if !self.surge.is_empty() && Self::was_meddled_with(site, GRACE) => false,
             Loss::NoServer(_) | Loss::WaitedInVain(_) => {
                 !self.is_excused(meddles) && !self.is_unseen() && self.case.scenario.new_is_good()
             }
@@ -424,7 +452,8 @@ impl Judge {
 
     /// Returns whether a server does not answer because of the run under test.
     fn is_ours(&self, site: &SimulatedSite, server: &ServerId) -> bool {
-        let Some(address) = self.addresses.get(server) else { return false };
+        let known = self.addresses.get(server).or_else(|| self.addresses_of_surge.get(server));
+        let Some(address) = known else { return false };
         let there: Vec<&ContainerRecord> =
             site.engine.containers.iter().filter(|it| it.address() == Some(*address)).collect();
         let by_others = there

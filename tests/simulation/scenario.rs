@@ -15,7 +15,7 @@ use drainswap::service::Container;
 use drainswap::service::container::Restart;
 
 use configurations::{
-    AGENTS, CROWDED, FIVE, FORGOTTEN, ORIGIN, OWN_CHECK, PAIR, PRIMARIES, SHARED, SORRY, TIED,
+    AGENTS, CROWDED, FIVE, FORGOTTEN, ONE, ORIGIN, OWN_CHECK, PAIR, PRIMARIES, SHARED, SORRY, TIED,
 };
 use preparations::{
     forgotten, gone, in_maint, left_in_maint, sorry, stopped, with_kept, with_random_ports, without_agents,
@@ -144,8 +144,25 @@ const THREE_LANES: Scenario = Scenario {
     ..BASE
 };
 
+/// One server, which a surge server stands in for.
+const SURGE: Scenario = Scenario { name: "surge", haproxy_cfg: ONE, ..BASE };
+
+/// Primaries without backups, none of which can be spared.
+const SURGE_OF_PRIMARIES: Scenario = Scenario { name: "surge-of-primaries", haproxy_cfg: PRIMARIES, ..BASE };
+
+fn surge_of_2(policy: &mut Policy) {
+    policy.floor = 3;
+    policy.surge = "2".parse().expect("a setting");
+}
+
 /// Scenarios that are played less often, each for one special case.
 pub const MORE: &[Scenario] = &[
+    Scenario {
+        name: "surge-never-ready",
+        new: ImageBehavior { serves: false, ..WELL },
+        policy: |policy| policy.ready_timeout = Duration::from_secs(1),
+        ..SURGE
+    },
     Scenario {
         name: "lanes-that-fail",
         new: ImageBehavior { serves: false, ..WELL },
@@ -311,6 +328,11 @@ const SOMETIMES: &[Scenario] = &[
     LONG_BOOT,
     TWO_LANES,
     THREE_LANES,
+    SURGE,
+    Scenario { name: "surge-two-balancers", load_balancers: 2, ..SURGE },
+    Scenario { name: "surge-no-master", has_master: false, ..SURGE },
+    Scenario { name: "surge-lanes", policy: surge_of_2, parallel: 2, ..SURGE_OF_PRIMARIES },
+    Scenario { name: "surge-undone", request: Request::DeployOrUndo, ..SURGE },
     Scenario { name: "lanes-and-backups", haproxy_cfg: ORIGIN, parallel: 2, ..BASE },
     Scenario { name: "lanes-without-room", haproxy_cfg: PRIMARIES, is_one_wave: true, ..BASE },
 ];

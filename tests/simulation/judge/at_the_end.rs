@@ -27,6 +27,7 @@ impl Judge {
         for place in &site.engine.containers {
             self.container_at_the_end(site, place);
         }
+        self.surge_at_the_end(site);
         let has_succeeded =
             matches!(self.outcome, Some(Outcome::Deployed { .. } | Outcome::Unchanged { .. }));
         if self.is_to_succeed() && !has_succeeded && self.outcome.is_some() {
@@ -43,8 +44,13 @@ impl Judge {
     /// blocks it.
     pub fn stuck_again(&mut self, outcome: &Outcome) {
         let has_nothing_to_return = self.case.scenario.request() == Request::DeployOrUndo
-            && self.is_excused(|fault| fault == Fault::OldRemoved);
-        if !self.is_in_the_way() && !has_nothing_to_return && self.case.scenario.new_is_good() {
+            && self.is_excused(|fault| {
+                // Beside a surge server, the other container is the old one.
+                fault == Fault::OldRemoved || fault == Fault::OtherRemoved && !self.surge.is_empty()
+            });
+        // A surge server stays while it is all that serves.
+        let is_needed = !self.surge.is_empty() && self.is_excused(ends_containers);
+        if !self.is_in_the_way() && !is_needed && !has_nothing_to_return && self.case.scenario.new_is_good() {
             self.violations.push(format!("a run that was resumed is stuck again: {outcome}"));
         }
     }
@@ -91,6 +97,17 @@ impl Judge {
         let addresses: BTreeSet<SocketAddr> = self.addresses.values().copied().collect();
         for address in addresses {
             self.address_at_the_end(site, address);
+        }
+    }
+
+    /// Checks that no surge server is left in a load balancer.
+    fn surge_at_the_end(&mut self, site: &SimulatedSite) {
+        let workers = site.haproxies.iter().filter_map(|haproxy| haproxy.worker.as_ref());
+        let left = workers.flat_map(|worker| &worker.lines).map(|line| line.id.clone());
+        let left: Vec<ServerId> = left.filter(|id| self.surge.contains_key(id)).collect();
+        let is_stuck = matches!(self.outcome, Some(Outcome::Stuck { .. }));
+        if let (Some(server), false) = (left.first(), is_stuck || self.is_unseen()) {
+            self.violate(site, format!("at the end there is still {server}"));
         }
     }
 

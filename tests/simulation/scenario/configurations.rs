@@ -8,6 +8,13 @@ backend mobile
     server app1b 127.0.0.1:50001 check backup
 ";
 
+pub const ONE: &str = "
+backend mobile
+    option httpchk GET /health
+    default-server inter 200ms
+    server app1 127.0.0.1:50000 check
+";
+
 /// Only HAProxy's own checks can show whether a container serves.
 pub const OWN_CHECK: &str = "
 backend mobile
