@@ -53,6 +53,7 @@ mod signals;
 mod single_moves;
 mod sites;
 mod state_directory;
+mod surge;
 mod trust;
 mod two_at_once;
 mod versions;
