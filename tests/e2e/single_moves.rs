@@ -24,7 +24,11 @@ async fn a_server_can_be_moved_with_a_wait_for_its_sessions() {
     // A server that does not answer gets no traffic.
     stage.remove("app1").await;
     let ready = ["ready", "mobile/app1", "--wait", "--drain-timeout", "500ms"];
-    stage.drainswap(&ready).await.exits(11).says(&["mobile/app1 did not answer: ", "It stays in maint"]);
+    stage
+        .drainswap(&ready)
+        .await
+        .exits(11)
+        .says(&["mobile/app1 did not answer: ", "mobile/app1 stays in maint"]);
     assert_eq!(stage.haproxy.status("app1").await, "MAINT");
     stage.run("app1", &stage.reference("v1")).await;
     stage.drainswap(&["ready", "mobile/app1", "--wait"]).await.exits(0).says(&["mobile/app1 is up"]);
@@ -39,7 +43,7 @@ async fn a_wait_that_times_out_reports_the_remaining_sessions() {
     let stream = stage.open_stream(60).await;
     let drain =
         stage.drainswap(&["drain", "mobile/app1", "--wait", "--drain-timeout", "500ms"]).await.exits(11);
-    drain.says(&["mobile/app1 still had 1 session", "--drain-timeout", "It stays in drain"]);
+    drain.says(&["mobile/app1 still had 1 session", "--drain-timeout", "mobile/app1 stays in drain"]);
     drop(stream);
     stage.close().await;
 }

@@ -26,7 +26,7 @@ const NOTES: &[(&str, &str, &str, &str)] = &[(
     "Podman",
     "mac-address",
     ".NetworkSettings.Networks.",
-    "Podman does not tell an address that was chosen from one that it made up: the new container gets another one.",
+    "Podman does not distinguish an address that was given from one that it chose: the new container gets another one.",
 )];
 
 /// An engine's column.
