@@ -140,7 +140,9 @@ impl Judge {
     pub fn is_in_the_way(&self) -> bool {
         let removed = |fault| matches!(fault, Fault::OldRemoved | Fault::OtherRemoved);
         let removed_later = self.case.faults.len() > 1 && self.is_excused(removed);
-        self.is_excused(takes_the_place) || removed_later
+        // Without another server there is nothing left to copy.
+        let has_nothing_to_copy = self.addresses.len() == 1 && self.is_excused(removed);
+        self.is_excused(takes_the_place) || removed_later || has_nothing_to_copy
     }
 
     fn observe(&mut self, site: &SimulatedSite, effect: &Effect) {
