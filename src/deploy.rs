@@ -106,6 +106,8 @@ pub struct Executor<'a, L, E, P, C, H, J> {
     volumes_left: RefCell<BTreeSet<String>>,
     /// The surge servers that have joined and have not begun to leave, by their index.
     surge_in_service: RefCell<BTreeSet<usize>>,
+    /// The load balancers that may have a surge server.
+    surge_is_at: RefCell<BTreeSet<String>>,
     /// Servers that run their new container and that their agents keep out of service.
     out_by_agents: RefCell<Vec<OutOfService>>,
 }
@@ -147,6 +149,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             restored: RefCell::default(),
             volumes_left: RefCell::default(),
             surge_in_service: RefCell::default(),
+            surge_is_at: RefCell::default(),
             out_by_agents: RefCell::default(),
         })
     }

@@ -5,7 +5,7 @@ mod leave;
 
 use std::net::SocketAddr;
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::rotation::LOOK_EVERY;
@@ -47,12 +47,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn join_surge(&self) -> Result<(), StepError> {
         let join = async |(index, surge)| {
             let joined = self.join_one(index, surge).await;
-            if let Err(failure) = joined.as_ref().map_err(ToString::to_string) {
-                self.report_not_joined(index, surge, failure).await;
+            if let Some(failure) = joined.as_ref().err().filter(|failure| **failure != StepError::Stopped) {
+                self.report_not_joined(index, surge, failure.to_string()).await;
             }
             joined
         };
-        try_join_all(self.plan.surge.iter().enumerate().map(join)).await.map(drop)
+        // All come to an end, so that the journal knows how far each one came.
+        let joined = join_all(self.plan.surge.iter().enumerate().map(join)).await;
+        joined.into_iter().collect()
     }
 
     /// Reports why a surge server did not join, with the end of its container's log.
@@ -79,7 +81,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let addresses = self.wait_for_surge_answer(surge, engine, &container).await?;
         self.check_stop()?;
         self.record_surge(index, SurgeStep::Join { addresses: addresses.clone() }).await?;
-        self.until_everywhere(surge, async |it| prove(it, surge, &addresses).await).await?;
+        let prove = async |it: &Tracked<L>| {
+            let missing = prove(it, surge, &addresses).await?;
+            self.gets_surge(it);
+            Ok(missing)
+        };
+        self.until_everywhere(surge, prove).await?;
         self.until_everywhere(surge, async |it| enable(it, surge, &addresses).await).await?;
         self.record_surge(index, SurgeStep::Joined).await?;
         self.surge_in_service.borrow_mut().insert(index);
@@ -183,6 +190,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             if forgotten.is_empty() {
                 continue;
             }
+            self.gets_surge(load_balancer);
             for (server, address) in &forgotten {
                 add(load_balancer, server, *address).await?;
             }
@@ -214,6 +222,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Finds out which surge servers of an unfinished run are still needed: those that had joined, and whose container
     /// runs.
     pub(super) async fn adopt_surge(&self) -> Result<(), StepError> {
+        self.site.load_balancers.iter().for_each(|it| self.gets_surge(it));
         for (index, surge) in self.plan.surge.iter().enumerate() {
             let had_joined = self.ledger.progress().surge.get(&index).is_some_and(SurgeProgress::has_joined);
             let Some(container) = self.surge_container(index).filter(|_| had_joined) else { continue };
@@ -230,7 +239,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Calls all load balancers at once for a surge server. One that does not answer is an error unless the policy goes
-    /// on without it.
+    /// on without it, and it never got the surge server: it would go on sending it requests.
     pub(super) async fn on_fleet<T>(
         &self,
         surge: &Surge,
@@ -238,10 +247,17 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     ) -> Result<Vec<T>, StepError> {
         let may_miss = self.plan.goal.policy.lb_quorum == LbQuorum::Reachable;
         let results = self.fleet.call_all(&surge.backends(), call).await;
-        let answered = results
-            .into_iter()
-            .filter(|result| !(may_miss && result.as_ref().is_err_and(LoadBalancerError::is_silence)));
-        Ok(answered.collect::<Result<_, _>>()?)
+        let has_it = |load_balancer: &Tracked<L>| self.surge_is_at.borrow().contains(&load_balancer.name());
+        let answered = self.site.load_balancers.iter().zip(results).filter(|(load_balancer, result)| {
+            let is_silent = result.as_ref().is_err_and(LoadBalancerError::is_silence);
+            !(is_silent && may_miss && !has_it(load_balancer))
+        });
+        Ok(answered.map(|(_, result)| result).collect::<Result<_, _>>()?)
+    }
+
+    /// Notes that a load balancer may have a surge server from now on.
+    fn gets_surge(&self, load_balancer: &Tracked<L>) {
+        self.surge_is_at.borrow_mut().insert(load_balancer.name());
     }
 
     pub(super) fn engine_of(&self, surge: &Surge) -> Result<&TrackedEngine<E>, EngineError> {
