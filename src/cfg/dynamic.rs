@@ -36,6 +36,9 @@ const LEFT_OUT: &[&str] = &[
     "name",
     "no-agent-check",
     "no-backup",
+    // Both cut sessions when a server changes its state, which a surge server does on purpose.
+    "on-marked-down",
+    "on-marked-up",
     "resolve-net",
     "resolve-opts",
     "resolve-prefer",
@@ -110,6 +113,9 @@ impl Proxy {
         if server.check && (server.check_address.is_some() || is_elsewhere) {
             return Err(NotDynamic::CheckElsewhere);
         }
+        if server.cookie.is_some() && version < Version::new(3, 0) {
+            return Err(NotDynamic::Setting("cookie".to_owned()));
+        }
         let mut settings: Vec<Vec<&str>> = Vec::new();
         for setting in settings_of(&server.written.0) {
             let keyword = setting[0];
@@ -120,7 +126,11 @@ impl Proxy {
             if turns_off || LEFT_OUT.contains(&name) || ["addr", "port"].contains(&name) {
                 continue;
             }
-            if REFUSED.contains(&name) || SINCE_3_0.contains(&name) && version < Version::new(3, 0) {
+            let is_plain = setting.iter().all(|word| word.bytes().all(is_plain));
+            if !is_plain
+                || REFUSED.contains(&name)
+                || SINCE_3_0.contains(&name) && version < Version::new(3, 0)
+            {
                 return Err(NotDynamic::Setting(keyword.to_owned()));
             }
             settings.push(setting);
@@ -140,6 +150,11 @@ impl Proxy {
             _ => true,
         }
     }
+}
+
+/// Returns whether the runtime API takes the byte literally.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_.:/@,+=*%[]-".contains(&byte)
 }
 
 /// Splits the words of a server line, one a line, into settings with their values.
@@ -173,7 +188,7 @@ mod tests {
     #[test]
     fn nothing_is_inherited_so_everything_is_said() {
         let lines = "default-server check inter 2s fall 3 maxconn 50 ssl verify none\n\
-                     server app1 127.0.0.1:50000 weight 20 inter 1s send-proxy-v2 cookie a1 id 7 backup track app2\n\
+                     server app1 127.0.0.1:50000 weight 20 inter 1s send-proxy-v2 id 7 backup track app2\n\
                      server app2 127.0.0.1:50001 check";
         assert_eq!(words((2, 6), lines).unwrap(), "fall 3 ssl verify none inter 1s send-proxy-v2");
         let lines = lines.replace(" track app2", "");
@@ -191,8 +206,8 @@ mod tests {
 
     #[test]
     fn values_stay_with_their_settings() {
-        let lines = "server app1 127.0.0.1:50000 source 127.0.0.9 usesrc clientip sni str(a\\ b) ws h1";
-        assert_eq!(words((2, 6), lines).unwrap(), "source 127.0.0.9 usesrc clientip sni str(a b) ws h1");
+        let lines = "server app1 127.0.0.1:50000 source 127.0.0.9 usesrc clientip sni ssl_fc_sni ws h1";
+        assert_eq!(words((2, 6), lines).unwrap(), "source 127.0.0.9 usesrc clientip sni ssl_fc_sni ws h1");
     }
 
     #[test]
@@ -213,6 +228,8 @@ mod tests {
         for (setting, is_dynamic) in [
             ("socks4 127.0.0.1:9", false),
             ("namespace blue", false),
+            ("sni str(a)", false),
+            ("cookie a1", false),
             ("port 50000", true),
             ("port 9000", false),
             ("addr 127.0.0.9", false),

@@ -102,9 +102,13 @@ fn of_draft(
 /// Returns the note that more instances of the application run at once than usual.
 pub(super) fn note(surge: &[Surge]) -> Option<String> {
     let first = surge.first()?;
+    let more = if surge.len() == 1 {
+        "one more instance".to_owned()
+    } else {
+        format!("{} more instances", surge.len())
+    };
     Some(format!(
-        "{} instances of the application will run at once on the servers' hosts while {} is replaced. Use --surge never if it must run only once",
-        if surge.len() == 1 { "two".to_owned() } else { (surge.len() + 1).to_string() },
+        "{more} of the application than usual will run while {} is replaced. Use --surge never if it must run only once",
         first.servers[0].stands_in_for
     ))
 }
