@@ -92,7 +92,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let look = async |it: &Tracked<L>| match it.full_state(&backends).await {
             Err(LoadBalancerError::NoSuchBackend { .. }) if is_undoing => it.full_state(&[]).await,
             // Before anything else, because it may be all that serves.
-            Ok(seen) if self.restore_surge(it, &seen).await? => it.full_state(&backends).await,
+            // One that cannot be added again must not keep a lane from going back: the next look tries again.
+            Ok(seen) if self.restore_surge(it, &seen).await.unwrap_or(false) => {
+                it.full_state(&backends).await
+            }
             seen => seen,
         };
         let all = self.on_all(lane, look).await?;

@@ -86,7 +86,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.discard_candidates().await;
         self.remove_old_containers(kept).await;
         let kept = kept.iter().flat_map(|lane| self.plan.lanes[*lane].ids()).collect();
-        let left_out: Vec<ServerId> = self.left_out.take().into_iter().collect();
+        let left_out: Vec<ServerId> = self.left_out.borrow().iter().cloned().collect();
         let restored = self.restored.take().into_iter().filter(|it| !left_out.contains(it));
         Outcome::RolledBack { reason, kept, restored: restored.collect(), left_out, asked: false }
     }

@@ -82,12 +82,15 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.check_stop()?;
         self.record_surge(index, SurgeStep::Join { addresses: addresses.clone() }).await?;
         let prove = async |it: &Tracked<L>| {
-            let missing = prove(it, surge, &addresses).await?;
-            self.gets_surge(it);
-            Ok(missing)
+            let missing = prove(it, surge, &addresses).await;
+            self.gets_surge_unless_away(it, missing)
         };
         self.until_everywhere(surge, prove).await?;
-        self.until_everywhere(surge, async |it| enable(it, surge, &addresses).await).await?;
+        let enable = async |it: &Tracked<L>| {
+            let missing = enable(it, surge, &addresses).await;
+            self.gets_surge_unless_away(it, missing)
+        };
+        self.until_everywhere(surge, enable).await?;
         self.record_surge(index, SurgeStep::Joined).await?;
         self.surge_in_service.borrow_mut().insert(index);
         self.emit_run(EventKind::SurgeJoined {
@@ -253,6 +256,18 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             !(is_silent && may_miss && !has_it(load_balancer))
         });
         Ok(answered.map(|(_, result)| result).collect::<Result<_, _>>()?)
+    }
+
+    /// Notes the same after a call that reached the load balancer.
+    fn gets_surge_unless_away<T>(
+        &self,
+        load_balancer: &Tracked<L>,
+        result: Result<T, LoadBalancerError>,
+    ) -> Result<T, LoadBalancerError> {
+        if !matches!(result, Err(LoadBalancerError::Unreachable { .. })) {
+            self.gets_surge(load_balancer);
+        }
+        result
     }
 
     /// Notes that a load balancer may have a surge server from now on.

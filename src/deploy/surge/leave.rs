@@ -20,6 +20,7 @@ use crate::ports::{
 use crate::run::event::EventKind;
 use crate::run::journal::{SurgeProgress, SurgeStep};
 use crate::run::outcome::{Outcome, StuckServer};
+use crate::site::fleet::ProcessChange;
 use crate::site::idle::{IdleTracker, SETTLE};
 use crate::site::wait::{Waited, retry, until};
 use crate::topology::traffic::Balance;
@@ -92,6 +93,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                     server: surge.name().clone(),
                     found: AdminState::Ready,
                 });
+            }
+            if self.plan.goal.policy.on_drain_timeout == OnDrainTimeout::Force {
+                // `HAProxy` deletes no server that holds a session.
+                self.remove_surge_container(index, surge).await?;
             }
             let delete = async |it: &Tracked<L>| self.remove_from(it, surge).await;
             self.on_fleet(surge, delete).await?;
@@ -183,13 +188,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 continue;
             }
             self.set_surge(surge, state).await?;
-            match self.wait_until_idle(surge).await? {
+            match self.wait_until_idle(surge, state).await? {
                 Idle::Unserved => return Ok(false),
-                Idle::Yes => {
-                    self.set_surge(surge, AdminState::Maint).await?;
-                    return Ok(true);
-                }
-                Idle::No => {}
+                Idle::Yes if state == AdminState::Maint => return Ok(true),
+                // In maint nothing new arrives, and what arrived just before ends.
+                Idle::Yes | Idle::No => {}
             }
         }
         let seen = self.surge_states(surge).await?;
@@ -212,10 +215,20 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Waits until no session is in flight on a surge server, for at most the drain limit.
-    async fn wait_until_idle(&self, surge: &Surge) -> Result<Idle, StepError> {
+    async fn wait_until_idle(&self, surge: &Surge, state: AdminState) -> Result<Idle, StepError> {
         let (never, mut idle) = (CancellationToken::new(), IdleTracker::default());
+        let (mut is_unseen, mut sessions) = (false, 0);
         let waited = until(LOOK_EVERY, self.plan.goal.policy.drain_timeout, &never, async || {
             let seen = self.surge_states(surge).await?;
+            let is_in = |it: &ServerState| it.admin.state() < state;
+            let is_any_in =
+                |seen: &LoadBalancerState| surge.ids().iter().any(|id| seen.server(id).is_some_and(is_in));
+            if seen.iter().any(is_any_in) {
+                // An operator has put it back in service.
+                self.set_surge(surge, state).await?;
+                idle = IdleTracker::default();
+                return Ok(None);
+            }
             // One that is down would not help.
             let could_serve = |seen: &LoadBalancerState| {
                 surge.ids().iter().any(|id| seen.server(id).is_some_and(|it| it.operational.is_up()))
@@ -223,11 +236,18 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             if seen.iter().any(|seen| could_serve(seen) && self.unserved_without(surge, seen).is_some()) {
                 return Ok(Some(Idle::Unserved));
             }
+            // The sessions of the old process cannot be counted: they get the whole time to end.
+            let unseen =
+                |seen| matches!(self.fleet.process_change(seen), ProcessChange::ReloadedUnseen { .. });
+            is_unseen |= seen.iter().any(unseen);
             let count = LoadBalancerState::sessions_on(&seen, &surge.ids());
-            Ok::<_, StepError>(idle.update(count.now, count.total, SETTLE).then_some(Idle::Yes))
+            sessions = count.now;
+            let is_idle = idle.update(count.now, count.total, SETTLE) && !is_unseen;
+            Ok::<_, StepError>(is_idle.then_some(Idle::Yes))
         });
         Ok(match waited.await? {
             Waited::Done(idle) => idle,
+            Waited::TimedOut | Waited::Stopped if is_unseen && sessions == 0 => Idle::Yes,
             Waited::TimedOut | Waited::Stopped => Idle::No,
         })
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ids::ContainerId;
 
-/// A step of a surge server. All but the last are recorded before their effect, where they have one.
+/// A step of a surge server. `Create`, `Join` and `Leave` are recorded before their effect, the others after it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum SurgeStep {
